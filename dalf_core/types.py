@@ -1,0 +1,75 @@
+"""The plain values that pass between the parts of the library."""
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+TRACKED = "tracked"
+DEGRADED = "degraded"
+LOST = "lost"
+
+
+@dataclass(frozen=True)
+class Features:
+    """Keypoints and descriptors of one image, strongest first.
+
+    keypoints: (N, 2) float32, x and y in pixels; the centre of the top-left pixel is (0, 0).
+    scores: (N,) float32, detector response; larger is stronger.
+    descriptors: (N, D) float32, unit length; (N, 0) when none were asked for.
+    image_size: (width, height) in pixels of the image they belong to.
+    """
+
+    keypoints: np.ndarray
+    scores: np.ndarray
+    descriptors: np.ndarray
+    image_size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.keypoints)
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Pairs of keypoints, reference to query, nearest descriptors first.
+
+    reference_index, query_index: (M,) int64, rows of the two Features.
+    distance: (M,) float32, L2 distance of the unit descriptors, 0 to 2.
+    inlier: (M,) bool; all True until verified.
+    """
+
+    reference_index: np.ndarray
+    query_index: np.ndarray
+    distance: np.ndarray
+    inlier: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.reference_index)
+
+
+@dataclass(frozen=True)
+class Registration:
+    """The reference surface as found in one frame. Positions in the camera optical frame, metres.
+
+    status: "tracked", "degraded" or "lost"; reason says why it is not tracked, in words.
+    vertices: (V, 3) float32, deformed reference vertices, same order; the last good ones when lost.
+    normals: (V, 3) float32, unit length.
+    visible: (V,) bool, a depth reading supports the vertex in this frame; the others follow their neighbours.
+    residual_m: RMS distance of the visible vertices to the measured surface, along its normal; NaN when lost.
+    inlier: (M,) bool, landmarks the solver kept, one per correspondence given.
+    node_rotation (K, 3, 3), node_translation (K, 3) m: the warp's graph, see registration.graph.
+    milliseconds: processing time by stage.
+    """
+
+    status: str
+    reason: str
+    vertices: np.ndarray
+    normals: np.ndarray
+    visible: np.ndarray
+    residual_m: float
+    inlier: np.ndarray
+    node_rotation: np.ndarray
+    node_translation: np.ndarray
+    milliseconds: dict[str, float] = field(default_factory=dict)
+    warp: Any = None
