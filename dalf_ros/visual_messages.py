@@ -1,0 +1,99 @@
+"""What RViz shows: point cloud, decimated mesh marker, landmark lines, as message fields (see message_factory)."""
+from __future__ import annotations
+
+import numpy as np
+
+LINE_LIST, TRIANGLE_LIST = 5, 11        # visualization_msgs/Marker types
+FLOAT32 = 7                             # sensor_msgs/PointField datatype
+PLAIN_RGB = (180, 180, 190)             # of a surface without colours
+
+
+def point_cloud(vertices: np.ndarray, colors: np.ndarray | None, message_header: dict) -> dict:
+    """PointCloud2 x, y, z (metres) and packed rgb. vertices (V, 3); colors (V, 3) uint8 RGB or None."""
+    count = len(vertices)
+    rgb = np.asarray(colors if colors is not None else np.tile(np.uint8(PLAIN_RGB), (count, 1)), np.uint32)
+    table = np.empty((count, 4), "<f4")
+    table[:, :3] = vertices
+    table[:, 3] = (rgb[:, 0] << 16 | rgb[:, 1] << 8 | rgb[:, 2]).astype("<u4").view("<f4")
+    names = ("x", "y", "z", "rgb")
+    return {
+        "header": message_header,
+        "height": 1,
+        "width": count,
+        "fields": [{"name": name, "offset": 4 * i, "datatype": FLOAT32, "count": 1} for i, name in enumerate(names)],
+        "is_bigendian": False,
+        "point_step": 16,
+        "row_step": 16 * count,
+        "data": table.reshape(-1).view(np.uint8),
+        "is_dense": bool(np.isfinite(table[:, :3]).all()),
+    }
+
+
+def decimate(vertices: np.ndarray, triangles: np.ndarray, max_triangles: int) -> np.ndarray:
+    """Fewer triangles over some of the same vertices, by clustering in a grid of cubes; at most max_triangles.
+
+    Returns (F', 3) indices into vertices. Do it once per reference: the choice holds however the surface deforms.
+    """
+    if len(triangles) <= max_triangles or not len(triangles):
+        return triangles
+    extent = float(np.ptp(vertices, axis=0).max())
+    cell = extent / np.sqrt(len(vertices))
+    for _ in range(40):
+        reduced = _clustered(vertices, triangles, max(cell, 1e-9))
+        if len(reduced) <= max_triangles:
+            return reduced
+        cell *= 1.25
+    return reduced[:max_triangles]
+
+
+def _clustered(vertices: np.ndarray, triangles: np.ndarray, cell: float) -> np.ndarray:
+    cubes = np.floor((vertices - vertices.min(axis=0)) / cell).astype(np.int64)
+    keys = (cubes[:, 0] * 1_000_003 + cubes[:, 1]) * 1_000_003 + cubes[:, 2]
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    reduced = first[inverse.reshape(-1)][triangles]
+    a, b, c = reduced.T
+    reduced = reduced[(a != b) & (b != c) & (a != c)]
+    _, keep = np.unique(np.sort(reduced, axis=1), axis=0, return_index=True)
+    return reduced[np.sort(keep)]
+
+
+def mesh_marker(vertices: np.ndarray, triangles: np.ndarray, colors: np.ndarray | None, message_header: dict) -> dict:
+    """Marker TRIANGLE_LIST of the given triangles, always id 0, so that each one replaces the last."""
+    used, inverse = np.unique(triangles, return_inverse=True)
+    inverse = inverse.reshape(-1).tolist()
+    points = [{"x": x, "y": y, "z": z} for x, y, z in np.asarray(vertices, float)[used].tolist()]
+    fields = _marker("surface", TRIANGLE_LIST, (1.0, 1.0, 1.0), message_header)
+    fields["points"] = [points[i] for i in inverse]
+    if colors is not None:
+        tints = _colors(colors[used])
+        fields["colors"] = [tints[i] for i in inverse]
+    return fields
+
+
+def landmark_marker(start: np.ndarray, end: np.ndarray, residual_m: np.ndarray, message_header: dict, worst_m: float = 0.02) -> dict:
+    """Marker LINE_LIST from start to end (M, 3) metres, green where the residual is 0 through red at worst_m metres."""
+    share = np.clip(np.nan_to_num(np.asarray(residual_m, float), nan=worst_m) / worst_m, 0, 1)
+    rgb = (np.stack([share, 1 - share, np.full_like(share, 0.1)], axis=1) * 255).astype(np.uint8)
+    fields = _marker("landmarks", LINE_LIST, (0.001, 0.0, 0.0), message_header)
+    both = np.stack([start, end], axis=1).reshape(-1, 3).astype(float)
+    fields["points"] = [{"x": x, "y": y, "z": z} for x, y, z in both.tolist()]
+    fields["colors"] = [tint for tint in _colors(rgb) for _ in range(2)]
+    return fields
+
+
+def _marker(namespace: str, kind: int, scale: tuple[float, float, float], message_header: dict) -> dict:
+    r, g, b = (value / 255.0 for value in PLAIN_RGB)
+    return {
+        "header": message_header,
+        "ns": namespace,
+        "id": 0,
+        "type": kind,
+        "action": 0,
+        "pose": {"orientation": {"w": 1.0}},
+        "scale": dict(zip("xyz", scale)),
+        "color": {"r": r, "g": g, "b": b, "a": 1.0},
+    }
+
+
+def _colors(rgb: np.ndarray) -> list[dict]:
+    return [{"r": r, "g": g, "b": b, "a": 1.0} for r, g, b in (np.asarray(rgb, float) / 255.0).tolist()]
