@@ -1,0 +1,59 @@
+"""Where the samples of the network's maps lie in the image. Pixel centres at integers, x and y alike.
+
+Pooling halves: sample i of a map pooled n times lies at pixel (2^n) i + (2^n - 1) / 2, whatever odd row or column was left over.
+An unpadded 3x3 convolution loses one sample a side, so sample j of its output is sample j + 1 of its input.
+
+"corrected" follows from that. "original" reads the maps as the official code does: as if each spanned the whole image corner
+to corner, and the patches half a pixel up and left. It is kept for parity.
+"""
+from __future__ import annotations
+
+import torch
+
+ORIGINAL, CORRECTED = "original", "corrected"
+GEOMETRIES = (CORRECTED, ORIGINAL)
+PatchOffset = {ORIGINAL: -0.5, CORRECTED: 0.0}      # pixels added to where patches are read
+
+_DECODER_LOSS = 2       # samples a side, at half resolution, lost to the decoder's two unpadded convolutions
+_WARPER_LOSS = 1        # samples a side, at an eighth, lost to the warper's unpadded convolution
+
+
+def _sizes(image_size: tuple[int, int], like: torch.Tensor) -> torch.Tensor:
+    return torch.tensor(image_size, dtype=like.dtype, device=like.device)
+
+
+def heatmap_to_image(xy: torch.Tensor, image_size: tuple[int, int], geometry: str) -> torch.Tensor:
+    """Heatmap positions (N, 2) to image pixels (N, 2). image_size: (width, height).
+
+    The decoder's W//2 - 4 samples are stretched corner to corner over the W columns of the heatmap.
+    """
+    if geometry == ORIGINAL:
+        return xy
+    size = _sizes(image_size, xy)
+    half = torch.div(size, 2, rounding_mode="floor")
+    return 2 * (xy * (half - 2 * _DECODER_LOSS - 1) / (size - 1) + _DECODER_LOSS) + 0.5
+
+
+def image_to_heatmap(xy: torch.Tensor, image_size: tuple[int, int], geometry: str) -> torch.Tensor:
+    """The inverse of heatmap_to_image."""
+    if geometry == ORIGINAL:
+        return xy
+    size = _sizes(image_size, xy)
+    half = torch.div(size, 2, rounding_mode="floor")
+    return ((xy - 0.5) / 2 - _DECODER_LOSS) * (size - 1) / (half - 2 * _DECODER_LOSS - 1)
+
+
+def image_to_features(xy: torch.Tensor, image_size: tuple[int, int], geometry: str) -> torch.Tensor:
+    """Image pixels (N, 2) to samples (N, 2) of the backbone's feature map, (H//8, W//8)."""
+    if geometry == CORRECTED:
+        return (xy - 3.5) / 8
+    size = _sizes(image_size, xy)
+    return xy * (torch.div(size, 8, rounding_mode="floor") - 1) / (size - 1)
+
+
+def image_to_warper(xy: torch.Tensor, image_size: tuple[int, int], geometry: str) -> torch.Tensor:
+    """Image pixels (N, 2) to samples (N, 2) of the warper's parameter map, (H//8 - 2, W//8 - 2)."""
+    if geometry == CORRECTED:
+        return (xy - 3.5) / 8 - _WARPER_LOSS
+    size = _sizes(image_size, xy)
+    return xy * (torch.div(size, 8, rounding_mode="floor") - 2 * _WARPER_LOSS - 1) / (size - 1)

@@ -1,0 +1,75 @@
+"""Matching descriptors: mutual nearest neighbours, with optional bounds."""
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from .types import Features, Matches
+
+ELEMENTS_AT_ONCE = 1 << 23      # similarities held in memory at once: 32 MiB
+
+
+def match(reference: Features, query: Features, *, ratio: float | None = None, max_distance: float | None = None) -> Matches:
+    """Mutual nearest neighbours of two images' descriptors, nearest first; equal distances keep the reference's order.
+
+    ratio: keep a pair only if its distance is below ratio times the distance to the reference keypoint's second nearest (0 to 1).
+    max_distance: keep a pair only if its L2 distance is at most this (0 to 2). Either side may be empty.
+    ValueError: descriptors of different lengths, or bounds out of range.
+    """
+    _check(reference, query, ratio, max_distance)
+    if len(reference) == 0 or len(query) == 0:
+        return _matches(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
+    forward, backward, best, second = _nearest(torch.from_numpy(np.ascontiguousarray(reference.descriptors, np.float32)),
+                                               torch.from_numpy(np.ascontiguousarray(query.descriptors, np.float32)))
+    rows = np.flatnonzero(backward[forward] == np.arange(len(forward)))
+    distance, second = _distance(best[rows]), _distance(second[rows])
+    keep = np.ones(len(rows), bool)
+    if ratio is not None:
+        keep &= distance < ratio * second
+    if max_distance is not None:
+        keep &= distance <= max_distance
+    rows, distance = rows[keep], distance[keep]
+    order = np.argsort(distance, kind="stable")
+    return _matches(rows[order], forward[rows[order]], distance[order])
+
+
+def _check(reference: Features, query: Features, ratio: float | None, max_distance: float | None) -> None:
+    ours, theirs = reference.descriptors.shape, query.descriptors.shape
+    if len(ours) != 2 or len(theirs) != 2 or (ours[1] != theirs[1] and len(reference) and len(query)):
+        raise ValueError(f"descriptors must be (N, D) with one D, not {ours} and {theirs}; were they made by the same kind of extractor?")
+    if len(reference) and len(query) and ours[1] == 0:
+        raise ValueError("these Features hold no descriptors, so there is nothing to match")
+    if ratio is not None and not 0 < ratio <= 1:
+        raise ValueError(f"ratio must lie in (0, 1], not {ratio}")
+    if max_distance is not None and not 0 <= max_distance <= 2:
+        raise ValueError(f"max_distance must lie in 0 to 2, not {max_distance}")
+
+
+def _matches(reference_index: np.ndarray, query_index: np.ndarray, distance: np.ndarray) -> Matches:
+    return Matches(reference_index.astype(np.int64), query_index.astype(np.int64), distance.astype(np.float32),
+                   np.ones(len(reference_index), bool))
+
+
+def _distance(similarity: np.ndarray) -> np.ndarray:
+    """L2 distance of unit vectors from their dot product; infinite where there was no second neighbour."""
+    return np.sqrt(np.maximum(2.0 - 2.0 * similarity, 0.0))
+
+
+def _nearest(reference: torch.Tensor, query: torch.Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Nearest query of each reference row, nearest reference of each query row, and the two best similarities of each reference row."""
+    rows = max(1, ELEMENTS_AT_ONCE // len(query))
+    second_best = 2 if len(query) > 1 else 1
+    forward, best, second = [], [], []
+    column_value = torch.full((len(query),), -torch.inf)
+    column_index = torch.zeros(len(query), dtype=torch.long)
+    for start in range(0, len(reference), rows):
+        similarity = reference[start:start + rows] @ query.t()
+        values, indices = similarity.topk(second_best, dim=1)
+        forward.append(indices[:, 0])
+        best.append(values[:, 0])
+        second.append(values[:, 1] if second_best == 2 else torch.full_like(values[:, 0], -torch.inf))
+        value, index = similarity.max(dim=0)
+        better = value > column_value
+        column_value = torch.where(better, value, column_value)
+        column_index = torch.where(better, index + start, column_index)
+    return torch.cat(forward).numpy(), column_index.numpy(), torch.cat(best).numpy(), torch.cat(second).numpy()

@@ -1,0 +1,58 @@
+"""Polar patches around keypoints: rows are angles, columns are radii. Bent by the warper's thin-plate spline.
+
+Relative to its keypoint the grid is the same for every keypoint, so grid, control points and spline kernel are constants
+and the bending of all patches is one matrix product.
+"""
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .thin_plate_spline import reduced_basis
+
+PATCH_SIZE = 32                 # angles and radii
+MAX_RADIUS = 32.0               # pixels; the outermost samples lie half a step inside
+CONTROL_STEP = 4                # every fourth angle and radius is a control point: 8 x 8 of them
+NORMALISED_SPAN = 0.3           # the grid fills this part of the unit square in which the spline lives
+
+
+def polar_offsets(dtype: torch.dtype = torch.float64) -> torch.Tensor:
+    """(32, 32, 2) x and y offsets of the unbent grid from its keypoint, pixels; [angle, radius]."""
+    centre = (torch.arange(PATCH_SIZE, dtype=dtype) + 0.5) / PATCH_SIZE
+    angle, radius = torch.meshgrid(centre * 2 * math.pi, centre * MAX_RADIUS, indexing="ij")
+    return torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
+
+
+class PolarWarp(nn.Module):
+    """Constants of the polar grid: turns warper parameters into sampling offsets, and offsets into patches."""
+
+    offsets: torch.Tensor
+    basis: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        offsets = polar_offsets()
+        extent = offsets.amax((0, 1)) - offsets.amin((0, 1))                 # pixels, the same along x and y
+        unit = 0.5 + offsets / extent * NORMALISED_SPAN
+        control = unit[::CONTROL_STEP, ::CONTROL_STEP].reshape(-1, 2)
+        basis = reduced_basis(unit.reshape(-1, 2), control) * (extent[0] / NORMALISED_SPAN)
+        self.register_buffer("offsets", offsets.reshape(-1, 2).float(), persistent=False)
+        self.register_buffer("basis", basis.float(), persistent=False)
+
+    def forward(self, parameters: torch.Tensor) -> torch.Tensor:
+        """Spline parameters (N, 66, 2) to offsets of the bent grid from its keypoint (N, 1024, 2), pixels."""
+        return self.offsets + self.basis @ parameters
+
+
+def sample_patches(gray: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+    """Read an image bilinearly at positions; beyond the image it is zero.
+
+    gray: (1, 1, H, W). positions: (N, 1024, 2) pixels x, y, pixel centres at integers. Returns (N, 1, 32, 32).
+    """
+    height, width = gray.shape[-2:]
+    size = positions.new_tensor([width, height])
+    grid = ((positions * 2 + 1) / size - 1).reshape(1, -1, PATCH_SIZE, 2)
+    return F.grid_sample(gray, grid, mode="bilinear", padding_mode="zeros", align_corners=False).reshape(-1, 1, PATCH_SIZE, PATCH_SIZE)

@@ -1,0 +1,241 @@
+"""Which checkpoint: the built-in one, the official one (downloaded once, checked, cached) or a file of yours.
+
+Files are recognised by their content, never by their name. Nothing but tensors is ever unpickled.
+"""
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import pickle
+import tempfile
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from .geometry import CORRECTED, GEOMETRIES, ORIGINAL
+from .network import ARCHITECTURE, DalfNetwork, rename_official
+
+OFFICIAL = "official"
+OFFICIAL_URL = "https://raw.githubusercontent.com/verlab/DALF_CVPR_2023/main/weights/model_ts-fl_final.pth"
+OFFICIAL_SHA256 = "ffe8160a64a3f33b267e5a7d5a0390ab1703674305cda7626c4fce8fbcae296b"
+OFFICIAL_FILE = "model_ts-fl_final.pth"
+BUILT_IN = Path(__file__).parent / "data" / "dalf.safetensors"
+ENVIRONMENT = "DALF_WEIGHTS"
+FORMAT = "dalf"
+TIMEOUT_S = 20.0
+MAX_BYTES = 256 << 20       # no checkpoint of this network comes near it
+
+log = logging.getLogger(__name__)
+
+
+class WeightsError(RuntimeError):
+    """The weights cannot be had or read. The message names the cause and what to put where."""
+
+
+@dataclass(frozen=True)
+class Weights:
+    """A checkpoint that was read.
+
+    tensors: by the names of DalfNetwork. geometry: the geometry it was trained with. source: where it came from, in words.
+    metadata: what else the file says about itself.
+    """
+
+    tensors: dict[str, torch.Tensor]
+    geometry: str
+    source: str
+    metadata: dict[str, str]
+
+
+def load_network(weights: str | os.PathLike | None = None) -> tuple[DalfNetwork, Weights]:
+    """The network with its weights in evaluation mode, on the CPU.
+
+    weights: None: $DALF_WEIGHTS if set, else the built-in ones, else the official ones; "official"; or a path to a .pth
+    of the official kind or a .safetensors of ours. Raises WeightsError.
+    """
+    loaded = read_weights(resolve(weights))
+    network = DalfNetwork()
+    _check_tensors(network, loaded)
+    network.load_state_dict(loaded.tensors)
+    return network.eval(), loaded
+
+
+def resolve(weights: str | os.PathLike | None = None) -> Path:
+    """The file that a choice of weights means (see load_network), downloaded if need be. Raises WeightsError."""
+    named = os.environ.get(ENVIRONMENT)
+    if weights is None and named:
+        return _existing(Path(named), f"{ENVIRONMENT}={named}")
+    if weights is None and BUILT_IN.is_file():
+        return BUILT_IN
+    if weights is None or weights == OFFICIAL:
+        return official_file()
+    try:
+        path = Path(weights).expanduser()
+    except TypeError:
+        raise WeightsError(f'weights must be None, "{OFFICIAL}" or a path, not {type(weights).__name__}') from None
+    return _existing(path, f"weights={str(weights)!r}")
+
+
+def _existing(path: Path, choice: str) -> Path:
+    hint = f'Give the path of a DALF checkpoint (.pth or .safetensors), or "{OFFICIAL}"'
+    if path.is_dir():
+        raise WeightsError(f"{choice} is a directory, not a file. {hint}, e.g. {path / OFFICIAL_FILE}")
+    if not path.is_file():
+        raise WeightsError(f"{choice}: there is no such file. {hint}.")
+    return path
+
+
+def read_weights(path: Path) -> Weights:
+    """Read a checkpoint file: safetensors of ours, or a PyTorch file of the official kind. Raises WeightsError."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(9)
+    except OSError as error:
+        raise WeightsError(f"{path} cannot be read: {error.strerror or error}") from error
+    if head[8:9] == b"{":
+        return _read_safetensors(path)
+    if head[:2] == b"PK" or head[:1] == b"\x80":
+        return _read_pytorch(path)
+    what = "is empty" if not head else "is no checkpoint (neither PyTorch nor safetensors)"
+    raise WeightsError(f"{path} {what}. Put an intact DALF checkpoint there.")
+
+
+def _read_safetensors(path: Path) -> Weights:
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}
+    except (SafetensorError, OSError, ValueError) as error:
+        raise WeightsError(f"{path} is damaged ({error}). Put an intact DALF checkpoint there.") from error
+    if metadata.get("format") != FORMAT or metadata.get("architecture") != ARCHITECTURE or metadata.get("geometry") not in GEOMETRIES:
+        raise WeightsError(f"{path} is a safetensors file, but its metadata {json.dumps(metadata)[:200]} does not describe a DALF network of "
+                           f"architecture {ARCHITECTURE!r}. Put a checkpoint there that this project's trainer wrote.")
+    return Weights(tensors, metadata["geometry"], str(path), metadata)
+
+
+def _read_pytorch(path: Path) -> Weights:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise WeightsError(f"{path} holds more than tensors, or is damaged. It was refused and none of it was run "
+                           f"({_first_line(error)}). Put a checkpoint there that holds tensors only.") from error
+    except Exception as error:      # a damaged file can fail anywhere in the reader
+        raise WeightsError(f"{path} is damaged ({_first_line(error)}). Put an intact DALF checkpoint there.") from error
+    if not isinstance(content, dict) or not content or not all(
+            isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()):
+        raise WeightsError(f"{path} is a PyTorch file, but not a plain table of named tensors. Put a DALF checkpoint of kind {ARCHITECTURE!r} there.")
+    return Weights({rename_official(name): value for name, value in content.items()}, ORIGINAL, str(path), {})
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0][:160]
+
+
+def _check_tensors(network: DalfNetwork, loaded: Weights) -> None:
+    """WeightsError naming the first few tensors that are missing, unknown, of a wrong shape or not finite."""
+    wanted = network.state_dict()
+    faults = [f"{name} is missing" for name in wanted if name not in loaded.tensors]
+    for name, tensor in loaded.tensors.items():
+        if name not in wanted:
+            faults.append(f"{name} is unknown")
+        elif tensor.shape != wanted[name].shape:
+            faults.append(f"{name} has shape {tuple(tensor.shape)}, not {tuple(wanted[name].shape)}")
+        elif not torch.isfinite(tensor).all():
+            faults.append(f"{name} holds NaN or infinity")
+    if faults:
+        more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
+        raise WeightsError(f"{loaded.source} does not fit the DALF network of kind {ARCHITECTURE!r}: {'; '.join(faults[:3])}{more}. "
+                           f'Give a checkpoint of that kind, or "{OFFICIAL}".')
+
+
+def save_weights(network: DalfNetwork, path: str | os.PathLike, *, geometry: str = CORRECTED,
+                 metadata: dict[str, str] | None = None) -> None:
+    """Write a checkpoint as safetensors; architecture and geometry go into its metadata. Replaces the file in one step."""
+    if geometry not in GEOMETRIES:
+        raise ValueError(f"geometry must be one of {GEOMETRIES}, not {geometry!r}")
+    path = Path(path)
+    described = {**(metadata or {}), "format": FORMAT, "architecture": ARCHITECTURE, "geometry": geometry}
+    tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        save_file(tensors, str(partial), described)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def cache_folder() -> Path:
+    """$XDG_CACHE_HOME/dalf, or ~/.cache/dalf."""
+    base = os.environ.get("XDG_CACHE_HOME", "")
+    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "dalf"
+
+
+def official_file() -> Path:
+    """The official checkpoint: from the cache, from $DALF_WEIGHTS if that is it, or downloaded. Raises WeightsError."""
+    cached = cache_folder() / OFFICIAL_FILE
+    named = os.environ.get(ENVIRONMENT)
+    for candidate in [cached, *([Path(named)] if named else [])]:
+        if candidate.is_file() and _sha256(candidate) == OFFICIAL_SHA256:
+            return candidate
+    if cached.is_file():
+        log.warning("%s is damaged; downloading it again", cached)
+    _download(OFFICIAL_URL, cached)
+    return cached
+
+
+def _sha256(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
+def _download(url: str, target: Path) -> None:
+    """Fetch the official checkpoint into target: whole and with the right SHA-256, or not at all."""
+    by_hand = (f"Fetch {url} on a machine with network, put it at {target}, "
+               f"or anywhere and set {ENVIRONMENT} to its path (SHA-256 {OFFICIAL_SHA256}).")
+    log.info("downloading the official DALF weights from %s to %s", url, target)
+    partial: Path | None = None
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".download-", delete=False) as stream:
+            partial = Path(stream.name)
+            digest = _fetch(url, stream)
+        if digest != OFFICIAL_SHA256:
+            raise WeightsError(f"what {url} delivered is not the official checkpoint (SHA-256 {digest}). {by_hand}")
+        partial.chmod(0o644)
+        os.replace(partial, target)
+    except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
+        raise WeightsError(f"the official DALF weights are not on this machine and could not be downloaded: "
+                           f"{getattr(error, 'reason', error)}. {by_hand}") from error
+    except OSError as error:
+        raise WeightsError(f"the official DALF weights could not be stored in {target.parent}: {error.strerror or error}. {by_hand}") from error
+    finally:
+        if partial is not None:
+            partial.unlink(missing_ok=True)
+
+
+def _fetch(url: str, stream) -> str:
+    """Copy url to an open file with a progress bar; returns the SHA-256."""
+    from tqdm import tqdm
+
+    digest = hashlib.sha256()
+    received = 0
+    with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
+        total = int(response.headers.get("Content-Length") or 0) or None
+        with tqdm(total=total, unit="B", unit_scale=True, desc="DALF weights") as bar:
+            while block := response.read(1 << 16):
+                received += len(block)
+                if received > MAX_BYTES:
+                    raise urllib.error.URLError(f"more than {MAX_BYTES} bytes came")
+                digest.update(block)
+                stream.write(block)
+                bar.update(len(block))
+    return digest.hexdigest()
