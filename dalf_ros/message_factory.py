@@ -8,7 +8,7 @@ from __future__ import annotations
 import array
 import importlib
 import os
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ _TYPECODES = {
 }  # fmt: skip
 
 
-@lru_cache(maxsize=None)
+@cache
 def ros_class(type_name: str) -> Any:
     """The rclpy class of a type such as "sensor_msgs/msg/Image" (or "sensor_msgs/Image")."""
     package, name = type_name.split("/")[0], type_name.split("/")[-1]
