@@ -53,7 +53,9 @@ class DALF:
         if loaded.geometry == CORRECTED and geometry == ORIGINAL:
             log.warning("%s was trained with corrected geometry; reading it as %r loses accuracy", loaded.source, geometry)
         self.weights = loaded.source
-        self.network = network.folded().to(self.device, memory_format=torch.channels_last)
+        # rounding decides which samples of a plateau are maxima, so parity needs the official order of operations
+        self.network = (network.requires_grad_(False).to(self.device) if geometry == ORIGINAL
+                        else network.folded().to(self.device, memory_format=torch.channels_last))
         log.info("DALF on %s, weights %s, %s geometry", self.device, loaded.source, geometry)
 
     @property
@@ -82,7 +84,7 @@ class DALF:
         gray = torch.from_numpy(to_gray(image))
         allowed = None if mask is None else _check_mask(mask, gray.shape)
         gray = gray.to(self.device)[None, None]
-        heatmap, features = self.network(gray)
+        heatmap, features = self._maps(gray)
         keypoints, scores = self._keypoints(heatmap, allowed)
         descriptors = self.network.describe(gray, features, keypoints, geometry=self.geometry, descriptor=self.descriptor,
                                             chunk=CHUNK.get(self.device.type, 256))
@@ -93,13 +95,24 @@ class DALF:
     def heatmap(self, image: np.ndarray) -> np.ndarray:
         """(H, W) float32, the detector's response. Its positions are the network's; geometry.heatmap_to_image has the pixels."""
         gray = torch.from_numpy(to_gray(image)).to(self.device)[None, None]
-        return self.network(gray)[0][0, 0].float().cpu().numpy()
+        return self._maps(gray)[0][0, 0].float().cpu().numpy()
+
+    def _maps(self, gray: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Heatmap and features. The original geometry takes one CPU thread, so that its rounding does not depend on their number."""
+        threads = torch.get_num_threads()
+        if self.geometry != ORIGINAL or self.device.type != "cpu" or threads == 1:
+            return self.network(gray)
+        torch.set_num_threads(1)
+        try:
+            return self.network(gray)
+        finally:
+            torch.set_num_threads(threads)
 
     def _keypoints(self, heatmap: torch.Tensor, allowed: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
         """Positions (N, 2) in image pixels and scores (N,) of the strongest local maxima of a heatmap (1, 1, H, W)."""
         height, width = heatmap.shape[-2:]
         corrected = self.geometry == CORRECTED
-        index = local_maxima(heatmap[0, 0], self.threshold, BORDER if corrected else 0)
+        index = local_maxima(heatmap[0, 0], self.threshold, BORDER if corrected else 0, plateaus=not corrected)
         xy = torch.stack([index % width, torch.div(index, width, rounding_mode="floor")], dim=1).to(heatmap.dtype)
         if corrected:
             xy = xy + quadratic_offset(heatmap[0, 0], index)
@@ -109,7 +122,7 @@ class DALF:
             nearest = xy.round().long()
             inside = allowed.to(xy.device)[nearest[:, 1].clamp(0, height - 1), nearest[:, 0].clamp(0, width - 1)]
             xy, score = xy[inside], score[inside]
-        order = torch.argsort(score, descending=True, stable=True)[:self.top_k]
+        order = (torch.argsort(score, descending=True, stable=True) if corrected else torch.argsort(-score))[:self.top_k]
         return xy[order], score[order] / heatmap.max()
 
 
@@ -173,10 +186,11 @@ def _check_mask(mask: np.ndarray, shape: torch.Size) -> torch.Tensor:
     return torch.from_numpy(mask.reshape(shape) != 0)
 
 
-def local_maxima(heatmap: torch.Tensor, threshold: float, border: int = 0) -> torch.Tensor:
+def local_maxima(heatmap: torch.Tensor, threshold: float, border: int = 0, plateaus: bool = False) -> torch.Tensor:
     """Flat indices (N,) of the 3x3 local maxima above threshold, rising; a plateau counts once.
 
     heatmap: (H, W). border: maxima within so many samples of the rim are left out.
+    plateaus: keep every sample of a plateau, as the official code does.
     """
     height, width = heatmap.shape
     peak = (heatmap == F.max_pool2d(heatmap[None], 3, stride=1, padding=1)[0]) & (heatmap > threshold)
@@ -185,6 +199,8 @@ def local_maxima(heatmap: torch.Tensor, threshold: float, border: int = 0) -> to
         inner[border:height - border, border:width - border] = True
         peak &= inner
     index = peak.flatten().nonzero()[:, 0]
+    if plateaus:
+        return index
     x, y = index % width, torch.div(index, width, rounding_mode="floor")
     first = torch.ones_like(index, dtype=torch.bool)
     for dx, dy in ((-1, 0), (-1, -1), (0, -1), (1, -1)):        # two peaks that touch are equal: keep the first in reading order
