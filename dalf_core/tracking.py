@@ -4,12 +4,20 @@ Data flows one way:  image -> FeatureTracker -> FrameMatches -> SurfaceTracker (
 """
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Any
 
+import cv2
 import numpy as np
 
 from .camera import PinholeCamera
-from .types import Features, Matches, Registration
+from .extractor import DALF
+from .matching import match
+from .registration import NonRigidRegistration
+from .stopwatch import Stopwatch
+from .surface import Surface, SurfaceError
+from .types import WAITING, Features, Matches, Registration
+from .verification import verify
 
 
 @dataclass(frozen=True)
@@ -32,10 +40,10 @@ class FrameMatches:
 
 @dataclass(frozen=True)
 class FeatureFrame:
-    """One image's features, and its matches to the reference. milliseconds: time by stage."""
+    """One image's features, and its matches to the reference (None while there is none). milliseconds: time by stage."""
 
     features: Features
-    matches: FrameMatches
+    matches: FrameMatches | None
     milliseconds: dict[str, float] = field(default_factory=dict)
 
 
@@ -67,16 +75,52 @@ class FeatureTracker:
     keypoints come back in pixels of the image as given. min_reference_keypoints: an image with fewer does not become the reference.
     """
 
-    def __init__(self, dalf, *, image_scale: float = 1.0, min_reference_keypoints: int = 16) -> None: ...
-
-    reference: Features | None
+    def __init__(self, dalf: DALF, *, image_scale: float = 1.0, min_reference_keypoints: int = 16) -> None:
+        if not 0.05 <= image_scale <= 8:
+            raise ValueError(f"image_scale must be between 0.05 and 8, got {image_scale}")
+        self.dalf = dalf
+        self.image_scale = image_scale
+        self.min_reference_keypoints = min_reference_keypoints
+        self.reset()
 
     def reset(self) -> None:
         """Forget the reference; the next image with enough keypoints becomes it."""
+        self.reference: Features | None = None
+        self._reference_stamp_ns = 0
 
     def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None) -> FeatureFrame:
-        """image: HxWx3 uint8 BGR or HxW uint8. mask: HxW, nonzero where keypoints may lie (reference and current alike)."""
-        raise NotImplementedError
+        """Extract one image and match it to the reference.
+
+        image: HxWx3 uint8 BGR or HxW uint8. mask: HxW, nonzero where keypoints may lie (reference and current alike).
+        FeatureFrame.matches is None while no image had enough keypoints to be the reference.
+        """
+        clock = Stopwatch()
+        features = self._extract(image, mask)
+        clock.lap("extract")
+        is_reference = self.reference is None and len(features) >= self.min_reference_keypoints
+        if is_reference:
+            self.reference, self._reference_stamp_ns = features, stamp_ns
+        if self.reference is None:
+            return FeatureFrame(features, None, clock.laps)
+        matches = _identity(len(features)) if is_reference else match(self.reference, features)
+        clock.lap("match")
+        if not is_reference:
+            matches = replace(matches, inlier=verify(self.reference, features, matches))
+        clock.lap("verify")
+        pairs = FrameMatches(stamp_ns, self._reference_stamp_ns, features.image_size, self.reference.image_size, matches,
+                             self.reference.keypoints[matches.reference_index], features.keypoints[matches.query_index])
+        return FeatureFrame(features, pairs, clock.laps)
+
+    def _extract(self, image: np.ndarray, mask: np.ndarray | None) -> Features:
+        if self.image_scale == 1.0:
+            return self.dalf.extract(image, mask)
+        height, width = image.shape[:2]
+        size = max(1, round(width * self.image_scale)), max(1, round(height * self.image_scale))
+        scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if self.image_scale < 1 else cv2.INTER_CUBIC)
+        if mask is not None:
+            mask = cv2.resize(np.asarray(mask).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+        features = self.dalf.extract(scaled, mask)
+        return replace(features, keypoints=rescale_pixels(features.keypoints, size, (width, height)), image_size=(width, height))
 
 
 class SurfaceTracker:
@@ -84,20 +128,104 @@ class SurfaceTracker:
 
     The first frame that it gets with usable depth becomes its reference surface, whichever image the matches refer to:
     later matches are joined to it by their reference_index, so that it can start late, be restarted or be given a new
-    reference while the feature half goes on.
+    reference while the feature half goes on. Matches that refer to another image than before start it anew.
+
+    registration_options: those of NonRigidRegistration (node_spacing, max_vertices, pieces).
     """
 
-    reference_vertices: np.ndarray | None     # (V, 3) float32 metres
-    triangles: np.ndarray | None              # (F, 3) int32
-    colors: np.ndarray | None                 # (V, 3) uint8 RGB, or None without an image
-    registration: object | None               # the NonRigidRegistration in use
-
-    def __init__(self, *, device: str = "auto", **registration_options) -> None: ...
+    def __init__(self, *, device: str = "auto", **registration_options: Any) -> None:
+        self._device = device
+        self._options = registration_options
+        self.topology_id = 0
+        self.reset()
 
     def reset(self) -> None:
         """Forget the reference surface; the next frame with usable depth becomes it."""
+        self.registration: NonRigidRegistration | None = None
+        self._reference_stamp_ns = 0                     # of the frame that the surface was made of
+        self._matched_stamp_ns: int | None = None        # of the image that the matches refer to
+        self._pivot_xy: np.ndarray = np.zeros((0, 2))    # by reference_index: where that keypoint was on the surface's frame
+
+    @property
+    def surface(self) -> Surface | None:
+        """The reference surface: vertices, normals, triangles, colours."""
+        return self.registration.surface if self.registration else None
+
+    @property
+    def reference_vertices(self) -> np.ndarray | None:
+        """(V, 3) float32 metres."""
+        return self.surface.vertices if self.surface else None
+
+    @property
+    def triangles(self) -> np.ndarray | None:
+        """(F, 3) int32."""
+        return self.surface.triangles if self.surface else None
+
+    @property
+    def colors(self) -> np.ndarray | None:
+        """(V, 3) uint8 RGB, or None without an image."""
+        return self.surface.colors if self.surface else None
 
     def process(self, matches: FrameMatches, depth_m: np.ndarray, camera: PinholeCamera,
                 image: np.ndarray | None = None, mask: np.ndarray | None = None) -> SurfaceFrame:
-        """depth_m: HxW float32 metres, NaN or 0 = no reading, same pixels as the image. image (BGR) colours a new reference."""
-        raise NotImplementedError
+        """Follow the surface into one frame.
+
+        depth_m: HxW float32 metres, NaN or 0 = no reading, aligned with the image that was matched; of another resolution is allowed.
+        camera: of the depth image, or of the colour image it is aligned with. image (BGR) colours a new reference, mask bounds it.
+        Raises ValueError on arrays that do not fit; a frame without usable depth is a frame with a status, not an error.
+        """
+        camera = camera.scaled(depth_m.shape[1], depth_m.shape[0]) if depth_m.ndim == 2 else camera
+        if self._matched_stamp_ns not in (None, matches.reference_stamp_ns) or (self.registration and self.registration.camera != camera):
+            self.reset()
+        self._matched_stamp_ns = matches.reference_stamp_ns
+        size = (camera.width, camera.height)
+        query_xy = rescale_pixels(matches.query_xy, matches.image_size, size)
+        use = matches.matches.inlier
+        index, query_xy = matches.matches.reference_index[use], query_xy[use]
+        clock = Stopwatch()
+        if self.registration is None:
+            return self._begin(matches, index, query_xy, depth_m, camera, image, mask, clock)
+        known = index < len(self._pivot_xy)
+        index, query_xy = index[known], query_xy[known]
+        pivot_xy = self._pivot_xy[index]
+        seen = np.isfinite(pivot_xy[:, 0])
+        result = self.registration.register(depth_m, pivot_xy[seen], query_xy[seen])
+        clock.lap("register")
+        return SurfaceFrame(matches.stamp_ns, self._reference_stamp_ns, result, result.status, result.reason, False, self.topology_id,
+                            int(seen.sum()), int(result.inlier.sum()), {**result.milliseconds, **clock.laps})
+
+    def _begin(self, matches: FrameMatches, index: np.ndarray, query_xy: np.ndarray, depth_m: np.ndarray, camera: PinholeCamera,
+               image: np.ndarray | None, mask: np.ndarray | None, clock: Stopwatch) -> SurfaceFrame:
+        """Make this frame the reference surface, if it can be."""
+        size = (camera.width, camera.height)
+        registration = NonRigidRegistration(camera, self._device, **self._options)
+        try:
+            if image is not None and image.shape[1::-1] != size:
+                image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
+            if mask is not None and mask.shape[1::-1] != size:
+                mask = cv2.resize(np.asarray(mask).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            registration.set_reference(depth_m, image, mask)
+        except SurfaceError as error:
+            return SurfaceFrame(matches.stamp_ns, 0, None, WAITING, str(error), False, self.topology_id, len(index), 0)
+        clock.lap("reference")
+        self.registration, self._reference_stamp_ns = registration, matches.stamp_ns
+        self.topology_id += 1
+        self._pivot_xy = np.full((int(index.max()) + 1 if len(index) else 0, 2), np.nan)
+        self._pivot_xy[index] = query_xy
+        result = registration.register(depth_m, query_xy, query_xy)
+        clock.lap("register")
+        return SurfaceFrame(matches.stamp_ns, matches.stamp_ns, result, result.status, result.reason, True, self.topology_id,
+                            len(index), int(result.inlier.sum()), clock.laps)
+
+
+def rescale_pixels(xy: np.ndarray, from_size: tuple[int, int], to_size: tuple[int, int]) -> np.ndarray:
+    """Pixel coordinates of an image in a resized copy of it; sizes are (width, height), pixel centres at integers. (N, 2) float32."""
+    if from_size == to_size:
+        return np.asarray(xy, dtype=np.float32)
+    factor = np.array([to_size[0] / from_size[0], to_size[1] / from_size[1]])
+    return ((np.asarray(xy, dtype=np.float64) + 0.5) * factor - 0.5).astype(np.float32)
+
+
+def _identity(count: int) -> Matches:
+    index = np.arange(count, dtype=np.int64)
+    return Matches(index, index, np.zeros(count, np.float32), np.ones(count, bool))

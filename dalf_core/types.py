@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+WAITING = "waiting"      # no reference yet
 TRACKED = "tracked"
 DEGRADED = "degraded"
 LOST = "lost"

@@ -1,0 +1,282 @@
+"""The energy of a deformation and its Gauss-Newton normal equations, assembled straight into LAPACK band storage.
+
+State: per node a rotation R and a translation t. A point x that follows nodes k with weights w_k moves to
+    x' = sum_k w_k (R_k (x - g_k) + g_k + t_k).
+A step is (omega_k, tau_k): R_k <- exp(omega_k) R_k, t_k <- t_k + tau_k, so that with y_k = R_k (x - g_k)
+    dx'/d omega_k = -w_k [y_k]x,   dx'/d tau_k = w_k I.
+Unknowns of node k are rows 6k .. 6k+5 (omega, then tau). band[c, r - c] holds the lower triangle's entry (r, c).
+"""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from ..depth import fit_plane
+
+# what a vertex met in the depth image
+UNSEEN, SUPPORTED, OCCLUDED, CONTRADICTED = 0, 1, 2, 3
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _deform(point, nodes, weights, R, t, g, y):
+    """x' of one point; y[k] receives R_k (x - g_k)."""
+    px = py = pz = 0.0
+    for k in range(4):
+        n = nodes[k]
+        dx = point[0] - g[n, 0]
+        dy = point[1] - g[n, 1]
+        dz = point[2] - g[n, 2]
+        for r in range(3):
+            y[k, r] = R[n, r, 0] * dx + R[n, r, 1] * dy + R[n, r, 2] * dz
+        w = weights[k]
+        px += w * (y[k, 0] + g[n, 0] + t[n, 0])
+        py += w * (y[k, 1] + g[n, 1] + t[n, 1])
+        pz += w * (y[k, 2] + g[n, 2] + t[n, 2])
+    return px, py, pz
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _blend_normal(normal, nodes, weights, R):
+    nx = ny = nz = 0.0
+    for k in range(4):
+        n = nodes[k]
+        w = weights[k]
+        nx += w * (R[n, 0, 0] * normal[0] + R[n, 0, 1] * normal[1] + R[n, 0, 2] * normal[2])
+        ny += w * (R[n, 1, 0] * normal[0] + R[n, 1, 1] * normal[1] + R[n, 1, 2] * normal[2])
+        nz += w * (R[n, 2, 0] * normal[0] + R[n, 2, 1] * normal[1] + R[n, 2, 2] * normal[2])
+    length = math.sqrt(nx * nx + ny * ny + nz * nz) + 1e-12
+    return nx / length, ny / length, nz / length
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _add_row(band, rhs, nodes, weights, row, residual, importance):
+    """Add importance * (J^T J, -J^T r) of one residual row; row[k] is d r / d (omega, tau) of node k before its weight."""
+    for a in range(4):
+        if weights[a] == 0.0:
+            continue
+        na = nodes[a]
+        scale_a = importance * weights[a]
+        for i in range(6):
+            rhs[6 * na + i] -= scale_a * row[a, i] * residual
+        for b in range(4):
+            nb = nodes[b]
+            if nb > na or weights[b] == 0.0:
+                continue
+            scale = scale_a * weights[b]
+            if na == nb:
+                for j in range(6):
+                    value = scale * row[b, j]
+                    column = band[6 * nb + j]
+                    for i in range(j, 6):
+                        column[i - j] += value * row[a, i]
+            else:
+                offset = 6 * (na - nb)
+                for j in range(6):
+                    value = scale * row[b, j]
+                    column = band[6 * nb + j]
+                    for i in range(6):
+                        column[offset + i - j] += value * row[a, i]
+
+
+@njit(cache=True, fastmath=True)
+def depth_term(band, rhs, vertices, normals, node_index, node_weight, R, t, g, depth, fx, fy, cx, cy,
+               radius, slope, gate, tukey, importance, assemble, seen):
+    """Projective point-to-plane term: every vertex against the plane fitted to the depth readings where it projects.
+
+    Robust with Tukey's biweight of scale `tukey` metres; a reading farther than `gate` metres in front means the vertex is
+    hidden, behind means it is contradicted. seen[v] receives which. Returns (energy, sum of squared residuals, supported).
+    """
+    height, width = depth.shape
+    y = np.zeros((4, 3))
+    row = np.zeros((4, 6))
+    energy = 0.0
+    squares = 0.0
+    supported = 0
+    limit = tukey * tukey / 6.0 * importance
+    for v in range(len(vertices)):
+        seen[v] = UNSEEN
+        nodes = node_index[v]
+        weights = node_weight[v]
+        px, py, pz = _deform(vertices[v], nodes, weights, R, t, g, y)
+        if pz < 1e-3:
+            continue
+        nx, ny, nz = _blend_normal(normals[v], nodes, weights, R)
+        length = math.sqrt(px * px + py * py + pz * pz)
+        if (nx * px + ny * py + nz * pz) > -0.17 * length:     # turned away, or seen at more than 80 degrees
+            continue
+        u = fx * px / pz + cx
+        w = fy * py / pz + cy
+        found, inverse, b, c = fit_plane(depth, u, w, pz, radius, slope * radius * pz)
+        if found == 0 or inverse <= 0.0:
+            continue
+        z = 1.0 / inverse
+        # plane of the readings: 1/z = inverse + b (x - u) + c (y - w); its normal, towards the camera
+        mx = b * fx
+        my = c * fy
+        mz = inverse - b * (u - cx) - c * (w - cy)
+        norm = math.sqrt(mx * mx + my * my + mz * mz)
+        mx, my, mz = -mx / norm, -my / norm, -mz / norm
+        # distance of the vertex to that plane, along the plane's normal
+        residual = mx * (px - px / pz * z) + my * (py - py / pz * z) + mz * (pz - z)
+        if abs(residual) > gate:
+            seen[v] = OCCLUDED if z < pz else CONTRADICTED
+            energy += limit
+            continue
+        if mx * nx + my * ny + mz * nz < 0.5:                  # more than 60 degrees between the two normals
+            continue
+        seen[v] = SUPPORTED
+        supported += 1
+        squares += residual * residual
+        ratio = residual / tukey
+        ratio = ratio * ratio
+        if ratio >= 1.0:
+            energy += limit
+            continue
+        q = 1.0 - ratio
+        energy += limit * (1.0 - q * q * q)
+        if not assemble:
+            continue
+        for k in range(4):
+            row[k, 0] = y[k, 1] * mz - y[k, 2] * my
+            row[k, 1] = y[k, 2] * mx - y[k, 0] * mz
+            row[k, 2] = y[k, 0] * my - y[k, 1] * mx
+            row[k, 3] = mx
+            row[k, 4] = my
+            row[k, 5] = mz
+        _add_row(band, rhs, nodes, weights, row, residual, importance * q * q)
+    return energy, squares, supported
+
+
+@njit(cache=True, fastmath=True)
+def landmark_term(band, rhs, points, targets, confidence, node_index, node_weight, R, t, g, sigma, importance, assemble, residuals):
+    """Landmarks: |x' - q|, robust with Geman-McClure of scale `sigma` metres. residuals[m] receives the distance, metres."""
+    y = np.zeros((4, 3))
+    row = np.zeros((4, 6))
+    energy = 0.0
+    for m in range(len(points)):
+        nodes = node_index[m]
+        weights = node_weight[m]
+        px, py, pz = _deform(points[m], nodes, weights, R, t, g, y)
+        e = np.array((px - targets[m, 0], py - targets[m, 1], pz - targets[m, 2]))
+        square = e[0] * e[0] + e[1] * e[1] + e[2] * e[2]
+        residuals[m] = math.sqrt(square)
+        fraction = sigma * sigma / (sigma * sigma + square)
+        amount = importance * confidence[m]
+        energy += 0.5 * amount * square * fraction
+        if not assemble or amount == 0.0:
+            continue
+        amount *= fraction * fraction
+        for axis in range(3):
+            for k in range(4):
+                # row `axis` of -[y]x, then of I
+                for i in range(6):
+                    row[k, i] = 0.0
+                row[k, (axis + 1) % 3] = y[k, (axis + 2) % 3]
+                row[k, (axis + 2) % 3] = -y[k, (axis + 1) % 3]
+                row[k, 3 + axis] = 1.0
+            _add_row(band, rhs, nodes, weights, row, e[axis], amount)
+    return energy
+
+
+@njit(cache=True, fastmath=True)
+def rigidity_term(band, rhs, edges, frame, R, t, g, stretch, bend, assemble):
+    """As rigid as possible (Sorkine & Alexa 2007) on directed node pairs: node i predicts where node j goes.
+
+    The misfit is split along the axes of frame[i] (3x3 rows: normal, two tangents, in the reference), turned with the node:
+    `bend` weighs the part along the normal, `stretch` the parts along the surface, since thin things bend far more easily than
+    they stretch.
+    """
+    nodes = np.zeros(4, np.int32)
+    weights = np.array((1.0, 1.0, 0.0, 0.0))
+    row = np.zeros((4, 6))
+    energy = 0.0
+    for e in range(len(edges)):
+        i, j = edges[e, 0], edges[e, 1]
+        dx, dy, dz = g[j, 0] - g[i, 0], g[j, 1] - g[i, 1], g[j, 2] - g[i, 2]
+        y0 = R[i, 0, 0] * dx + R[i, 0, 1] * dy + R[i, 0, 2] * dz
+        y1 = R[i, 1, 0] * dx + R[i, 1, 1] * dy + R[i, 1, 2] * dz
+        y2 = R[i, 2, 0] * dx + R[i, 2, 1] * dy + R[i, 2, 2] * dz
+        r0, r1, r2 = y0 - dx + t[i, 0] - t[j, 0], y1 - dy + t[i, 1] - t[j, 1], y2 - dz + t[i, 2] - t[j, 2]
+        nodes[0], nodes[1] = i, j
+        for axis in range(3):
+            f = frame[i, axis]
+            a = R[i, 0, 0] * f[0] + R[i, 0, 1] * f[1] + R[i, 0, 2] * f[2]
+            b = R[i, 1, 0] * f[0] + R[i, 1, 1] * f[1] + R[i, 1, 2] * f[2]
+            c = R[i, 2, 0] * f[0] + R[i, 2, 1] * f[1] + R[i, 2, 2] * f[2]
+            residual = a * r0 + b * r1 + c * r2
+            importance = bend if axis == 0 else stretch
+            energy += 0.5 * importance * residual * residual
+            if not assemble:
+                continue
+            row[0, 0], row[0, 1], row[0, 2] = y1 * c - y2 * b, y2 * a - y0 * c, y0 * b - y1 * a
+            row[0, 3], row[0, 4], row[0, 5] = a, b, c
+            row[1, 3], row[1, 4], row[1, 5] = -a, -b, -c
+            _add_row(band, rhs, nodes, weights, row, residual, importance)
+    return energy
+
+
+@njit(cache=True, fastmath=True)
+def deform_points(points, node_index, node_weight, R, t, g):
+    """x' of (N, 3) points that follow node_index (N, 4) with node_weight (N, 4); (N, 3) float64."""
+    out = np.empty((len(points), 3))
+    y = np.zeros((4, 3))
+    for n in range(len(points)):
+        out[n, 0], out[n, 1], out[n, 2] = _deform(points[n], node_index[n], node_weight[n], R, t, g, y)
+    return out
+
+
+@njit(cache=True, fastmath=True)
+def deform_normals(normals, node_index, node_weight, R):
+    """Reference normals turned with their nodes; (N, 3) float64, unit length."""
+    out = np.empty((len(normals), 3))
+    for n in range(len(normals)):
+        out[n, 0], out[n, 1], out[n, 2] = _blend_normal(normals[n], node_index[n], node_weight[n], R)
+    return out
+
+
+@njit(cache=True)
+def apply_step(R, t, step):
+    """R <- exp(omega) R by Rodrigues' formula, re-orthonormalised; t <- t + tau. Returns new arrays."""
+    R_new = np.empty_like(R)
+    t_new = np.empty_like(t)
+    E = np.empty((3, 3))
+    for k in range(len(t)):
+        a, b, c = step[6 * k], step[6 * k + 1], step[6 * k + 2]
+        angle = math.sqrt(a * a + b * b + c * c)
+        s = 1.0 - angle * angle / 6.0 if angle < 1e-4 else math.sin(angle) / angle
+        h = 0.5 if angle < 1e-4 else (1.0 - math.cos(angle)) / (angle * angle)
+        E[0, 0] = 1.0 - h * (b * b + c * c)
+        E[0, 1] = -s * c + h * a * b
+        E[0, 2] = s * b + h * a * c
+        E[1, 0] = s * c + h * a * b
+        E[1, 1] = 1.0 - h * (a * a + c * c)
+        E[1, 2] = -s * a + h * b * c
+        E[2, 0] = -s * b + h * a * c
+        E[2, 1] = s * a + h * b * c
+        E[2, 2] = 1.0 - h * (a * a + b * b)
+        for i in range(3):
+            for j in range(3):
+                R_new[k, i, j] = E[i, 0] * R[k, 0, j] + E[i, 1] * R[k, 1, j] + E[i, 2] * R[k, 2, j]
+        _orthonormalise(R_new[k])
+        for i in range(3):
+            t_new[k, i] = t[k, i] + step[6 * k + 3 + i]
+    return R_new, t_new
+
+
+@njit(cache=True)
+def _orthonormalise(R):
+    """Gram-Schmidt on the rows: thousands of small steps must not shear the rotation."""
+    length = math.sqrt(R[0, 0] ** 2 + R[0, 1] ** 2 + R[0, 2] ** 2)
+    for j in range(3):
+        R[0, j] /= length
+    dot = R[0, 0] * R[1, 0] + R[0, 1] * R[1, 1] + R[0, 2] * R[1, 2]
+    for j in range(3):
+        R[1, j] -= dot * R[0, j]
+    length = math.sqrt(R[1, 0] ** 2 + R[1, 1] ** 2 + R[1, 2] ** 2)
+    for j in range(3):
+        R[1, j] /= length
+    R[2, 0] = R[0, 1] * R[1, 2] - R[0, 2] * R[1, 1]
+    R[2, 1] = R[0, 2] * R[1, 0] - R[0, 0] * R[1, 2]
+    R[2, 2] = R[0, 0] * R[1, 1] - R[0, 1] * R[1, 0]

@@ -1,0 +1,149 @@
+"""Landmarks: pixel matches lifted to 3D, pruned before any solve, and the first guess they give."""
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+from scipy.spatial import cKDTree
+
+from ..camera import PinholeCamera
+from ..depth import fit_plane, jump_slope
+from .graph import DeformationGraph
+from .solver import State
+
+NEIGHBOURS = 16          # landmarks that vote on each other
+STRETCH = 0.08           # share by which a distance on the surface may change
+PIXEL_NOISE = 1.5        # pixels by which a match may be off
+
+
+@njit(cache=True)
+def _lift(depth, xy, radius, slope):
+    out = np.zeros(len(xy))
+    for n in range(len(xy)):
+        u, v = xy[n, 0], xy[n, 1]
+        if not (u == u and v == v) or abs(u) > 1e6 or abs(v) > 1e6:
+            continue
+        for r in range(radius, 0, -1):       # a smaller window close to the image border
+            found, inverse, _, _ = fit_plane(depth, u, v, 0.0, r, slope)
+            if found and inverse > 0:
+                z = 1.0 / inverse
+                if abs(z - depth[int(math.floor(v + 0.5)), int(math.floor(u + 0.5))]) < slope:
+                    out[n] = z
+                break
+    return out
+
+
+def lift_pixels(depth: np.ndarray, xy: np.ndarray, camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
+    """Pixels to 3D through the depth image, by a local plane that does not cross depth jumps.
+
+    depth: clean (H, W) metres. xy: (M, 2) pixels. Returns (M, 3) metres and (M,) bool: lifted, i.e. there is depth around it.
+    """
+    xy = np.ascontiguousarray(xy, dtype=np.float64).reshape(-1, 2)
+    z = _lift(depth, xy, 2, 2.0 * jump_slope(camera) * float(np.median(depth[depth > 0])) if (depth > 0).any() else 0.01)
+    return camera.lift(xy, z), z > 0
+
+
+def prune(source: np.ndarray, target: np.ndarray, noise_m: float, rounds: int = 6) -> np.ndarray:
+    """Confidence 0..1 of each landmark, by isometry: bending keeps short distances along the surface and never lengthens long ones.
+
+    source, target: (M, 3) metres. noise_m: how far a lifted point may be off. Each landmark is judged by its neighbours (short
+    distances must be kept) and by landmarks everywhere (no distance may grow), each voter counting by its own confidence, so
+    that a coherent group in the wrong place is outvoted by the rest. Returns (M,) float64; keep those above 0.5.
+    """
+    count = len(source)
+    if count < 4:
+        return np.zeros(count)
+    near = min(NEIGHBOURS, count - 1)
+    _, neighbour = cKDTree(source).query(source, near + 1)
+    neighbour = np.ascontiguousarray(neighbour[:, 1:])
+    far = _spread_subset(source, min(count, 96))
+    return _vote(np.ascontiguousarray(source), np.ascontiguousarray(target), neighbour, far, noise_m, STRETCH, rounds)
+
+
+def _spread_subset(points: np.ndarray, size: int) -> np.ndarray:
+    """Indices of `size` points taken evenly along the longest axes' order: a deterministic spread."""
+    order = np.lexsort(((points[:, 1] * 1e3).astype(int), (points[:, 0] * 1e3 / 20).astype(int)))
+    return np.ascontiguousarray(order[np.linspace(0, len(points) - 1, size).astype(int)])
+
+
+@njit(cache=True)
+def _distance(points, a, b):
+    return math.sqrt((points[a, 0] - points[b, 0]) ** 2 + (points[a, 1] - points[b, 1]) ** 2 + (points[a, 2] - points[b, 2]) ** 2)
+
+
+@njit(cache=True)
+def _vote(source, target, neighbour, far, noise, stretch, rounds):
+    count = len(source)
+    confidence = np.ones(count)
+    fresh = np.empty(count)
+    for _ in range(rounds):
+        for i in range(count):
+            agree = 0.0
+            total = 1e-9
+            for k in range(neighbour.shape[1]):
+                j = neighbour[i, k]
+                before = _distance(source, i, j)
+                after = _distance(target, i, j)
+                # bending shortens a chord by at most what a radius of curvature of one third of it would
+                low = before * (1.0 - stretch) - noise - 0.15 * before
+                high = before * (1.0 + stretch) + noise
+                vote = confidence[j]
+                total += vote
+                if low <= after <= high:
+                    agree += vote
+            local = agree / total
+            agree = 0.0
+            total = 1e-9
+            for j in far:
+                if j == i:
+                    continue
+                vote = confidence[j]
+                total += vote
+                if _distance(target, i, j) <= _distance(source, i, j) * (1.0 + stretch) * 1.1 + 2.0 * noise:
+                    agree += vote
+            overall = agree / total
+            fresh[i] = local * local * max(0.0, 2.0 * overall - 1.0)
+        top = fresh.max()
+        if top <= 0.0:
+            return np.zeros(count)
+        for i in range(count):
+            confidence[i] = min(1.0, fresh[i] / (0.6 * top))
+    return confidence
+
+
+def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray, graph: DeformationGraph, rounds: int = 4) -> State | None:
+    """First guess from landmarks: each node gets the robust rigid motion of the landmarks around it (moving least squares).
+
+    Returns None when fewer than 4 landmarks are trusted.
+    """
+    trusted = confidence > 0.3
+    if trusted.sum() < 4:
+        return None
+    source, target, base = source[trusted], target[trusted], confidence[trusted]
+    near = min(24, len(source))
+    distance, index = cKDTree(source).query(graph.position, near)
+    reach = np.maximum(distance[:, -1:], 1e-6) * 1.01
+    # a thin far share of all landmarks keeps nodes with few neighbours from spinning
+    weight = (1.0 - (distance / reach) ** 2) ** 2 * base[index]
+    weight += 1e-6
+    a, b = source[index], target[index]
+    robust = np.ones_like(weight)
+    for _ in range(rounds):
+        R, mean_a, mean_b = _rigid_fits(a, b, weight * robust)
+        residual = np.linalg.norm(np.einsum("kij,knj->kni", R, a - mean_a[:, None]) + mean_b[:, None] - b, axis=2)
+        scale = np.maximum(1.5 * np.median(residual, axis=1, keepdims=True), 2e-3)
+        robust = (scale**2 / (scale**2 + residual**2)) ** 2
+    t = np.einsum("kij,kj->ki", R, graph.position - mean_a) + mean_b - graph.position
+    return State(np.ascontiguousarray(R), np.ascontiguousarray(t))
+
+
+def _rigid_fits(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Weighted rigid motions b = R (a - mean_a) + mean_b, K at once (Kabsch 1976). a, b: (K, n, 3); weight: (K, n)."""
+    weight = weight / weight.sum(axis=1, keepdims=True)
+    mean_a = np.einsum("kn,kni->ki", weight, a)
+    mean_b = np.einsum("kn,kni->ki", weight, b)
+    covariance = np.einsum("kn,kni,knj->kij", weight, b - mean_b[:, None], a - mean_a[:, None])
+    U, _, Vt = np.linalg.svd(covariance)
+    U[:, :, 2] *= np.sign(np.linalg.det(U @ Vt))[:, None]
+    return U @ Vt, mean_a, mean_b

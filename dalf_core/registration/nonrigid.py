@@ -1,0 +1,227 @@
+"""NonRigidRegistration: a reference surface, and where it is in each frame."""
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from ..camera import PinholeCamera
+from ..depth import clean_depth
+from ..stopwatch import Stopwatch
+from ..surface import Surface, surface_from_depth
+from ..types import DEGRADED, LOST, TRACKED, Registration
+from . import energy
+from .graph import DeformationGraph, build_graph
+from .landmarks import PIXEL_NOISE, initial_state, lift_pixels, prune
+from .solver import Fit, Landmarks, Solver, Stage, State
+
+MIN_LANDMARKS = 8            # trusted landmarks needed to find a surface that is not tracked
+LOST_SUPPORT = 0.10          # share of the vertices that depth must support, or the surface is lost
+DEGRADED_SUPPORT = 0.30
+CONTRADICTED = 0.35          # share of the judged vertices that the depth may contradict
+
+
+@dataclass(frozen=True)
+class Warp:
+    """The deformation as a function of space near the reference surface."""
+
+    surface: Surface
+    graph: DeformationGraph
+    state: State
+    _tree: cKDTree
+
+    def __call__(self, points: np.ndarray) -> np.ndarray:
+        """(N, 3) metres near the reference surface to (N, 3) metres in the current frame."""
+        points = np.ascontiguousarray(points, dtype=np.float64).reshape(-1, 3)
+        if not np.isfinite(points).all():
+            raise ValueError("points to warp must be finite")
+        _, nearest = self._tree.query(points)
+        return energy.deform_points(points, self.graph.node_index[nearest], self.graph.weight[nearest],
+                                    self.state.R, self.state.t, self.graph.position)
+
+
+class NonRigidRegistration:
+    """Follows a deforming surface by an embedded deformation graph, DALF matches and depth.
+
+    camera: of the depth images (and of the pixel correspondences). device: "auto" or "cpu"; "cuda" is not there yet and is refused.
+    node_spacing: metres between graph nodes, None = chosen from the surface. max_vertices: bound on the reference's size.
+    pieces: "all" or "largest" connected piece of the reference depth.
+    """
+
+    def __init__(self, camera: PinholeCamera, device: str = "auto", *, node_spacing: float | None = None,
+                 max_vertices: int = 6000, pieces: str = "all") -> None:
+        if device not in ("auto", "cpu"):
+            raise RuntimeError(f"registration on device {device!r} is not available: only 'cpu' (or 'auto', which takes the CPU) is")
+        self.camera = camera
+        self.node_spacing = node_spacing
+        self.max_vertices = max_vertices
+        self.pieces = pieces
+        self.surface: Surface | None = None
+        self.reference_vertices: np.ndarray | None = None
+
+    def set_reference(self, depth_m: np.ndarray, image: np.ndarray | None = None, mask: np.ndarray | None = None) -> None:
+        """Take the surface in a depth image as reference.
+
+        depth_m: (H, W) float32 metres, NaN or 0 = no reading. image: BGR or grey, for colours. mask: (H, W), nonzero = keep.
+        Raises SurfaceError when there is no usable surface, ValueError when the arrays do not fit; the old reference then stays.
+        """
+        surface = surface_from_depth(depth_m, self.camera, image, mask, max_vertices=self.max_vertices, pieces=self.pieces)
+        self.set_reference_surface(surface)
+        self._reference_depth = clean_depth(depth_m, self.camera)
+
+    def set_reference_surface(self, surface: Surface) -> None:
+        """Take a mesh in the camera optical frame as reference (see surface.Surface)."""
+        self.graph = build_graph(surface, self.node_spacing)
+        self._solver = Solver(surface, self.graph, self.camera)
+        self._tree = cKDTree(surface.vertices)
+        self._reference_depth: np.ndarray | None = None
+        self.surface = surface
+        self.reference_vertices = surface.vertices
+        distance = float(np.median(surface.vertices[:, 2]))
+        self._length = max(self.graph.spacing, 0.012 * distance)       # robust scales follow the nodes, not below sensor noise
+        self._pixel_m = distance / min(self.camera.fx, self.camera.fy)
+        count = len(self.graph)
+        self._state = State(np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3)))
+        self._tracking = False
+        self._last: Registration | None = None
+
+    def register(self, depth_m: np.ndarray, reference_xy: np.ndarray, current_xy: np.ndarray,
+                 camera: PinholeCamera | None = None) -> Registration:
+        """Find the reference surface in a depth image, given pixel correspondences that may hold outliers.
+
+        depth_m: (H, W) float32 metres, NaN or 0 = no reading. reference_xy, current_xy: (M, 2) pixels in the reference image
+        and in this one; M may be 0. Result.inlier has one entry per correspondence. Raises ValueError on arrays that do not fit
+        and RuntimeError before set_reference; a frame in which the surface cannot be found is a result with status "lost".
+        """
+        if self.surface is None:
+            raise RuntimeError("no reference surface yet: call set_reference first")
+        if self._reference_depth is None:
+            raise RuntimeError("the reference is a mesh without a depth image: use register_points")
+        clock = Stopwatch()
+        depth = clean_depth(depth_m, self.camera)
+        reference_xy, current_xy = _check_pairs(reference_xy, current_xy, 2)
+        source, had_depth = lift_pixels(self._reference_depth, reference_xy, self.camera)
+        target, has_depth = lift_pixels(depth, current_xy, self.camera)
+        usable = had_depth & has_depth
+        if usable.any():        # a keypoint beside the masked surface does not move with it
+            usable[usable] = self._tree.query(source[usable])[0] < 0.5 * self.graph.spacing
+        clock.lap("lift")
+        result = self._register(depth, source[usable], target[usable])
+        inlier = np.zeros(len(reference_xy), bool)
+        inlier[np.nonzero(usable)[0]] = result.inlier
+        return replace(result, inlier=inlier, milliseconds={**clock.laps, **result.milliseconds})
+
+    def register_points(self, depth_m: np.ndarray, source: np.ndarray, target: np.ndarray) -> Registration:
+        """As register, with correspondences in space: source (M, 3) on the reference surface, target (M, 3) in this frame, metres."""
+        if self.surface is None:
+            raise RuntimeError("no reference surface yet: call set_reference_surface first")
+        source, target = _check_pairs(source, target, 3)
+        return self._register(clean_depth(depth_m, self.camera), source, target)
+
+    def _register(self, depth: np.ndarray, source: np.ndarray, target: np.ndarray) -> Registration:
+        clock = Stopwatch()
+        confidence = prune(source, target, max(2.0 * PIXEL_NOISE * self._pixel_m, 0.004))
+        landmarks = self._landmarks(source, target, confidence)
+        clock.lap("prune")
+        fit = self._warm(depth, landmarks) if self._tracking else None
+        clock.lap("warm")
+        if fit is None or not self._holds(fit, landmarks):
+            start = initial_state(source, target, confidence, self.graph) if (confidence > 0.5).sum() >= MIN_LANDMARKS else None
+            clock.lap("initial")
+            if start is not None:
+                cold = self._solver.solve(start, depth, landmarks, cold_stages(self._length))
+                if fit is None or self._score(cold, landmarks) > self._score(fit, landmarks):
+                    fit = cold
+            clock.lap("cold")
+        result = self._judge(fit, landmarks, len(source))
+        clock.lap("result")
+        return replace(result, milliseconds=clock.laps)
+
+    def _landmarks(self, source: np.ndarray, target: np.ndarray, confidence: np.ndarray) -> Landmarks:
+        nearest = self._tree.query(source)[1] if len(source) else np.zeros(0, int)
+        kept = np.where(confidence > 0.3, confidence, 0.0)
+        return Landmarks(source, target, kept, self.graph.node_index[nearest], self.graph.weight[nearest])
+
+    def _warm(self, depth: np.ndarray, landmarks: Landmarks) -> Fit:
+        return self._solver.solve(self._state.copy(), depth, landmarks, warm_stages(self._length))
+
+    def _agreeing(self, fit: Fit, landmarks: Landmarks) -> np.ndarray:
+        return (fit.landmark_residual < 1.5 * self._length) & (landmarks.confidence > 0)
+
+    def _holds(self, fit: Fit, landmarks: Landmarks) -> bool:
+        """Do depth and landmarks both agree with the fit?"""
+        trusted = int((landmarks.confidence > 0).sum())
+        agree = int(self._agreeing(fit, landmarks).sum())
+        return self._support(fit)[0] >= LOST_SUPPORT and (trusted < MIN_LANDMARKS or agree >= 0.6 * trusted)
+
+    def _score(self, fit: Fit, landmarks: Landmarks) -> float:
+        supported, contradicted = self._support(fit)
+        return supported - contradicted + float(self._agreeing(fit, landmarks).mean() if len(landmarks) else 0.0)
+
+    def _support(self, fit: Fit) -> tuple[float, float]:
+        """Shares of all vertices: supported by the depth, and contradicted by it."""
+        return float(np.mean(fit.seen == energy.SUPPORTED)), float(np.mean(fit.seen == energy.CONTRADICTED))
+
+    def _judge(self, fit: Fit | None, landmarks: Landmarks, count: int) -> Registration:
+        if fit is None:
+            trusted = int((landmarks.confidence > 0.5).sum())
+            return self._lost(f"not tracked before, and only {trusted} of {count} matches agree with each other (needs {MIN_LANDMARKS})", count)
+        supported, contradicted = self._support(fit)
+        agree = self._agreeing(fit, landmarks)
+        if not fit.state.finite():
+            return self._lost("the solve did not converge", count)
+        if supported < LOST_SUPPORT:
+            return self._lost(f"depth supports {supported:.0%} of the surface (needs {LOST_SUPPORT:.0%})", count)
+        if contradicted > CONTRADICTED * (contradicted + supported):
+            return self._lost(f"depth contradicts {contradicted:.0%} of the surface and supports only {supported:.0%}", count)
+        if not self._tracking and agree.sum() < MIN_LANDMARKS:
+            return self._lost(f"only {int(agree.sum())} landmarks agree (needs {MIN_LANDMARKS})", count)
+        status, reason = TRACKED, ""
+        if supported < DEGRADED_SUPPORT:
+            status, reason = DEGRADED, f"depth supports only {supported:.0%} of the surface"
+        elif agree.sum() < 4:
+            status, reason = DEGRADED, f"only {int(agree.sum())} landmarks: depth alone can slide along the surface"
+        self._state, self._tracking = fit.state, True
+        return self._result(status, reason, fit, agree)
+
+    def _result(self, status: str, reason: str, fit: Fit, inlier: np.ndarray) -> Registration:
+        graph, state = self.graph, fit.state
+        vertices = energy.deform_points(self._solver.vertices, graph.node_index, graph.weight, state.R, state.t, graph.position)
+        normals = energy.deform_normals(self._solver.normals, graph.node_index, graph.weight, state.R)
+        self._last = Registration(status, reason, vertices.astype(np.float32), normals.astype(np.float32),
+                                  fit.seen == energy.SUPPORTED, fit.residual_m, inlier, state.R.copy(), state.t.copy(),
+                                  warp=Warp(self.surface, graph, state.copy(), self._tree))
+        return self._last
+
+    def _lost(self, reason: str, count: int) -> Registration:
+        """The last good surface, nothing of it seen."""
+        self._tracking = False
+        assert self.surface is not None
+        last, state = self._last, self._state
+        return Registration(LOST, reason, last.vertices if last else self.surface.vertices,
+                            last.normals if last else self.surface.normals, np.zeros(len(self.surface.vertices), bool), float("nan"),
+                            np.zeros(count, bool), state.R.copy(), state.t.copy(), warp=Warp(self.surface, self.graph, state.copy(), self._tree))
+
+
+def cold_stages(length: float) -> list[Stage]:
+    """From the landmarks' first guess to the final fit; scales in units of `length` metres."""
+    return [Stage(2, 3.0 * length, 2.5 * length, 4.0 * length, 4.0, 0.3, 20.0, 20.0),
+            Stage(3, 1.5 * length, 1.6 * length, 3.0 * length, 4.0, 1.0, 2.0, 1.0),
+            Stage(3, 1.0 * length, 1.0 * length, 2.0 * length, 3.0, 1.0, 0.3, 0.12),
+            Stage(4, 0.6 * length, 0.7 * length, 1.5 * length, 3.0, 1.0, 0.15, 0.03)]
+
+
+def warm_stages(length: float) -> list[Stage]:
+    """From the last frame's state."""
+    return [Stage(2, 1.2 * length, 1.2 * length, 2.5 * length, 3.0, 1.0, 0.5, 0.2),
+            Stage(2, 0.6 * length, 0.7 * length, 1.5 * length, 3.0, 1.0, 0.15, 0.03)]
+
+
+def _check_pairs(a: np.ndarray, b: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+    a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
+    if a.size == 0 and b.size == 0:
+        return np.zeros((0, width)), np.zeros((0, width))
+    if a.shape != b.shape or a.ndim != 2 or a.shape[1] != width:
+        raise ValueError(f"correspondences must be two (M, {width}) arrays of the same length, got {a.shape} and {b.shape}")
+    return a, b

@@ -1,0 +1,173 @@
+"""The reference surface: a depth image as a triangle mesh."""
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
+
+from .camera import PinholeCamera
+from .depth import clean_depth, jump_slope, smooth_depth
+
+MAX_VERTICES = 20_000
+MIN_VERTICES = 30
+
+
+class SurfaceError(ValueError):
+    """No usable surface in the depth image; the text says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Surface:
+    """A triangle mesh in the camera optical frame.
+
+    vertices: (V, 3) float32 metres. normals: (V, 3) float32, unit length, facing the camera.
+    triangles: (F, 3) int32, counter-clockwise as the camera sees them. colors: (V, 3) uint8 RGB or None.
+    """
+
+    vertices: np.ndarray
+    normals: np.ndarray
+    triangles: np.ndarray
+    colors: np.ndarray | None = None
+
+
+def surface_from_depth(depth_m: np.ndarray, camera: PinholeCamera, image: np.ndarray | None = None, mask: np.ndarray | None = None,
+                       *, max_vertices: int = MAX_VERTICES, pieces: str = "all") -> Surface:
+    """Triangulate a depth image, cutting at depth jumps.
+
+    depth_m: (H, W) metres. image: HxWx3 BGR or HxW uint8, same pixels, for colours. mask: (H, W), nonzero = keep.
+    max_vertices: the pixel grid is thinned until no more remain. pieces: "all" drops only specks, "largest" keeps one piece.
+    Raises SurfaceError when nothing usable remains, ValueError on arrays that do not fit the camera.
+    """
+    depth = clean_depth(depth_m, camera)
+    if mask is not None:
+        mask = np.asarray(mask)
+        if mask.shape[:2] != depth.shape:
+            raise ValueError(f"mask is {mask.shape[1]}x{mask.shape[0]} px, depth {camera.width}x{camera.height}")
+        if not mask.any():
+            raise SurfaceError("the mask is empty: nothing to take as reference surface")
+        # the outermost pixels of a mask are where depth and colour disagree most
+        depth = np.where(ndimage.binary_erosion(mask.astype(bool) if mask.ndim == 2 else mask.any(axis=2), border_value=1), depth, 0)
+        depth = np.ascontiguousarray(depth, dtype=np.float32)
+    readings = int((depth > 0).sum())
+    if readings < MIN_VERTICES:
+        raise SurfaceError(f"only {readings} depth readings{' inside the mask' if mask is not None else ''}: too few for a surface")
+    depth = smooth_depth(depth, camera)
+    stride = max(1, int(np.ceil(np.sqrt(readings / max_vertices))))
+    pixels, triangles = _triangulate(depth, stride, jump_slope(camera))
+    pixels, triangles = _keep_pieces(pixels, triangles, pieces)
+    if len(pixels) < MIN_VERTICES:
+        raise SurfaceError(f"the largest connected piece of surface has {len(pixels)} points: too few; "
+                           "is the object too far, too small, or its depth full of holes?")
+    z = depth[pixels[:, 1], pixels[:, 0]]
+    vertices = camera.lift(pixels.astype(np.float64), z.astype(np.float64)).astype(np.float32)
+    colors = None if image is None else _sample_colors(image, pixels, depth.shape)
+    return Surface(vertices, vertex_normals(vertices, triangles), triangles, colors)
+
+
+def _triangulate(depth: np.ndarray, stride: int, slope: float) -> tuple[np.ndarray, np.ndarray]:
+    """Two triangles a grid cell, where no side spans a depth jump. Returns (V, 2) pixels and (F, 3) int32."""
+    grid = depth[::stride, ::stride]
+    height, width = grid.shape
+    index = np.arange(height * width).reshape(height, width)
+    a, b, c, d = index[:-1, :-1], index[:-1, 1:], index[1:, :-1], index[1:, 1:]
+    corners = np.concatenate([np.stack([a, c, b], -1).reshape(-1, 3), np.stack([b, c, d], -1).reshape(-1, 3)])
+    z = grid.ravel()[corners]
+    near = z.min(axis=1)
+    triangles = corners[(near > 0) & (z.max(axis=1) - near <= slope * stride * near)]
+    used, inverse = np.unique(triangles, return_inverse=True)
+    pixels = np.stack([used % width, used // width], axis=1) * stride
+    return pixels, inverse.reshape(-1, 3).astype(np.int32)
+
+
+def _keep_pieces(pixels: np.ndarray, triangles: np.ndarray, pieces: str) -> tuple[np.ndarray, np.ndarray]:
+    if pieces not in ("all", "largest"):
+        raise ValueError(f"pieces must be 'all' or 'largest', got {pieces!r}")
+    if not len(triangles):
+        return pixels[:0], triangles
+    count = len(pixels)
+    a, b = triangles[:, [0, 1, 2]].ravel(), triangles[:, [1, 2, 0]].ravel()
+    _, label = connected_components(coo_matrix((np.ones(len(a), bool), (a, b)), shape=(count, count)), directed=False)
+    size = np.bincount(label)
+    keep = (label == size.argmax()) if pieces == "largest" else size[label] >= max(MIN_VERTICES, 0.01 * size.max())
+    renumber = np.cumsum(keep) - 1
+    triangles = renumber[triangles[keep[triangles[:, 0]]]].astype(np.int32)
+    return pixels[keep], triangles
+
+
+def _sample_colors(image: np.ndarray, pixels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    image = np.asarray(image)
+    if image.shape[:2] != shape:
+        raise ValueError(f"image is {image.shape[1]}x{image.shape[0]} px, depth {shape[1]}x{shape[0]}; align them first")
+    values = image[pixels[:, 1], pixels[:, 0]]
+    return np.ascontiguousarray(np.repeat(values[:, None], 3, axis=1) if image.ndim == 2 else values[:, 2::-1])
+
+
+def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
+    """Area-weighted vertex normals, (V, 3) float32, unit length; facing the camera for triangles as made here."""
+    corner = vertices[triangles].astype(np.float64)
+    face = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
+    normals = np.zeros((len(vertices), 3))
+    for axis in range(3):
+        for k in range(3):
+            normals[:, axis] += np.bincount(triangles[:, k], face[:, axis], minlength=len(vertices))
+    # a reference vertex without a proper triangle faces the camera
+    length = np.linalg.norm(normals, axis=1, keepdims=True)
+    toward_camera = -vertices / np.maximum(np.linalg.norm(vertices, axis=1, keepdims=True), 1e-9)
+    return np.where(length > 1e-15, normals / np.maximum(length, 1e-15), toward_camera).astype(np.float32)
+
+
+def save_ply(path: str | os.PathLike, vertices: np.ndarray, triangles: np.ndarray, colors: np.ndarray | None = None,
+             normals: np.ndarray | None = None) -> None:
+    """Write a binary PLY, metres. The file appears whole or not at all: it is written beside and renamed. Raises OSError."""
+    path = Path(path)
+    columns = [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]
+    if normals is not None:
+        columns += [("nx", "<f4"), ("ny", "<f4"), ("nz", "<f4")]
+    if colors is not None:
+        columns += [("red", "u1"), ("green", "u1"), ("blue", "u1")]
+    table = np.zeros(len(vertices), dtype=columns)
+    for names, values in ((("x", "y", "z"), vertices), (("nx", "ny", "nz"), normals), (("red", "green", "blue"), colors)):
+        if values is not None:
+            for k, name in enumerate(names):
+                table[name] = values[:, k]
+    faces = np.zeros(len(triangles), dtype=[("n", "u1"), ("v", "<i4", 3)])
+    faces["n"], faces["v"] = 3, triangles
+    kinds = {"<f4": "float", "u1": "uchar"}
+    header = ["ply", "format binary_little_endian 1.0", "comment metres, camera optical frame (x right, y down, z forward)",
+              f"element vertex {len(vertices)}", *(f"property {kinds[kind]} {name}" for name, kind in columns),
+              f"element face {len(triangles)}", "property list uchar int vertex_indices", "end_header", ""]
+    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
+    try:
+        with open(partial, "wb") as file:
+            file.write("\n".join(header).encode() + table.tobytes() + faces.tobytes())
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def load_ply(path: str | os.PathLike) -> Surface:
+    """Read a PLY written by save_ply. Raises ValueError when the file is not one, or is cut short."""
+    data = Path(path).read_bytes()
+    head, mark, body = data.partition(b"end_header\n")
+    lines = head.decode("ascii", errors="replace").splitlines()
+    if not mark or not lines or lines[0] != "ply" or "format binary_little_endian 1.0" not in lines:
+        raise ValueError(f"{path}: not a binary little-endian PLY file")
+    counts = {line.split()[1]: int(line.split()[2]) for line in lines if line.startswith("element")}
+    columns = [(line.split()[2], {"float": "<f4", "uchar": "u1"}[line.split()[1]])
+               for line in lines if line.startswith("property") and "list" not in line]
+    vertex_type, face_type = np.dtype(columns), np.dtype([("n", "u1"), ("v", "<i4", 3)])
+    expected = counts["vertex"] * vertex_type.itemsize + counts["face"] * face_type.itemsize
+    if len(body) != expected:
+        raise ValueError(f"{path}: {len(body)} bytes of data where the header promises {expected}; the file is cut short or not ours")
+    table = np.frombuffer(body, vertex_type, counts["vertex"])
+    triangles = np.frombuffer(body, face_type, counts["face"], counts["vertex"] * vertex_type.itemsize)["v"].astype(np.int32)
+    vertices = np.stack([table[k] for k in "xyz"], axis=1)
+    names = table.dtype.names or ()
+    normals = np.stack([table[k] for k in ("nx", "ny", "nz")], axis=1) if "nx" in names else vertex_normals(vertices, triangles)
+    colors = np.stack([table[k] for k in ("red", "green", "blue")], axis=1) if "red" in names else None
+    return Surface(vertices, normals, triangles, colors)
