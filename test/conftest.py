@@ -1,0 +1,158 @@
+"""What the tests share: the test data, the GPU mark, and real node processes that hear only each other."""
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import pytest
+
+STOP_SECONDS = 10.0
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests marked `gpu` where there is no CUDA device."""
+    marked = [item for item in items if item.get_closest_marker("gpu")]
+    if not marked:
+        return
+    import torch
+
+    if not torch.cuda.is_available():
+        for item in marked:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+@pytest.fixture(scope="session")
+def data_folder() -> Path:
+    """The folder of recordings, pictures and the official checkpoint that DALF_TEST_DATA names; the test is skipped without it."""
+    path = os.environ.get("DALF_TEST_DATA")
+    if not path:
+        pytest.skip("DALF_TEST_DATA is not set")
+    if not Path(path).is_dir():
+        pytest.fail(f"DALF_TEST_DATA is {path}, which is no folder")
+    return Path(path).resolve()
+
+
+# ---------------------------------------------------------------- ROS
+
+class RosProcess:
+    """A started program. Its output is collected line by line: `lines`, `wait_for_output`; `stop` ends it as Ctrl-C would."""
+
+    def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
+        self.command = list(command)
+        self.lines: list[str] = []
+        self.process = subprocess.Popen(self.command, env=dict(environment), text=True, bufsize=1, start_new_session=True,
+                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        assert self.process.stdout is not None
+        self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
+        self._reader.start()
+
+    def _read(self, stream: IO[str]) -> None:
+        for line in stream:
+            self.lines.append(line.rstrip("\n"))
+
+    @property
+    def output(self) -> str:
+        """Everything printed so far, both streams."""
+        return "\n".join(self.lines)
+
+    def wait_for_output(self, text: str, timeout: float = 30.0) -> str:
+        """The first line that holds `text`. AssertionError with the whole output when the program ends, or the time is over."""
+        deadline = time.monotonic() + timeout
+        while True:
+            running = self.process.poll() is None
+            if not running:
+                self._reader.join(STOP_SECONDS)
+            for line in list(self.lines):
+                if text in line:
+                    return line
+            assert running, f"{self.command} ended with {self.process.returncode} before it printed {text!r}:\n{self.output}"
+            assert time.monotonic() < deadline, f"{self.command} has not printed {text!r} after {timeout} s:\n{self.output}"
+            time.sleep(0.02)
+
+    def wait(self, timeout: float = 60.0) -> int:
+        """Exit status of a program that ends by itself."""
+        self.process.wait(timeout)
+        self._reader.join(STOP_SECONDS)
+        return self.process.returncode
+
+    def stop(self, stop_signal: int = signal.SIGINT) -> int:
+        """Ask it to end, insist after ten seconds; exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(stop_signal)
+            try:
+                self.process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(self.process.pid, signal.SIGKILL)
+        return self.wait(STOP_SECONDS)
+
+
+@pytest.fixture
+def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A ROS_DOMAIN_ID that no other test on this machine uses at the same time, set in the environment."""
+    fcntl = pytest.importorskip("fcntl")
+    folder = Path(tempfile.gettempdir()) / f"dalf-test-domains-{os.getuid()}"
+    folder.mkdir(exist_ok=True)
+    for domain in range(1, 100):
+        lock = (folder / str(domain)).open("w")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.close()
+            continue
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+        monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        yield domain
+        lock.close()
+        return
+    pytest.fail("all ROS domains are taken")
+
+
+@pytest.fixture
+def ros_process(ros_domain: int) -> Iterator[Callable[..., RosProcess]]:
+    """Start programs in the test's own ROS domain: `ros_process("dalf_ros.feature_node", "--ros-args", ...)` runs that
+    module; a path with a slash runs that program. All are stopped after the test.
+    """
+    started: list[RosProcess] = []
+
+    def start(program: str, *arguments: str, environment: Mapping[str, str] | None = None) -> RosProcess:
+        command = [program] if "/" in program else [sys.executable, "-u", "-m", program]
+        started.append(RosProcess([*command, *map(str, arguments)], {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}))
+        return started[-1]
+
+    yield start
+    for process in reversed(started):
+        process.stop()
+
+
+@pytest.fixture
+def ros_context(ros_domain: int) -> Iterator[object]:
+    """An rclpy context in the test's own domain, for the test's own nodes (`rclpy.create_node(name, context=...)`)."""
+    rclpy = pytest.importorskip("rclpy")
+    context = rclpy.Context()
+    rclpy.init(context=context, domain_id=ros_domain)
+    yield context
+    rclpy.try_shutdown(context=context)
+
+
+def spin_until(executor: object, condition: Callable[[], bool], timeout: float = 10.0) -> bool:
+    """Spin `executor` until `condition()` holds; whether it does within `timeout` seconds (discovery can take three)."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        executor.spin_once(timeout_sec=0.05)  # type: ignore[attr-defined]
+    return True
+
+
+@pytest.fixture(name="spin_until")
+def spin_until_fixture() -> Callable[..., bool]:
+    """`spin_until(executor, condition, timeout=10.0)`"""
+    return spin_until
