@@ -7,7 +7,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 STORAGE_SUFFIXES = (".mcap", ".db3")
 MCAP_MAGIC = b"\x89MCAP0\r\n"
@@ -49,7 +52,7 @@ class BagSource:
         self._stack = ExitStack()
         self._storage: Any = None
 
-    def __enter__(self) -> BagSource:
+    def __enter__(self) -> Self:
         try:
             self._open()
         except BaseException:
@@ -164,7 +167,7 @@ class _AnyBag:
             raise _reading_error(path, error) from error
         self._path = path
 
-    def __enter__(self) -> _AnyBag:
+    def __enter__(self) -> Self:
         try:
             self._reader.open()
         except Exception as error:

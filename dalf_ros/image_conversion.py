@@ -201,7 +201,7 @@ def _compressed_depth(message: Any) -> np.ndarray:
     transport = "compressedDepth" in message.format
     pixels = _decompress(message, skip=12 if transport else 0)
     if pixels.ndim != 2 or pixels.dtype != np.uint16:
-        raise ImageError(f"compressed depth of format {message.format!r} must be one channel of 16 bits, it is {pixels.dtype} {pixels.shape}")
+        raise ImageError(f"compressed depth ({message.format!r}) must be one channel of 16 bits, it is {pixels.dtype} {pixels.shape}")
     if not (transport and "32FC1" in message.format):
         return _metres(pixels)
     slope, offset = np.frombuffer(message.data, np.uint8)[4:12].view("<f4")

@@ -53,7 +53,7 @@ def features_of(message: Any) -> Features:
     dim = int(message.descriptor_dim)
     data = np.frombuffer(message.descriptors, np.uint8) if len(message.descriptors) else np.empty(0, np.uint8)
     if len(scores) != len(keypoints) or data.size != len(keypoints) * dim * kind.itemsize:
-        raise ValueError(f"{len(keypoints)} keypoints, {len(scores)} scores and {data.size} bytes of descriptors of length {dim} do not fit")
+        raise ValueError(f"{len(keypoints)} keypoints, {len(scores)} scores, {data.size} bytes of descriptors of length {dim} do not fit")
     descriptors = data.view(kind).astype(np.float32).reshape(len(keypoints), dim)
     return Features(keypoints, scores, descriptors, (int(message.width), int(message.height)))
 
@@ -86,7 +86,8 @@ def matches_of(message: Any) -> FrameMatches:
         np.array(message.distance, np.float32),
         np.array(message.inlier, np.uint8) != 0,
     )
-    lengths = {len(query_xy), len(reference_xy), len(matches.reference_index), len(matches.query_index), len(matches.distance), len(matches.inlier)}
+    arrays = (query_xy, reference_xy, matches.reference_index, matches.query_index, matches.distance, matches.inlier)
+    lengths = {len(array) for array in arrays}
     if len(lengths) != 1:
         raise ValueError(f"the arrays of a MatchArray must have one length, these have {sorted(lengths)}")
     if not (np.isfinite(reference_xy).all() and np.isfinite(query_xy).all()):

@@ -90,7 +90,7 @@ def _marker(namespace: str, kind: int, scale: tuple[float, float, float], messag
         "type": kind,
         "action": 0,
         "pose": {"orientation": {"w": 1.0}},
-        "scale": dict(zip("xyz", scale)),
+        "scale": {"x": scale[0], "y": scale[1], "z": scale[2]},
         "color": {"r": r, "g": g, "b": b, "a": 1.0},
     }
 

@@ -1,0 +1,45 @@
+"""What the nodes' main() do: start, configure and activate, spin, stop cleanly, and an exit status that says how it went."""
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+
+import rclpy
+from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.lifecycle import TransitionCallbackReturn
+
+from .parameters import ParameterError
+from .worker_node import WorkerNode
+
+
+def run_nodes(makers: list[Callable[[], WorkerNode]], args: list[str] | None = None) -> int:
+    """Run the nodes in one process until they are told to stop. Returns 0, or 1 when one could not be started."""
+    rclpy.init(args=args)
+    nodes: list[WorkerNode] = []
+    executor = SingleThreadedExecutor()
+    try:
+        for make in makers:
+            nodes.append(make())
+        for node in nodes:
+            executor.add_node(node)
+            if node.values["autostart"] and not _start(node):
+                return 1
+        executor.spin()
+    except ParameterError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (KeyboardInterrupt, ExternalShutdownException):
+        pass
+    finally:
+        for node in nodes:
+            node.stop()
+        executor.shutdown()
+        for node in nodes:
+            node.destroy_node()
+        rclpy.try_shutdown()
+    return 0
+
+
+def _start(node: WorkerNode) -> bool:
+    """Configure and activate."""
+    return all(step() == TransitionCallbackReturn.SUCCESS for step in (node.trigger_configure, node.trigger_activate))

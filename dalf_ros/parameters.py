@@ -1,0 +1,125 @@
+"""The nodes' parameters: one table each. It declares them, checks them and fills the tables in docs/; YAML only overrides."""
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter. low, high: bounds, inclusive. choices: allowed strings. read_only: fixed once the node runs."""
+
+    name: str
+    default: bool | int | float | str
+    description: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+    read_only: bool = True
+
+    @property
+    def type(self) -> str:
+        return {bool: "bool", int: "int", float: "double", str: "string"}[type(self.default)]
+
+    @property
+    def range(self) -> str:
+        if self.choices:
+            return ", ".join(self.choices)
+        return "" if self.low is None else f"{self.low:g} to {self.high:g}"
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with a value, or None."""
+        if self.choices and value not in self.choices:
+            return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
+        if self.low is not None and not (math.isfinite(value) and self.low <= value <= self.high):
+            return f"{self.name} must be {self.range}{' ' + self.unit if self.unit else ''}, not {value!r}"
+        return None
+
+
+_SHARED = (
+    Parameter("autostart", True, "configure and activate without being asked; false: wait for the lifecycle services"),
+    Parameter("device", "auto", "auto, cpu, cuda or cuda:N; a GPU that is asked for and absent is an error"),
+    Parameter("image_transport", "raw", "raw: Image on `image`; compressed: CompressedImage on `image`/compressed",
+              choices=("raw", "compressed")),
+    Parameter("use_mask", False, "wait for a mask of each image's stamp and keep to its nonzero pixels"),
+    Parameter("stamp_tolerance", 0.02, "stamps further apart than this do not belong together; equal ones are preferred", "s", 0.0, 1.0),
+    Parameter("silence_warning", 5.0, "warn after so long without data, naming topics, publishers and QoS mismatches", "s", 1.0, 3600.0),
+)
+
+FEATURE_PARAMETERS = (
+    Parameter("weights", "", "checkpoint: a path, official, or empty for the default"),
+    Parameter("top_k", 2048, "at most so many keypoints, the strongest", "", 16, 16384),
+    Parameter("image_scale", 1.0, "resize images by this factor before extraction; 2 helps small objects", "", 0.1, 8.0),
+    Parameter("descriptor_type", "float32", "element type of the published descriptors; none leaves them out",
+              choices=("float32", "float16", "none"), read_only=False),
+    *_SHARED,
+)
+
+REGISTRATION_PARAMETERS = (
+    Parameter("max_vertices", 6000, "bound on the reference surface's size", "", 100, 100000),
+    Parameter("node_spacing", 0.0, "distance between nodes of the deformation graph; 0: chosen from the surface", "m", 0.0, 1.0),
+    Parameter("pieces", "all", "all pieces of the reference surface, or the largest connected one", choices=("all", "largest")),
+    Parameter("buffer_seconds", 5.0, "how long depth waits for its matches, by its stamps", "s", 0.1, 60.0),
+    Parameter("marker_triangles", 1000, "most triangles of the RViz marker", "", 10, 20000, read_only=False),
+    Parameter("marker_rate", 5.0, "most markers a second", "Hz", 0.1, 10.0, read_only=False),
+    *_SHARED,
+)
+
+TABLES = {"feature_node": FEATURE_PARAMETERS, "registration_node": REGISTRATION_PARAMETERS}
+
+
+class ParameterError(ValueError):
+    """A parameter that was given a value it cannot have."""
+
+
+def declare(node: Any, table: tuple[Parameter, ...]) -> dict[str, Any]:
+    """Declare the table's parameters on a node; returns their values, kept up to date. Raises ParameterError."""
+    from rcl_interfaces.msg import SetParametersResult
+    from rclpy.exceptions import ParameterException
+
+    values: dict[str, Any] = {}
+    by_name = {parameter.name: parameter for parameter in table}
+    for parameter in table:
+        try:
+            value = node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter)).value
+        except (ParameterException, ValueError, TypeError) as error:
+            raise ParameterError(f"parameter {parameter.name} ({parameter.type}): {error}") from error
+        problem = parameter.problem(value)
+        if problem:
+            raise ParameterError(problem)
+        values[parameter.name] = value
+
+    def changed(parameters: list) -> Any:
+        problems = [by_name[p.name].problem(p.value) for p in parameters if p.name in by_name]
+        problem = next((text for text in problems if text), None)
+        if problem is None:
+            values.update({p.name: p.value for p in parameters if p.name in by_name})
+        return SetParametersResult(successful=problem is None, reason=problem or "")
+
+    node.add_on_set_parameters_callback(changed)
+    return values
+
+
+def _descriptor(parameter: Parameter) -> Any:
+    from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+
+    descriptor = ParameterDescriptor(name=parameter.name, read_only=parameter.read_only)
+    descriptor.description = parameter.description + (f" [{parameter.unit}]" if parameter.unit else "")
+    descriptor.additional_constraints = parameter.range if parameter.choices else ""
+    if parameter.low is not None and isinstance(parameter.default, int):
+        descriptor.integer_range = [IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high), step=1)]
+    elif parameter.low is not None:
+        descriptor.floating_point_range = [FloatingPointRange(from_value=parameter.low, to_value=parameter.high)]
+    return descriptor
+
+
+def documentation_table(table: tuple[Parameter, ...]) -> str:
+    """The Markdown table of a node's docs page."""
+    lines = ["| parameter | type | default | range | unit | at run time | meaning |", "|---|---|---|---|---|---|---|"]
+    for p in table:
+        default = str(p.default).lower() if isinstance(p.default, bool) else (f'"{p.default}"' if p.type == "string" else str(p.default))
+        when = "fixed" if p.read_only else "may change"
+        lines.append(f"| `{p.name}` | {p.type} | {default} | {p.range} | {p.unit} | {when} | {p.description} |")
+    return "\n".join(lines)

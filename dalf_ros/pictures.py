@@ -1,0 +1,56 @@
+"""Small pictures for people: the motion of the matches, text lines, contact sheets."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from dalf_core.tracking import FrameMatches
+
+GREEN, RED, GREY, WHITE = (90, 220, 90), (60, 60, 230), (150, 150, 150), (255, 255, 255)
+
+
+def draw_motion(image: np.ndarray, matches: FrameMatches | None, keypoints: np.ndarray | None = None) -> np.ndarray:
+    """The image with its keypoints, and a line from where each match was in the reference; verified ones green, others red."""
+    picture = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
+    for x, y in _pixels(keypoints if keypoints is not None else np.empty((0, 2))):
+        cv2.circle(picture, (x, y), 1, GREY, -1)
+    if matches is None:
+        return picture
+    scale = np.array(matches.image_size, float) / np.maximum(matches.reference_image_size, 1)
+    starts, ends = _pixels(matches.reference_xy * scale), _pixels(matches.query_xy)
+    for color, chosen in ((RED, ~matches.matches.inlier), (GREEN, matches.matches.inlier)):
+        for i in np.flatnonzero(chosen):
+            cv2.line(picture, starts[i], ends[i], color, 1, cv2.LINE_AA)
+            cv2.circle(picture, ends[i], 2, color, -1, cv2.LINE_AA)
+    return picture
+
+
+def write_text(picture: np.ndarray, text: str, line: int = 0) -> np.ndarray:
+    """White text on a dark band at the top of the picture, in place."""
+    top = 16 * line
+    picture[top:top + 16] = picture[top:top + 16] // 3
+    cv2.putText(picture, text, (4, top + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, WHITE, 1, cv2.LINE_AA)
+    return picture
+
+
+def contact_sheet(rows: Sequence[Sequence[np.ndarray]], width: int = 480) -> np.ndarray:
+    """Rows of pictures as one, every column so many pixels wide, each row as high as its highest picture."""
+    bands = []
+    for row in rows:
+        cells = [cv2.resize(p, (width * _columns(p), round(p.shape[0] * width * _columns(p) / p.shape[1])), interpolation=cv2.INTER_AREA)
+                 for p in row]
+        height = max(cell.shape[0] for cell in cells)
+        bands.append(np.hstack([cv2.copyMakeBorder(c, 0, height - c.shape[0] + 4, 0, 4, cv2.BORDER_CONSTANT) for c in cells]))
+    whole = max(band.shape[1] for band in bands)
+    return np.vstack([cv2.copyMakeBorder(band, 0, 0, 0, whole - band.shape[1], cv2.BORDER_CONSTANT) for band in bands])
+
+
+def _columns(picture: np.ndarray) -> int:
+    """A pair of images side by side takes two columns."""
+    return 2 if picture.shape[1] > 2.2 * picture.shape[0] else 1
+
+
+def _pixels(xy: np.ndarray) -> list[tuple[int, int]]:
+    return [tuple(point) for point in np.clip(np.rint(xy), -30000, 30000).astype(int).reshape(-1, 2).tolist()]

@@ -1,0 +1,82 @@
+"""`./run register BAG --output DIR`: follow the surface in a recording, frame by frame, nothing dropped, without a ROS graph."""
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from dalf_core.camera import PinholeCamera
+
+from .bag_source import BagError
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line. Lengths in metres, pixels where stated."""
+    p = argparse.ArgumentParser(prog="register", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p.add_argument("bag", type=Path, help="rosbag2 folder, .mcap, .db3 (also .zstd) or ROS 1 .bag")
+    p.add_argument("--output", type=Path, required=True, help="folder for the results; made when it is not there")
+    p.add_argument("--overwrite", action="store_true", help="replace earlier results in the output folder")
+    p.add_argument("--color-topic", help="colour images; found by name and type when not given")
+    p.add_argument("--depth-topic", help="depth images, aligned to the colour images")
+    p.add_argument("--camera-info-topic", help="intrinsics of the colour camera")
+    p.add_argument("--mask-topic", help="masks of the object, nonzero = object; none is taken unless named")
+    p.add_argument("--intrinsics", metavar="FX,FY,CX,CY", type=intrinsics, help="of the colour image, pixels; for a bag without camera_info")
+    p.add_argument("--no-depth", action="store_true", help="only match images, whatever depth there is")
+    p.add_argument("--tolerance", type=float, default=0.02, help="seconds between stamps that still belong together")
+    p.add_argument("--weights", help="checkpoint: a path, or 'official'; the default one when not given")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    p.add_argument("--top-k", type=int, default=2048, help="at most so many keypoints an image")
+    p.add_argument("--image-scale", type=float, default=1.0, help="resize images by this before extraction; 2 helps small objects")
+    p.add_argument("--max-frames", type=int, help="stop after so many frames")
+    p.add_argument("--max-vertices", type=int, default=6000, help="bound on the reference surface's size")
+    p.add_argument("--node-spacing", type=float, help="metres between nodes of the deformation graph; chosen when not given")
+    p.add_argument("--pieces", choices=("all", "largest"), default="all", help="of the reference surface")
+    p.add_argument("--descriptors", choices=("none", "float16", "float32"), default="none", help="write descriptors to the results bag")
+    p.add_argument("--no-video", action="store_true", help="write no film")
+    return p
+
+
+def intrinsics(text: str) -> tuple[float, float, float, float]:
+    """"fx,fy,cx,cy" to four numbers."""
+    values = tuple(float(part) for part in text.split(","))
+    if len(values) != 4:
+        raise argparse.ArgumentTypeError("four numbers, separated by commas: fx,fy,cx,cy")
+    return values  # type: ignore[return-value]
+
+
+def main(args: list[str] | None = None) -> int:
+    """Exit status: 0 done; 2 an error, told in one line; 130 interrupted, with what was done kept."""
+    options = parser().parse_args(args)
+    try:
+        check_options(options)
+        from .registration_run import run
+
+        return run(options)
+    except KeyboardInterrupt:
+        print("interrupted before the first frame was done; nothing was written", file=sys.stderr)
+        return 130
+    except (BagError, RuntimeError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Refuse numbers that cannot be, before anything slow happens. Raises ValueError."""
+    allowed = {
+        "max_frames": options.max_frames is None or options.max_frames > 0,
+        "top_k": options.top_k > 0,
+        "max_vertices": options.max_vertices >= 100,
+        "image_scale": 0.05 <= options.image_scale <= 8,
+        "tolerance": 0 <= options.tolerance <= 10,
+        "node_spacing": options.node_spacing is None or options.node_spacing > 0,
+    }
+    for name, ok in allowed.items():
+        if not ok:
+            raise ValueError(f"--{name.replace('_', '-')} {getattr(options, name)} is out of range")
+    if options.intrinsics:
+        fx, fy, cx, cy = options.intrinsics
+        PinholeCamera(fx, fy, cx, cy, 1, 1)     # checks that they are positive and finite
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,146 @@
+"""registration_node: depth and matches in, the deforming surface out. See docs/registration_node.md."""
+from __future__ import annotations
+
+import sys
+import time
+from typing import Any
+
+from dalf_core.tracking import SurfaceTracker
+
+from . import topics
+from .image_conversion import to_color, to_depth, to_mask
+from .inputs import RESULT_QOS
+from .lifecycle_main import run_nodes
+from .messages import NANOSECONDS, camera_of, distortion_of, matches_of, stamp_ns
+from .node_statistics import ERROR, OK, WARN
+from .results import SurfaceResults, frame_id_of
+from .save_surface import save_surface
+from .time_buffer import Joiner, StampGuard
+from .worker_node import WorkerNode
+
+LEVELS = {"tracked": OK, "degraded": WARN, "waiting": WARN, "lost": ERROR}
+
+
+class RegistrationNode(WorkerNode):
+    """Wires `matches`, `depth`, `camera_info`, `image` and `mask` to a SurfaceTracker, and its results to the surface topics."""
+
+    def __init__(self) -> None:
+        super().__init__("registration_node", topics.SURFACE_TOPICS)
+        self._tracker: SurfaceTracker | None = None
+        self._results: SurfaceResults | None = None
+        self._camera_info: Any = None
+        self._last: Any = None
+        self._guard = StampGuard()
+        required = ["depth", "mask"] if self.values["use_mask"] else ["depth"]
+        self._joiner = Joiner("matches", required, ["image"], tolerance_ns=int(self.values["stamp_tolerance"] * NANOSECONDS),
+                              length_ns=int(self.values["buffer_seconds"] * NANOSECONDS))
+        self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
+
+    def load(self) -> None:
+        self._tracker = SurfaceTracker(device=self.values["device"], max_vertices=self.values["max_vertices"],
+                                       node_spacing=self.values["node_spacing"] or None, pieces=self.values["pieces"])
+        self._results = SurfaceResults(self._tracker)
+
+    def unload(self) -> None:
+        self._tracker = self._results = self._last = None
+
+    def listen(self) -> None:
+        self.inputs.add("matches", "matches", topics.TYPES[topics.MATCHES], lambda m: self._arrived("matches", m), RESULT_QOS)
+        self.inputs.add("depth", "depth", "sensor_msgs/msg/Image", lambda m: self._arrived("depth", m))
+        self.inputs.add("camera_info", "camera_info", "sensor_msgs/msg/CameraInfo", self._camera_arrived)
+        self.inputs.add_image("image", "image", self._color_arrived, self.values["image_transport"])
+        if self.values["use_mask"]:
+            self.inputs.add("mask", "mask", "sensor_msgs/msg/Image", lambda m: self._arrived("mask", m))
+
+    def _camera_arrived(self, message: Any) -> None:
+        if self._camera_info is None and distortion_of(message).size:
+            self.get_logger().warning("camera_info has lens distortion, which is ignored: use rectified images")
+        self._camera_info = message
+
+    def _color_arrived(self, message: Any) -> None:
+        """Colour serves the reference surface alone: it is kept only while there is none."""
+        if self._tracker is not None and self._tracker.reference_vertices is None:
+            self._joiner.put("image", stamp_ns(message.header), message)
+
+    def _arrived(self, role: str, message: Any) -> None:
+        group = self._joiner.put(role, stamp_ns(message.header), message)
+        if group is not None:
+            self.enqueue(group)
+
+    def process(self, item: dict[str, Any]) -> None:
+        started = time.perf_counter()
+        assert self._tracker is not None and self._results is not None and self.outputs is not None
+        stamp = stamp_ns(item["matches"].header)
+        order = self._guard.check(stamp)
+        if order in ("repeated", "late"):
+            self.refuse(f"matches with a {order} stamp are skipped")
+            return
+        if order == "restarted":
+            self.get_logger().info("stamps jumped back: tracking starts anew")
+            self._drop_reference()
+        if self._camera_info is None:
+            raise ValueError(f"no camera_info yet on {self.resolve_topic_name('camera_info')}: a surface needs the camera's intrinsics")
+        depth = to_depth(item["depth"])
+        camera = camera_of(self._camera_info)
+        if (camera.height, camera.width) != depth.shape:
+            camera = camera.scaled(depth.shape[1], depth.shape[0])
+        matches = matches_of(item["matches"])
+        needs_color = self._tracker.reference_vertices is None and item["image"] is not None
+        frame = self._tracker.process(matches, depth, camera, to_color(item["image"]) if needs_color else None,
+                                      to_mask(item["mask"]) if "mask" in item else None)
+        self._publish(frame, matches, depth, camera, frame_id_of(item["depth"]), started)
+        self.done(stamp, started)
+
+    def _publish(self, frame: Any, matches: Any, depth: Any, camera: Any, frame_id: str, started: float) -> None:
+        """Results in the order of their use, the status last and always."""
+        results, outputs = self._results, self.outputs
+        assert results is not None and outputs is not None
+        results.marker_triangles, results.marker_rate = self.values["marker_triangles"], self.values["marker_rate"]
+        wanted = outputs.wanted()
+        self._last = (frame, frame_id)
+        outputs.publish(results.surface(frame, frame_id, wanted))
+        outputs.publish(results.landmarks(frame, matches, depth, camera, frame_id, wanted))
+        outputs.publish([results.status(frame, frame_id, 1e3 * (time.perf_counter() - started), self.mailbox.dropped)])
+        if frame.status != "tracked":
+            self.get_logger().info(f"{frame.status}: {frame.reason}", throttle_duration_sec=5.0)
+
+    def _drop_reference(self) -> None:
+        if self._tracker is not None and self._results is not None:
+            self._tracker.reset()
+            self._results.forget()
+        self._last = None
+
+    def forget(self) -> None:
+        self._drop_reference()
+        self._guard = StampGuard()
+
+    def health(self) -> tuple[int, str, dict[str, str]]:
+        if self._last is None:
+            return WARN, "waiting for a reference surface", {}
+        frame = self._last[0]
+        more = {"status": frame.status, "matches": str(frame.matches), "inliers": str(frame.inliers), "skipped": str(self._joiner.skipped)}
+        if frame.registration is not None:
+            more["residual_m"] = f"{frame.registration.residual_m:.5f}"
+        return LEVELS[frame.status], frame.reason or frame.status, more
+
+    def silence(self) -> str:
+        return self._joiner.waiting() + f", camera_info {'came' if self._camera_info is not None else 'did not come'}"
+
+    def _on_save(self, request: Any, response: Any) -> Any:
+        response.success, response.message, response.path = save_surface(request.path, request.overwrite, self._tracker, self._last)
+        return response
+
+
+def _save_class() -> Any:
+    from dalf.srv import SaveSurface
+
+    return SaveSurface
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the node until it is told to stop."""
+    return run_nodes([RegistrationNode], args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,17 @@
+"""tracker: feature_node and registration_node in one process; same topics, parameters and services."""
+from __future__ import annotations
+
+import sys
+
+from .feature_node import FeatureNode
+from .lifecycle_main import run_nodes
+from .registration_node import RegistrationNode
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run both nodes until they are told to stop."""
+    return run_nodes([FeatureNode, RegistrationNode], args)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
