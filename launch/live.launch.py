@@ -18,7 +18,7 @@ ARGUMENTS = {
     "color": ("/camera/color/image_raw", "colour image topic"),
     "depth": ("/camera/aligned_depth_to_color/image_raw", "depth image topic, registered to the colour image"),
     "camera_info": ("/camera/color/camera_info", "calibration topic of the colour camera"),
-    "weights": ("", "network weights: empty for the default, "official", or a file"),
+    "weights": ("", "network weights: empty for the default, official, or a file"),
     "device": ("auto", "auto, cpu or cuda"),
     "use_sim_time": ("false", "take the time from /clock"),
     "separate": ("false", "run the feature and the registration node as two processes instead of one"),
