@@ -7,7 +7,7 @@ import numpy as np
 
 SLEEVE, SKIN = (86, 62, 50), (130, 158, 205)   # BGR
 PASSES_S = (2.55, 3.35)                        # enters and has gone
-DISTANCE_M = 0.36
+DISTANCE_M = 0.28
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,8 @@ class Hand:
 
 def make_hand() -> Hand:
     """A forearm that comes from below, a palm and five fingers, out of capsules and an ellipsoid."""
-    parts = [(_capsule((0.05, 0.13, 0.0), (0.16, 0.50, 0.02), 0.048), SLEEVE), (_capsule((0.02, 0.06, 0.0), (0.05, 0.13, 0.0), 0.034), SKIN),
+    parts = [(_capsule((0.05, 0.13, 0.0), (0.16, 0.50, 0.02), 0.048), SLEEVE),
+             (_capsule((0.02, 0.06, 0.0), (0.05, 0.13, 0.0), 0.034), SKIN),
              (_ellipsoid((0.058, 0.064, 0.020)), SKIN)]
     for base, tip in (((-0.05, 0.02), (-0.125, -0.03)), ((-0.042, -0.045), (-0.085, -0.125)), ((-0.015, -0.055), (-0.028, -0.15)),
                       ((0.015, -0.055), (0.026, -0.145)), ((0.04, -0.045), (0.075, -0.12))):

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,6 +44,7 @@ class Scene:
         ys, xs = np.mgrid[:camera.height, :camera.width]
         self._pixels = np.stack([xs.ravel(), ys.ravel()], axis=1).astype(np.float32)
         self._board = cv2.GaussianBlur(board(camera.height, camera.width, rng), (0, 0), 0.6).astype(np.float32)
+        self._base = self._rays(self._pixels)
         self._board_normal = np.array([0.06, -0.16, -1.0]) / np.linalg.norm([0.06, -0.16, -1.0])
 
     def view(self, vertices: np.ndarray, hand_place: np.ndarray | None) -> View:
@@ -55,13 +57,14 @@ class Scene:
             caster.add_triangles(self._hand.vertices + hand_place.astype(np.float32), self._hand.triangles.astype(np.uint32))
         normals = vertex_normals(vertices, self._triangles)
         shape = (self.camera.height, self.camera.width)
-        color, depth, cosine, what = self._cast(caster, normals, self._pixels)
+        color, depth, cosine, what = self._cast(caster, normals, self._pixels, *self._base)
         color, depth, what = color.reshape(*shape, 3), depth.reshape(shape), what.reshape(shape)
         rough = self._rough(what, depth)
         where = self._pixels.reshape(*shape, 2)[rough]
         if len(where):
             offsets = (np.array([(x, y) for y in range(3) for x in range(3)], np.float32) - 1) / 3
-            fine = self._cast(caster, normals, (where[:, None] + offsets).reshape(-1, 2))[0]
+            pixels = (where[:, None] + offsets).reshape(-1, 2)
+            fine = self._cast(caster, normals, pixels, *self._rays(pixels))[0]
             color[rough] = fine.reshape(len(where), len(offsets), 3).mean(axis=1)
         return View(color, depth, cosine.reshape(shape), what)
 
@@ -73,18 +76,25 @@ class Scene:
         steep = cv2.dilate(depth, kernel) - cv2.erode(depth, kernel) > 0.006
         return (low != high) | (steep & (high > NOTHING))
 
-    def _cast(self, caster, normals: np.ndarray, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Colour, depth, cosine and kind for (N, 2) pixel positions."""
-        camera = self.camera
+    def board_depth(self) -> np.ndarray:
+        """(H, W) metres along z of the empty scene."""
+        return self._board_depth(self._base[0][:, 3:]).reshape(self.camera.height, self.camera.width)
+
+    def _rays(self, pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """(N, 6) origin and direction with z = 1, so that a hit's distance is its depth along z; (N, 3) unit directions."""
         rays = np.zeros((len(pixels), 6), np.float32)
-        rays[:, 3] = (pixels[:, 0] - camera.cx) / camera.fx
-        rays[:, 4] = (pixels[:, 1] - camera.cy) / camera.fy
-        rays[:, 5] = 1.0                                       # unnormalised: the hit distance is the depth along z
+        rays[:, 3] = (pixels[:, 0] - self.camera.cx) / self.camera.fx
+        rays[:, 4] = (pixels[:, 1] - self.camera.cy) / self.camera.fy
+        rays[:, 5] = 1.0
+        return rays, rays[:, 3:] / np.linalg.norm(rays[:, 3:], axis=1, keepdims=True)
+
+    def _cast(self, caster: Any, normals: np.ndarray, pixels: np.ndarray, rays: np.ndarray,
+              direction: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+        """Colour, depth, cosine and kind for (N, 2) pixel positions and their rays."""
         hit = caster.cast_rays(rays)
         depth = hit["t_hit"].numpy().copy()
         geometry = hit["geometry_ids"].numpy()
         what = np.where(np.isfinite(depth), np.where(geometry == 0, CLOTH, HAND), NOTHING).astype(np.uint8)
-        direction = rays[:, 3:] / np.linalg.norm(rays[:, 3:], axis=1, keepdims=True)
         color, cosine = self._see_board(pixels, direction)
         nothing = what == NOTHING
         depth[nothing] = self._board_depth(rays[nothing, 3:])
