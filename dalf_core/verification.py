@@ -23,8 +23,11 @@ MAX_ANISOTROPY = 8.0        # a surface seen flatter than this is not matched by
 MIN_PATCH = 6
 MAX_STRETCH = 3.0           # of the distance of neighbours, relative to the local scale: more is a tear
 FIT_NEIGHBOURS = 14
-FIT_ROUNDS = 3
-FIT_TOLERANCE = 3.0         # robust standard deviations of the scatter
+FIT_ROUNDS = 2
+FIT_REWEIGHTINGS = 3
+FIT_RIDGE = 1e-6            # for neighbours on a line; places are in units of the neighbourhood
+FIT_AGREEMENT = 0.2         # neighbours scatter by no more than this part of their own spread, or they predict nothing
+FIT_TOLERANCE = 4.0         # times the usual residual
 
 
 def verify(reference: Features, query: Features, matches: Matches, seed: int = 0) -> np.ndarray:
@@ -178,58 +181,75 @@ def _refine(source: np.ndarray, target: np.ndarray, kept: np.ndarray) -> np.ndar
     index = np.flatnonzero(kept)
     k = min(FIT_NEIGHBOURS, len(index) - 1)
     found = index[cKDTree(source[index]).query(source, k=k + 1)[1]]
-    residual, scatter = _fit_residuals(source, target, found)
-    usual = np.median(residual[kept])
-    return residual <= FIT_TOLERANCE * 1.2 * np.maximum(np.minimum(scatter, 2 * usual), usual)
+    residual, scatter, extent = _fit_residuals(source, target, found)
+    agreed = scatter <= FIT_AGREEMENT * extent
+    if not (kept & agreed).any():
+        return np.zeros(len(source), bool)
+    usual = np.median(residual[kept & agreed])
+    return agreed & (residual <= FIT_TOLERANCE * np.clip(scatter, usual, 2 * usual))
 
 
 @njit(cache=True)
 def _fit_residuals(source, target, found):
-    """Distance (M,) of each match from what a robust affine fit to its found neighbours predicts; their median distance (M,)."""
+    """How far each match is from the robust affine prediction of its found neighbours (M,); the neighbours' median distance from
+    it (M,); and their median distance from their mean in the target, the size of the neighbourhood (M,)."""
     count, k = found.shape
-    residual = np.zeros(count)
-    scatter = np.zeros(count)
-    own = np.zeros(k)
-    weight = np.zeros(k)
+    residual, scatter, extent = np.zeros(count), np.zeros(count), np.zeros(count)
+    place, moved, near, weight, error = np.zeros((k, 2)), np.zeros((k, 2)), np.zeros(k), np.zeros(k), np.zeros(k)
     for i in range(count):
-        used = 0
-        radius = 1e-12
-        for n in found[i]:
-            radius = max(radius, np.hypot(source[n, 0] - source[i, 0], source[n, 1] - source[i, 1]))
-        for s in range(k):
-            n = found[i, s]
-            d = np.hypot(source[n, 0] - source[i, 0], source[n, 1] - source[i, 1]) / radius
-            weight[s] = 0.0 if n == i else np.exp(-1.5 * d * d)
-            used += n != i
-        for _ in range(3):
-            normal = np.eye(3) * 1e-6
-            right = np.zeros((3, 2))
-            for s in range(k):
-                n = found[i, s]
-                x, y = (source[n, 0] - source[i, 0]) / radius, (source[n, 1] - source[i, 1]) / radius
-                row = (1.0, x, y)
-                for r in range(3):
-                    for c in range(3):
-                        normal[r, c] += weight[s] * row[r] * row[c]
-                    right[r, 0] += weight[s] * row[r] * (target[n, 0] - target[i, 0])
-                    right[r, 1] += weight[s] * row[r] * (target[n, 1] - target[i, 1])
-            solution = np.linalg.solve(normal, right)
-            m = 0
-            for s in range(k):
-                n = found[i, s]
-                x, y = (source[n, 0] - source[i, 0]) / radius, (source[n, 1] - source[i, 1]) / radius
-                ex = solution[0, 0] + solution[1, 0] * x + solution[2, 0] * y - (target[n, 0] - target[i, 0])
-                ey = solution[0, 1] + solution[1, 1] * x + solution[2, 1] * y - (target[n, 1] - target[i, 1])
-                own[s] = np.hypot(ex, ey)
-                if n != i:
-                    weight[m] = own[s]
-                    m += 1
-            middle = np.median(weight[:m]) + 1e-12
-            for s in range(k):
-                n = found[i, s]
-                d = np.hypot(source[n, 0] - source[i, 0], source[n, 1] - source[i, 1]) / radius
-                t = own[s] / (3.0 * middle)
-                weight[s] = 0.0 if n == i else np.exp(-1.5 * d * d) / (1.0 + t * t) ** 2
-            scatter[i] = middle
-        residual[i] = np.hypot(solution[0, 0], solution[0, 1])
-    return residual, scatter
+        used = _neighbourhood(source, target, found[i], i, place, moved, near)
+        weight[:used] = near[:used]
+        for _ in range(FIT_REWEIGHTINGS):
+            x0, xx, xy = _affine_row(place, moved[:, 0], weight, used)
+            y0, yx, yy = _affine_row(place, moved[:, 1], weight, used)
+            for s in range(used):
+                ex = x0 + xx * place[s, 0] + xy * place[s, 1] - moved[s, 0]
+                ey = y0 + yx * place[s, 0] + yy * place[s, 1] - moved[s, 1]
+                error[s] = np.sqrt(ex * ex + ey * ey)
+            scatter[i] = np.median(error[:used]) + 1e-12
+            for s in range(used):
+                t = error[s] / (3.0 * scatter[i])
+                weight[s] = near[s] / (1.0 + t * t) ** 2
+        residual[i] = np.sqrt(x0 * x0 + y0 * y0)
+        mx, my = moved[:used, 0].mean(), moved[:used, 1].mean()
+        for s in range(used):
+            error[s] = np.sqrt((moved[s, 0] - mx) ** 2 + (moved[s, 1] - my) ** 2)
+        extent[i] = np.median(error[:used])
+    return residual, scatter, extent
+
+
+@njit(cache=True)
+def _neighbourhood(source, target, found, i, place, moved, near):
+    """Fills where match i's found neighbours lie in the source (k, 2), in units of the farthest one's distance, where they went in
+    the target (k, 2), both relative to the match, and their nearness (k,). Returns how many there are; the match itself is none."""
+    used = 0
+    radius = 1e-12
+    for n in found:
+        if n != i and used < len(near):
+            place[used, 0], place[used, 1] = source[n, 0] - source[i, 0], source[n, 1] - source[i, 1]
+            moved[used, 0], moved[used, 1] = target[n, 0] - target[i, 0], target[n, 1] - target[i, 1]
+            radius = max(radius, np.sqrt(place[used, 0] ** 2 + place[used, 1] ** 2))
+            used += 1
+    for s in range(used):
+        place[s, 0] /= radius
+        place[s, 1] /= radius
+        near[s] = np.exp(-1.5 * (place[s, 0] ** 2 + place[s, 1] ** 2))
+    return used
+
+
+@njit(cache=True)
+def _affine_row(place, value, weight, used):
+    """Weighted least squares of value = a + b x + c y over the first `used` places: (a, b, c)."""
+    w = wx = wy = wxx = wxy = wyy = v = vx = vy = 0.0
+    for s in range(used):
+        x, y, t = place[s, 0], place[s, 1], weight[s]
+        w, wx, wy = w + t, wx + t * x, wy + t * y
+        wxx, wxy, wyy = wxx + t * x * x, wxy + t * x * y, wyy + t * y * y
+        t *= value[s]
+        v, vx, vy = v + t, vx + t * x, vy + t * y
+    mx, my, mv = wx / w, wy / w, v / w
+    cxx, cxy, cyy = wxx / w - mx * mx + FIT_RIDGE, wxy / w - mx * my, wyy / w - my * my + FIT_RIDGE
+    cxv, cyv = vx / w - mx * mv, vy / w - my * mv
+    determinant = cxx * cyy - cxy * cxy
+    b, c = (cxv * cyy - cyv * cxy) / determinant, (cyv * cxx - cxv * cxy) / determinant
+    return mv - b * mx - c * my, b, c
