@@ -79,6 +79,10 @@ class BagSource:
         """The message's bytes as ROS 2 sends them, converted where the bag is from ROS 1."""
         return self._storage.cdr(message)
 
+    def is_latched(self, topic: str) -> bool:
+        """Whether the topic was recorded from publishers that keep their last message for late subscribers."""
+        return self._storage.is_latched(topic)
+
     def _open(self) -> None:
         path = self._stack.enter_context(_unpacked(_checked(self.path)))
         cut = _cut_off_file(path)
@@ -182,6 +186,13 @@ class _AnyBag:
     def __exit__(self, *_: object) -> None:
         self._reader.close()
 
+    def is_latched(self, topic: str) -> bool:
+        from rosbags.interfaces import QosDurability
+
+        offered = [getattr(link.ext, "offered_qos_profiles", []) for link in self._reader.connections if link.topic == topic]
+        latching = [getattr(link.ext, "latching", None) for link in self._reader.connections if link.topic == topic]
+        return any(latching) or any(qos.durability == QosDurability.TRANSIENT_LOCAL for profiles in offered for qos in profiles)
+
     def messages(self, topics: list[str] | None) -> Iterator[RawMessage]:
         links = [link for link in self._reader.connections if topics is None or link.topic in topics]
         try:
@@ -257,6 +268,9 @@ class _CutOffMcap:
                         yield schemas[channel.schema_id], channel, record
             except (McapError, EOFError, ValueError, KeyError, OSError, RuntimeError, struct.error, zstandard.ZstdError) as error:
                 self.damaged = f"{self._path.name} is cut off: {count} messages could be read, what follows is lost ({error})"
+
+    def is_latched(self, topic: str) -> bool:
+        return False
 
     def messages(self, topics: list[str] | None) -> Iterator[RawMessage]:
         for schema, channel, message in self._records():

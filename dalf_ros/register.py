@@ -20,7 +20,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--depth-topic", help="depth images, aligned to the colour images")
     p.add_argument("--camera-info-topic", help="intrinsics of the colour camera")
     p.add_argument("--mask-topic", help="masks of the object, nonzero = object; none is taken unless named")
-    p.add_argument("--intrinsics", metavar="FX,FY,CX,CY", type=intrinsics, help="of the colour image, pixels; for a bag without camera_info")
+    p.add_argument("--intrinsics", metavar="FX,FY,CX,CY", type=intrinsics, help="of the colour image, pixels; for a bag that has none")
     p.add_argument("--no-depth", action="store_true", help="only match images, whatever depth there is")
     p.add_argument("--tolerance", type=float, default=0.02, help="seconds between stamps that still belong together")
     p.add_argument("--weights", help="checkpoint: a path, or 'official'; the default one when not given")

@@ -5,6 +5,7 @@ import sys
 import time
 from typing import Any
 
+from dalf_core import NonRigidRegistration, PinholeCamera
 from dalf_core.tracking import SurfaceTracker
 
 from . import topics
@@ -37,6 +38,7 @@ class RegistrationNode(WorkerNode):
         self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
 
     def load(self) -> None:
+        NonRigidRegistration(PinholeCamera(1, 1, 0, 0, 1, 1), self.values["device"])    # an unusable device shows now, not at the first frame
         self._tracker = SurfaceTracker(device=self.values["device"], max_vertices=self.values["max_vertices"],
                                        node_spacing=self.values["node_spacing"] or None, pieces=self.values["pieces"])
         self._results = SurfaceResults(self._tracker)

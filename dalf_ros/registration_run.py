@@ -12,7 +12,7 @@ from tqdm import tqdm
 from dalf_core import DALF
 from dalf_core.camera import PinholeCamera
 from dalf_core.surface import save_ply
-from dalf_core.tracking import FeatureFrame, FeatureTracker, SurfaceFrame, SurfaceTracker
+from dalf_core.tracking import FeatureFrame, FeatureTracker, FrameMatches, SurfaceFrame, SurfaceTracker
 
 from . import topics
 from .bag_reader import RgbdFrame, count_frames, read_camera, read_frames
@@ -124,7 +124,8 @@ class Session:
         if surface is None or features is None or features.matches is None or frame.depth_m is None:
             return
         bag.write_results(self.results.surface(surface, frame.frame_id, SURFACE_WANTED), frame.stamp_ns)
-        lines = self.results.landmarks(surface, features.matches, frame.depth_m, self.camera, frame.frame_id, SURFACE_WANTED)
+        camera = self.camera.scaled(frame.depth_m.shape[1], frame.depth_m.shape[0])
+        lines = self.results.landmarks(surface, features.matches, frame.depth_m, camera, frame.frame_id, SURFACE_WANTED)
         bag.write_results(lines, frame.stamp_ns)
         bag.write_results([self.results.status(surface, frame.frame_id, sum(entry["milliseconds"].values()), 0)], frame.stamp_ns)
 
@@ -150,9 +151,13 @@ def _entry(frame: RgbdFrame, features: FeatureFrame | None, surface: SurfaceFram
         "verified": verified,
         "inliers": verified if surface is None else surface.inliers,
         "residual_m": None if surface is None or surface.registration is None else float(surface.registration.residual_m),
-        "is_reference": surface.is_reference if surface is not None else matches is not None and matches.stamp_ns == matches.reference_stamp_ns,
+        "is_reference": surface.is_reference if surface is not None else _is_reference(matches),
         "milliseconds": dict(features.milliseconds if features else {}) | _surface_stages(surface),
     }
+
+
+def _is_reference(matches: FrameMatches | None) -> bool:
+    return matches is not None and matches.stamp_ns == matches.reference_stamp_ns
 
 
 def _surface_stages(surface: SurfaceFrame | None) -> dict[str, float]:
@@ -204,7 +209,8 @@ def _report(session: Session, output: OutputFolder, interruption: Interruption, 
     print(f"median matches {summary['median_matches']:.0f}, inliers {summary['median_inliers']:.0f}")
     if chosen.depth is not None:
         residual = summary["median_residual_m"]
-        print(f"tracked {summary['tracked_fraction']:.0%}" + ("" if residual is None else f", median depth residual {1e3 * residual:.2f} mm"))
+        fit = "" if residual is None else f", median depth residual {1e3 * residual:.2f} mm"
+        print(f"tracked {summary['tracked_fraction']:.0%}{fit}")
     print("written:\n" + output.list())
     if interruption.asked:
         print("interrupted: what was done until then is kept and readable", file=sys.stderr)

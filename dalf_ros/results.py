@@ -8,7 +8,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from dalf_core.camera import PinholeCamera
-from dalf_core.tracking import FeatureFrame, FrameMatches, SurfaceFrame, SurfaceTracker
+from dalf_core.tracking import FeatureFrame, FrameMatches, SurfaceFrame, SurfaceTracker, rescale_pixels
 
 from . import messages, topics, visual_messages
 from .image_conversion import from_color
@@ -80,13 +80,17 @@ class SurfaceResults:
 
     def landmarks(self, frame: SurfaceFrame, matches: FrameMatches, depth_m: np.ndarray, camera: PinholeCamera,
                   frame_id: str, wanted: Collection[str]) -> Iterator[tuple[str, dict]]:
-        """Lines from where the followed surface has each kept match to where the depth image has it."""
+        """Lines from where the followed surface has each verified match to where the depth image has it.
+
+        camera: of the depth image. Nothing where the surface is of another frame than the matches' reference image.
+        """
         result = frame.registration
-        same_reference = frame.reference_stamp_ns == matches.reference_stamp_ns
-        if topics.LANDMARKS not in wanted or result is None or not same_reference or len(result.inlier) != len(matches.matches):
+        if topics.LANDMARKS not in wanted or result is None or frame.reference_stamp_ns != matches.reference_stamp_ns:
             return
-        start, end = landmark_lines(self.tracker.reference_vertices, result.vertices, matches.reference_xy[result.inlier],
-                                    matches.query_xy[result.inlier], depth_m, camera)
+        inlier, size = matches.matches.inlier, (camera.width, camera.height)
+        start, end = landmark_lines(self.tracker.reference_vertices, result.vertices,
+                                    rescale_pixels(matches.reference_xy[inlier], matches.reference_image_size, size),
+                                    rescale_pixels(matches.query_xy[inlier], matches.image_size, size), depth_m, camera)
         yield topics.LANDMARKS, visual_messages.landmark_marker(start, end, np.linalg.norm(end - start, axis=1),
                                                                 messages.header(frame.stamp_ns, frame_id))
 

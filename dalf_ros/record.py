@@ -1,0 +1,120 @@
+"""`./run record TOPIC... --output DIR`: write topics to an mcap recording, until Ctrl-C.
+
+Topics may appear later. Subscriptions take over what their publishers offer: best effort, and latched topics.
+"""
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from .bag_source import BagError
+from .bag_writer import BagWriter
+from .interruption import Interruption
+
+LOOK_EVERY_S = 0.2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line; everything after --ros-args goes to ROS."""
+    p = argparse.ArgumentParser(prog="record", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("topics", nargs="+", metavar="TOPIC", help="topics to record")
+    p.add_argument("--output", type=Path, required=True, help="folder to make; it must not exist")
+    p.add_argument("--duration", type=float, metavar="SECONDS", help="stop by itself after so long")
+    return p
+
+
+def main(args: list[str] | None = None) -> int:
+    """Exit status: 0 recorded (also when ended by Ctrl-C), 2 an error, 3 nothing came."""
+    words = list(sys.argv[1:] if args is None else args)
+    at = words.index("--ros-args") if "--ros-args" in words else len(words)
+    options = parser().parse_args(words[:at])
+    try:
+        with Interruption() as interruption:
+            return record(options, words[at:], interruption)
+    except KeyboardInterrupt:
+        return 130
+    except (BagError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def record(options: argparse.Namespace, ros_args: list[str], interruption: Interruption) -> int:
+    """Record until interrupted or the duration is over."""
+    import rclpy
+    from rclpy.executors import SingleThreadedExecutor
+    from rclpy.signals import SignalHandlerOptions
+
+    with BagWriter(options.output) as bag:
+        rclpy.init(args=ros_args, signal_handler_options=SignalHandlerOptions.NO)
+        try:
+            recorder = Recorder(rclpy.create_node("dalf_record"), bag, options.topics)
+            executor = SingleThreadedExecutor()
+            executor.add_node(recorder.node)
+            end = time.monotonic() + options.duration if options.duration else float("inf")
+            looked = 0.0
+            while not interruption.asked and time.monotonic() < end:
+                if recorder.missing and time.monotonic() - looked > LOOK_EVERY_S:
+                    recorder.look()
+                    looked = time.monotonic()
+                executor.spin_once(timeout_sec=0.05)
+        finally:
+            rclpy.try_shutdown()
+    print(recorder.report())
+    return 0 if bag.count else 3
+
+
+class Recorder:
+    """Subscribes to topics as they appear, and writes what comes, stamped with the time of its arrival."""
+
+    def __init__(self, node: Any, bag: BagWriter, topics: list[str]) -> None:
+        self.node, self._bag = node, bag
+        self._wanted = [node.resolve_topic_name(topic) for topic in topics]
+        self._subscriptions: dict[str, Any] = {}
+        self._counts: dict[str, int] = {}
+
+    @property
+    def missing(self) -> list[str]:
+        """Topics that nobody publishes yet."""
+        return [topic for topic in self._wanted if topic not in self._subscriptions]
+
+    def look(self) -> None:
+        """Subscribe to those that have appeared."""
+        for topic in self.missing:
+            publishers = self.node.get_publishers_info_by_topic(topic)
+            if publishers:
+                self._subscribe(topic, publishers)
+
+    def _subscribe(self, topic: str, publishers: list[Any]) -> None:
+        from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+        from .message_factory import bag_typestore, ros_class
+
+        kind = publishers[0].topic_type
+        if kind not in bag_typestore().types:
+            raise BagError(f"{topic}: {kind} is a type that cannot be recorded (known: those of ROS 2 Jazzy and of dalf)")
+        reliable = all(p.qos_profile.reliability == ReliabilityPolicy.RELIABLE for p in publishers)
+        latched = all(p.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL for p in publishers)
+        qos = QoSProfile(depth=100, reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+                         durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE)
+        self._counts[topic] = 0
+        write = partial(self._write, topic, kind, latched)
+        self._subscriptions[topic] = self.node.create_subscription(ros_class(kind), topic, write, qos, raw=True)
+        print(f"recording {topic} [{kind}]", flush=True)
+
+    def _write(self, topic: str, kind: str, latched: bool, data: bytes) -> None:
+        self._bag.write_raw(topic, kind, self.node.get_clock().now().nanoseconds, data, latched=latched)
+        self._counts[topic] += 1
+
+    def report(self) -> str:
+        """What was recorded."""
+        lines = [f"{topic}: {self._counts[topic]} messages" for topic in self._counts]
+        lines += [f"{topic}: nobody published it" for topic in self.missing]
+        return "\n".join([*lines, f"written to {self._bag.path}"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())
