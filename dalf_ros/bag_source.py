@@ -170,6 +170,7 @@ class _AnyBag:
         except Exception as error:
             raise _reading_error(path, error) from error
         self._path = path
+        self._migrations: dict = {}     # what rosbags remembers between conversions
 
     def __enter__(self) -> Self:
         try:
@@ -207,7 +208,14 @@ class _AnyBag:
         return self._reader.deserialize(message.data, message.type)
 
     def cdr(self, message: RawMessage) -> bytes:
-        return bytes(message.data if self._reader.is2 else self._reader.typestore.ros1_to_cdr(message.data, message.type))
+        if self._reader.is2:
+            return message.data
+        from rosbags.convert.converter import migrate_bytes
+
+        from .message_factory import bag_typestore
+
+        return bytes(migrate_bytes(self._reader.typestore, bag_typestore(), message.type, message.type, self._migrations, message.data,
+                                   src_is2=False, dst_is2=True))
 
 
 class _ExactStream:

@@ -38,7 +38,7 @@ class RegistrationNode(WorkerNode):
         self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
 
     def load(self) -> None:
-        NonRigidRegistration(PinholeCamera(1, 1, 0, 0, 1, 1), self.values["device"])    # an unusable device shows now, not at the first frame
+        NonRigidRegistration(PinholeCamera(1, 1, 0, 0, 1, 1), self.values["device"])    # refuses a device that it cannot use
         self._tracker = SurfaceTracker(device=self.values["device"], max_vertices=self.values["max_vertices"],
                                        node_spacing=self.values["node_spacing"] or None, pieces=self.values["pieces"])
         self._results = SurfaceResults(self._tracker)

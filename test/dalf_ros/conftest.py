@@ -54,7 +54,8 @@ def scene_messages(frames: int, topics: tuple[str, ...], depth_delay_ns: int = 0
     for number in range(frames):
         head = header(stamp(number), FRAME)
         depth_head = header(stamp(number) + depth_delay_ns, FRAME)
-        fields = {COLOR: lambda h=head, n=number: from_color(board(n), h), DEPTH: lambda h=depth_head: from_depth(board_depth(), h, "16UC1"),
+        fields = {COLOR: lambda h=head, n=number: from_color(board(n), h),
+                  DEPTH: lambda h=depth_head: from_depth(board_depth(), h, "16UC1"),
                   INFO: lambda h=head: camera_info(CAMERA, h), MASK: lambda h=head: from_mask(mask, h),
                   COLOR + "/compressed": lambda h=head, n=number: from_color_compressed(board(n), h)}
         out += [(topic, stamp(number), fields[topic]()) for topic in topics]

@@ -126,7 +126,8 @@ def test_compressed_depth() -> None:
 
 
 @pytest.mark.parametrize("change", [
-    {"encoding": "rgb16"}, {"encoding": ""}, {"data": b""}, {"step": 3}, {"height": 0}, {"width": 100}, {"height": 7}, {"encoding": "32FC1"},
+    {"encoding": "rgb16"}, {"encoding": ""}, {"data": b""}, {"step": 3}, {"height": 0}, {"width": 100}, {"height": 7},
+    {"encoding": "32FC1"},
 ])
 def test_refusals(change: dict) -> None:
     message = SimpleNamespace(**{**vars(image(BGR, "bgr8")), **change})

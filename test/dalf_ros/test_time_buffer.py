@@ -54,9 +54,9 @@ def test_matches_a_second_late_still_find_their_depth() -> None:
 def test_newest_of_the_waiting_wins() -> None:
     j = joiner()
     for number in range(3):
-        assert j.put("matches", (100 + number) * MS, number) is None
-    j.put("depth", 200 * MS, "x")
-    assert j.put("depth", 101 * MS, "d1")["matches"] == 1
+        assert j.put("matches", (100 + 33 * number) * MS, number) is None
+    j.put("depth", 300 * MS, "x")
+    assert j.put("depth", 133 * MS, "d1")["matches"] == 1
     assert j.skipped == 1
 
 

@@ -1,0 +1,62 @@
+"""The parameter tables against the documentation pages, the YAML files and themselves."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from dalf_ros.parameters import TABLES, documentation_table
+
+yaml = pytest.importorskip("ruamel.yaml")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("node", TABLES)
+def test_documentation_page_has_the_table(node: str) -> None:
+    page = (ROOT / "docs" / f"{node}.md").read_text(encoding="utf-8")
+    assert documentation_table(TABLES[node]) in page
+
+
+@pytest.mark.parametrize("node", TABLES)
+def test_documentation_page_names_every_topic(node: str) -> None:
+    from dalf_ros import topics
+
+    page = (ROOT / "docs" / f"{node}.md").read_text(encoding="utf-8")
+    for name in topics.FEATURE_TOPICS if node == "feature_node" else topics.SURFACE_TOPICS:
+        kind = topics.TYPES[name].replace("/msg/", "/")
+        assert f"| `{name}` | {kind} |" in page
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "config").glob("*.yaml")), ids=lambda path: path.name)
+def test_yaml_holds_known_parameters_with_allowed_values(path: Path) -> None:
+    document = yaml.YAML(typ="safe").load(path.read_text(encoding="utf-8")) or {}
+    for key, section in document.items():
+        if "ros__parameters" not in section:
+            continue
+        table = {parameter.name: parameter for parameter in TABLES[key.split("/")[-1]]}
+        for name, value in section["ros__parameters"].items():
+            assert name in table, f"{path.name}: {key} has no parameter {name}"
+            assert type(value) is type(table[name].default), f"{path.name}: {name} must be a {table[name].type}"
+            assert table[name].problem(value) is None
+
+
+def test_main_yaml_holds_the_defaults() -> None:
+    document = yaml.YAML(typ="safe").load((ROOT / "config" / "dalf.yaml").read_text(encoding="utf-8"))
+    for key, section in document.items():
+        defaults = {parameter.name: parameter.default for parameter in TABLES[key.split("/")[-1]]}
+        assert section["ros__parameters"] == {name: defaults[name] for name in section["ros__parameters"]}
+
+
+@pytest.mark.parametrize("node", TABLES)
+def test_defaults_are_allowed_and_names_unique(node: str) -> None:
+    table = TABLES[node]
+    assert len({parameter.name for parameter in table}) == len(table)
+    for parameter in table:
+        assert parameter.problem(parameter.default) is None and parameter.description
+
+
+def test_problems_are_told() -> None:
+    table = {parameter.name: parameter for parameter in TABLES["feature_node"]}
+    assert "0.1 to 8" in table["image_scale"].problem(100.0)
+    assert "raw, compressed" in table["image_transport"].problem("theora")
+    assert table["image_scale"].problem(float("nan"))
