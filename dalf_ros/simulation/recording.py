@@ -62,7 +62,7 @@ def observe(motion: ClothMotion, camera: PinholeCamera, seed: int) -> Iterator[F
         near = (depth > 0) & (depth < 1000 * (board - BOARD_MARGIN_M))
         mask = cv2.morphologyEx(near.astype(np.uint8) * 255, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
         yield Frame(FIRST_STAMP_NS + round(float(time) * 1e9), expose(view, float(time), rng), depth, mask,
-                    visible_vertices(view, vertices, camera))
+                    visible_vertices(view, vertices, motion.triangles, camera))
 
 
 def record(path: Path, truth_path: Path, *, frames: int = 180, seed: int = 0, camera: PinholeCamera | None = None,

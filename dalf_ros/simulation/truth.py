@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dalf_core.camera import PinholeCamera
+from dalf_core.render import vertex_normals
 
 from .sensor import CLOTH, View
 
@@ -15,8 +16,8 @@ from .sensor import CLOTH, View
 class GroundTruth:
     """The true cloth in every frame, camera optical frame.
 
-    vertices: (T, V, 3) float32 metres. triangles: (F, 3) int32. uv: (V, 2), 0..1 over the cloth. visible: (T, V) bool, seen by the
-    camera in the frame. stamps_ns: (T,) int64 sensor stamps. camera: the camera of colour and depth.
+    vertices: (T, V, 3) float32 metres. triangles: (F, 3) int32. uv: (V, 2), 0..1 over the cloth. visible: (T, V) bool, the
+    camera sees the vertex from its printed side in the frame. stamps_ns: (T,) int64 sensor stamps. camera: the camera of colour and depth.
     """
 
     vertices: np.ndarray
@@ -29,8 +30,9 @@ class GroundTruth:
     def save(self, path: Path) -> None:
         """Write a .npz; fx, fy, cx, cy, width, height are in `camera`."""
         camera = self.camera
+        numbers = np.array([camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height])
         np.savez_compressed(path, vertices=self.vertices, triangles=self.triangles, uv=self.uv, visible=self.visible,
-                            stamps_ns=self.stamps_ns, camera=np.array([camera.fx, camera.fy, camera.cx, camera.cy, camera.width, camera.height]))
+                            stamps_ns=self.stamps_ns, camera=numbers)
 
     @staticmethod
     def load(path: str | Path) -> GroundTruth:
@@ -82,10 +84,11 @@ class Attachment:
         return distance[self.on_cloth], self.visible(frame)[self.on_cloth]
 
 
-def visible_vertices(view: View, vertices: np.ndarray, camera: PinholeCamera, tolerance_m: float = 0.004) -> np.ndarray:
-    """(V,) bool: vertices of the cloth that the camera sees, within a tolerance along z for the pixel raster."""
+def visible_vertices(view: View, vertices: np.ndarray, triangles: np.ndarray, camera: PinholeCamera, tolerance_m: float = 0.004) -> np.ndarray:
+    """(V,) bool: vertices of the cloth whose printed side the camera sees, within a tolerance along z for the pixel raster."""
     pixels = camera.project(vertices)
     nearest = np.rint(np.nan_to_num(pixels, nan=-1)).astype(int)
     inside = (nearest >= 0).all(axis=1) & (nearest[:, 0] < camera.width) & (nearest[:, 1] < camera.height)
     x, y = np.where(inside, nearest.T, 0)
-    return inside & (view.what[y, x] == CLOTH) & (vertices[:, 2] <= view.depth[y, x] + tolerance_m)
+    front = (vertex_normals(vertices, triangles) * vertices).sum(axis=1) < 0
+    return front & inside & (view.what[y, x] == CLOTH) & (vertices[:, 2] <= view.depth[y, x] + tolerance_m)

@@ -1,0 +1,1 @@
+"""`./run demo`: a simulated cloth, followed offline and through live nodes, measured against its exact ground truth."""
