@@ -72,7 +72,7 @@ def draw_matches(reference_image: np.ndarray, image: np.ndarray, reference: Feat
     colors[kept] = flow_colors(start[kept], end[kept])
     end = end + [left.shape[1], 0]
     for index in [*np.flatnonzero(~kept), *np.flatnonzero(kept)]:
-        a, b = _fixed_point([start[index], end[index]])
+        a, b = _fixed_point(np.stack([start[index], end[index]]))
         cv2.line(canvas, a, b, tuple(int(c) for c in colors[index]), 1, cv2.LINE_AA, _SUBPIXEL_BITS)
     radius = max(1.5, canvas.shape[0] / 300)
     _dots(canvas, start[kept], colors[kept], radius)

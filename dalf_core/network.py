@@ -198,7 +198,7 @@ class DalfNetwork(nn.Module):
         """Load the tensors of an official checkpoint by OFFICIAL_NAMES. KeyError or RuntimeError where they do not fit."""
         self.load_state_dict({rename_official(name): tensor for name, tensor in tensors.items()})
 
-    def folded(self) -> "DalfNetwork":
+    def folded(self) -> DalfNetwork:
         """A copy for inference: in evaluation mode, without gradients, batch norms folded into the layers before them."""
         network = copy.deepcopy(self).eval().requires_grad_(False)
         for module in network.modules():

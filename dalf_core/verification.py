@@ -27,7 +27,8 @@ FIT_ROUNDS = 2
 FIT_REWEIGHTINGS = 3
 FIT_RIDGE = 1e-6            # for neighbours on a line; places are in units of the neighbourhood
 FIT_AGREEMENT = 0.2         # neighbours scatter by no more than this part of their own spread, or they predict nothing
-FIT_TOLERANCE = 4.0         # times the usual residual
+FIT_TOLERANCE = 3.8         # times the usual residual, in the neighbourhood or overall
+FIT_REACH = 0.3             # of the neighbours' spread: a residual may never be larger
 
 
 def verify(reference: Features, query: Features, matches: Matches, seed: int = 0) -> np.ndarray:
@@ -185,8 +186,9 @@ def _refine(source: np.ndarray, target: np.ndarray, kept: np.ndarray) -> np.ndar
     agreed = scatter <= FIT_AGREEMENT * extent
     if not (kept & agreed).any():
         return np.zeros(len(source), bool)
-    usual = np.median(residual[kept & agreed])
-    return agreed & (residual <= FIT_TOLERANCE * np.clip(scatter, usual, 2 * usual))
+    local = np.median(residual[found[:, :k]], axis=1)
+    usual = np.maximum(local, np.median(residual[kept & agreed]))
+    return agreed & (residual <= np.minimum(FIT_TOLERANCE * usual, FIT_REACH * extent))
 
 
 @njit(cache=True)

@@ -14,6 +14,7 @@ import urllib.error
 import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -113,9 +114,10 @@ def _read_safetensors(path: Path) -> Weights:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} is damaged ({error}). Put an intact DALF checkpoint there.") from error
-    if metadata.get("format") != FORMAT or metadata.get("architecture") != ARCHITECTURE or metadata.get("geometry") not in GEOMETRIES:
-        raise WeightsError(f"{path} is a safetensors file, but its metadata {json.dumps(metadata)[:200]} does not describe a DALF network of "
-                           f"architecture {ARCHITECTURE!r}. Put a checkpoint there that this project's trainer wrote.")
+    described = metadata.get("format"), metadata.get("architecture"), metadata.get("geometry") in GEOMETRIES
+    if described != (FORMAT, ARCHITECTURE, True):
+        raise WeightsError(f"{path} is a safetensors file, but its metadata {json.dumps(metadata)[:200]} does not describe "
+                           f"a DALF network of kind {ARCHITECTURE!r}. Put a checkpoint there that this project's trainer wrote.")
     return Weights(tensors, metadata["geometry"], str(path), metadata)
 
 
@@ -129,7 +131,8 @@ def _read_pytorch(path: Path) -> Weights:
         raise WeightsError(f"{path} is damaged ({_first_line(error)}). Put an intact DALF checkpoint there.") from error
     if not isinstance(content, dict) or not content or not all(
             isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()):
-        raise WeightsError(f"{path} is a PyTorch file, but not a plain table of named tensors. Put a DALF checkpoint of kind {ARCHITECTURE!r} there.")
+        raise WeightsError(f"{path} is a PyTorch file, but not a plain table of named tensors. "
+                           f"Put a DALF checkpoint of kind {ARCHITECTURE!r} there.")
     return Weights({rename_official(name): value for name, value in content.items()}, ORIGINAL, str(path), {})
 
 
@@ -216,13 +219,14 @@ def _download(url: str, target: Path) -> None:
         raise WeightsError(f"the official DALF weights are not on this machine and could not be downloaded: "
                            f"{getattr(error, 'reason', error)}. {by_hand}") from error
     except OSError as error:
-        raise WeightsError(f"the official DALF weights could not be stored in {target.parent}: {error.strerror or error}. {by_hand}") from error
+        raise WeightsError(f"the official DALF weights could not be stored in {target.parent}: "
+                           f"{error.strerror or error}. {by_hand}") from error
     finally:
         if partial is not None:
             partial.unlink(missing_ok=True)
 
 
-def _fetch(url: str, stream) -> str:
+def _fetch(url: str, stream: IO[bytes]) -> str:
     """Copy url to an open file with a progress bar; returns the SHA-256."""
     from tqdm import tqdm
 
