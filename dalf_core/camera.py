@@ -22,7 +22,7 @@ class PinholeCamera:
         if not np.isfinite(values).all() or self.fx <= 0 or self.fy <= 0 or self.width < 1 or self.height < 1:
             raise ValueError(f"{self}: focal lengths and image size must be positive and finite; is the camera calibrated?")
 
-    def scaled(self, width: int, height: int) -> "PinholeCamera":
+    def scaled(self, width: int, height: int) -> PinholeCamera:
         """The same camera for images resized to width x height (pixel centres at integers, so half a pixel enters)."""
         sx, sy = width / self.width, height / self.height
         return PinholeCamera(self.fx * sx, self.fy * sy, (self.cx + 0.5) * sx - 0.5, (self.cy + 0.5) * sy - 0.5, width, height)

@@ -30,12 +30,12 @@ def clean_depth(depth_m: np.ndarray, camera: PinholeCamera, *, near_m: float = 0
 
 
 @njit(cache=True, inline="always")
-def fit_plane(depth, u, v, z_expected, radius, gate):
+def fit_plane(depth, u, v, radius, gate):
     """Local plane of the measured surface around pixel (u, v), by least squares on inverse depth.
 
     A plane in space is exactly linear in inverse depth: 1/z = a + b (x - u) + c (y - v). Only pixels within `gate` metres
     of the reading nearest (u, v) take part, so that the fit does not cross a depth jump.
-    Returns (found, 1/z at (u, v), b, c): found 0 none, 1 a fit; z_expected is unused when the centre has a reading.
+    Returns (found, 1/z at (u, v), b, c); found is 0 where there is no reading, or too few around it.
     """
     height, width = depth.shape
     x0 = int(math.floor(u + 0.5))
@@ -89,7 +89,7 @@ def _smooth(depth, gate_slope, radius):
             z = depth[y, x]
             if z <= 0.0:
                 continue
-            found, inverse, _, _ = fit_plane(depth, float(x), float(y), z, radius, gate_slope * z)
+            found, inverse, _, _ = fit_plane(depth, float(x), float(y), radius, gate_slope * z)
             out[y, x] = 1.0 / inverse if found and inverse > 0.0 else z
     return out
 

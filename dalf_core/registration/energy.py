@@ -108,7 +108,7 @@ def depth_term(band, rhs, vertices, normals, node_index, node_weight, R, t, g, d
             continue
         u = fx * px / pz + cx
         w = fy * py / pz + cy
-        found, inverse, b, c = fit_plane(depth, u, w, pz, radius, slope * radius * pz)
+        found, inverse, b, c = fit_plane(depth, u, w, radius, slope * radius * pz)
         if found == 0 or inverse <= 0.0:
             continue
         z = 1.0 / inverse
@@ -210,7 +210,9 @@ def rigidity_term(band, rhs, edges, frame, R, t, g, stretch, bend, assemble):
             energy += 0.5 * importance * residual * residual
             if not assemble:
                 continue
-            row[0, 0], row[0, 1], row[0, 2] = y1 * c - y2 * b, y2 * a - y0 * c, y0 * b - y1 * a
+            # the axis turns with the node: d(f.r)/d omega = (y - r) x f, and y - r is where the neighbour really is
+            q0, q1, q2 = y0 - r0, y1 - r1, y2 - r2
+            row[0, 0], row[0, 1], row[0, 2] = q1 * c - q2 * b, q2 * a - q0 * c, q0 * b - q1 * a
             row[0, 3], row[0, 4], row[0, 5] = a, b, c
             row[1, 3], row[1, 4], row[1, 5] = -a, -b, -c
             _add_row(band, rhs, nodes, weights, row, residual, importance)

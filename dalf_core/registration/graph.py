@@ -99,7 +99,7 @@ def _spread_nodes(indptr, indices, lengths, spacing, reach, keep):
     index = np.full((count, keep), -1, np.int32)
     distance = np.full((count, keep), np.inf)
     tentative = np.full(count, np.inf)
-    nodes = []
+    nodes: list[int] = []
     for seed in range(count):
         if distance[seed, 0] <= spacing:
             continue

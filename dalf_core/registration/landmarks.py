@@ -5,7 +5,10 @@ import math
 
 import numpy as np
 from numba import njit
+from scipy.sparse import coo_matrix
+from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from ..camera import PinholeCamera
 from ..depth import fit_plane, jump_slope
@@ -14,6 +17,8 @@ from .solver import State
 
 NEIGHBOURS = 16          # landmarks that vote on each other
 STRETCH = 0.08           # share by which a distance on the surface may change
+FOLD = 0.15              # share by which bending may shorten the chord between neighbours
+STRAIGHTER = 1.1         # ratio by which unbending may lengthen the chord between any two
 PIXEL_NOISE = 1.5        # pixels by which a match may be off
 
 
@@ -25,7 +30,7 @@ def _lift(depth, xy, radius, slope):
         if not (u == u and v == v) or abs(u) > 1e6 or abs(v) > 1e6:
             continue
         for r in range(radius, 0, -1):       # a smaller window close to the image border
-            found, inverse, _, _ = fit_plane(depth, u, v, 0.0, r, slope)
+            found, inverse, _, _ = fit_plane(depth, u, v, r, slope)
             if found and inverse > 0:
                 z = 1.0 / inverse
                 if abs(z - depth[int(math.floor(v + 0.5)), int(math.floor(u + 0.5))]) < slope:
@@ -58,7 +63,30 @@ def prune(source: np.ndarray, target: np.ndarray, noise_m: float, rounds: int = 
     _, neighbour = cKDTree(source).query(source, near + 1)
     neighbour = np.ascontiguousarray(neighbour[:, 1:])
     far = _spread_subset(source, min(count, 96))
-    return _vote(np.ascontiguousarray(source), np.ascontiguousarray(target), neighbour, far, noise_m, STRETCH, rounds)
+    source, target = np.ascontiguousarray(source), np.ascontiguousarray(target)
+    confidence = _vote(source, target, neighbour, far, noise_m, STRETCH, rounds)
+    return _drop_contradicting_groups(source, target, neighbour, confidence, noise_m)
+
+
+def _drop_contradicting_groups(source: np.ndarray, target: np.ndarray, neighbour: np.ndarray, confidence: np.ndarray,
+                               noise_m: float) -> np.ndarray:
+    """Landmarks that keep short distances to each other form groups; a group that the largest one contradicts is wrong as a whole."""
+    count, near = neighbour.shape
+    a, b = np.repeat(np.arange(count), near), neighbour.ravel()
+    before, after = np.linalg.norm(source[a] - source[b], axis=1), np.linalg.norm(target[a] - target[b], axis=1)
+    agree = (after <= before * (1 + STRETCH) + noise_m) & (after >= before * (1 - STRETCH - FOLD) - noise_m)
+    agree &= (confidence[a] > 0.5) & (confidence[b] > 0.5)
+    _, group = connected_components(coo_matrix((np.ones(agree.sum(), bool), (a[agree], b[agree])), shape=(count, count)), directed=False)
+    size = np.bincount(group, weights=confidence > 0.5)
+    main = np.nonzero((group == size.argmax()) & (confidence > 0.5))[0]
+    main = main[:: max(1, len(main) // 200)]
+    others = np.nonzero((group != size.argmax()) & (confidence > 0))[0]
+    if not len(main) or not len(others):
+        return confidence
+    grown = cdist(target[others], target[main]) > cdist(source[others], source[main]) * (1 + STRETCH) * STRAIGHTER + 2 * noise_m
+    members = np.bincount(group[others], minlength=len(size))
+    share = np.bincount(group[others], grown.mean(axis=1), minlength=len(size)) / np.maximum(members, 1)
+    return np.where(share[group] > 0.1, 0.0, confidence)
 
 
 def _spread_subset(points: np.ndarray, size: int) -> np.ndarray:
@@ -85,8 +113,7 @@ def _vote(source, target, neighbour, far, noise, stretch, rounds):
                 j = neighbour[i, k]
                 before = _distance(source, i, j)
                 after = _distance(target, i, j)
-                # bending shortens a chord by at most what a radius of curvature of one third of it would
-                low = before * (1.0 - stretch) - noise - 0.15 * before
+                low = before * (1.0 - stretch - FOLD) - noise
                 high = before * (1.0 + stretch) + noise
                 vote = confidence[j]
                 total += vote
@@ -100,7 +127,7 @@ def _vote(source, target, neighbour, far, noise, stretch, rounds):
                     continue
                 vote = confidence[j]
                 total += vote
-                if _distance(target, i, j) <= _distance(source, i, j) * (1.0 + stretch) * 1.1 + 2.0 * noise:
+                if _distance(target, i, j) <= _distance(source, i, j) * (1.0 + stretch) * STRAIGHTER + 2.0 * noise:
                     agree += vote
             overall = agree / total
             fresh[i] = local * local * max(0.0, 2.0 * overall - 1.0)

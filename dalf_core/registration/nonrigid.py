@@ -58,6 +58,7 @@ class NonRigidRegistration:
         self.max_vertices = max_vertices
         self.pieces = pieces
         self.surface: Surface | None = None
+        self._reference_depth: np.ndarray | None = None
         self.reference_vertices: np.ndarray | None = None
 
     def set_reference(self, depth_m: np.ndarray, image: np.ndarray | None = None, mask: np.ndarray | None = None) -> None:
@@ -71,11 +72,11 @@ class NonRigidRegistration:
         self._reference_depth = clean_depth(depth_m, self.camera)
 
     def set_reference_surface(self, surface: Surface) -> None:
-        """Take a mesh in the camera optical frame as reference (see surface.Surface)."""
+        """Take a mesh in the camera optical frame as reference (see surface.Surface); register_points then follows it."""
+        self._reference_depth = None
         self.graph = build_graph(surface, self.node_spacing)
         self._solver = Solver(surface, self.graph, self.camera)
         self._tree = cKDTree(surface.vertices)
-        self._reference_depth: np.ndarray | None = None
         self.surface = surface
         self.reference_vertices = surface.vertices
         distance = float(np.median(surface.vertices[:, 2]))
@@ -94,8 +95,7 @@ class NonRigidRegistration:
         and in this one; M may be 0. Result.inlier has one entry per correspondence. Raises ValueError on arrays that do not fit
         and RuntimeError before set_reference; a frame in which the surface cannot be found is a result with status "lost".
         """
-        if self.surface is None:
-            raise RuntimeError("no reference surface yet: call set_reference first")
+        self._require_surface()
         if self._reference_depth is None:
             raise RuntimeError("the reference is a mesh without a depth image: use register_points")
         clock = Stopwatch()
@@ -114,8 +114,7 @@ class NonRigidRegistration:
 
     def register_points(self, depth_m: np.ndarray, source: np.ndarray, target: np.ndarray) -> Registration:
         """As register, with correspondences in space: source (M, 3) on the reference surface, target (M, 3) in this frame, metres."""
-        if self.surface is None:
-            raise RuntimeError("no reference surface yet: call set_reference_surface first")
+        self._require_surface()
         source, target = _check_pairs(source, target, 3)
         return self._register(clean_depth(depth_m, self.camera), source, target)
 
@@ -166,7 +165,8 @@ class NonRigidRegistration:
     def _judge(self, fit: Fit | None, landmarks: Landmarks, count: int) -> Registration:
         if fit is None:
             trusted = int((landmarks.confidence > 0.5).sum())
-            return self._lost(f"not tracked before, and only {trusted} of {count} matches agree with each other (needs {MIN_LANDMARKS})", count)
+            return self._lost(f"not tracked before, and only {trusted} of {count} matches agree with each other "
+                              f"(needs {MIN_LANDMARKS})", count)
         supported, contradicted = self._support(fit)
         agree = self._agreeing(fit, landmarks)
         if not fit.state.finite():
@@ -189,19 +189,25 @@ class NonRigidRegistration:
         graph, state = self.graph, fit.state
         vertices = energy.deform_points(self._solver.vertices, graph.node_index, graph.weight, state.R, state.t, graph.position)
         normals = energy.deform_normals(self._solver.normals, graph.node_index, graph.weight, state.R)
-        self._last = Registration(status, reason, vertices.astype(np.float32), normals.astype(np.float32),
-                                  fit.seen == energy.SUPPORTED, fit.residual_m, inlier, state.R.copy(), state.t.copy(),
-                                  warp=Warp(self.surface, graph, state.copy(), self._tree))
+        self._last = Registration(status, reason, vertices.astype(np.float32), normals.astype(np.float32), fit.seen == energy.SUPPORTED,
+                                  fit.residual_m, inlier, state.R.copy(), state.t.copy(), warp=self._warp(state))
         return self._last
 
     def _lost(self, reason: str, count: int) -> Registration:
         """The last good surface, nothing of it seen."""
         self._tracking = False
-        assert self.surface is not None
-        last, state = self._last, self._state
-        return Registration(LOST, reason, last.vertices if last else self.surface.vertices,
-                            last.normals if last else self.surface.normals, np.zeros(len(self.surface.vertices), bool), float("nan"),
-                            np.zeros(count, bool), state.R.copy(), state.t.copy(), warp=Warp(self.surface, self.graph, state.copy(), self._tree))
+        surface, last, state = self._require_surface(), self._last, self._state
+        return Registration(LOST, reason, last.vertices if last else surface.vertices, last.normals if last else surface.normals,
+                            np.zeros(len(surface.vertices), bool), float("nan"), np.zeros(count, bool),
+                            state.R.copy(), state.t.copy(), warp=self._warp(state))
+
+    def _warp(self, state: State) -> Warp:
+        return Warp(self._require_surface(), self.graph, state.copy(), self._tree)
+
+    def _require_surface(self) -> Surface:
+        if self.surface is None:
+            raise RuntimeError("no reference surface yet: call set_reference first")
+        return self.surface
 
 
 def cold_stages(length: float) -> list[Stage]:

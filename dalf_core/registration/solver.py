@@ -5,11 +5,15 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.linalg import lapack
+from threadpoolctl import ThreadpoolController
 
 from ..camera import PinholeCamera
 from ..surface import Surface
 from . import energy
-from .graph import DeformationGraph, VERTICES_PER_NODE
+from .graph import VERTICES_PER_NODE, DeformationGraph
+
+# small band solves: threads cost far more than they save
+_BLAS = ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -145,7 +149,8 @@ class Solver:
         diagonal = self._band[:, 0].reshape(-1, 6)
         diagonal[:, :3] += damping * spacing * spacing
         diagonal[:, 3:] += damping
-        _, x, info = lapack.spbsv(self._band.T, self._rhs.astype(np.float32), lower=1, overwrite_ab=1, overwrite_b=1)
+        with _BLAS.limit(limits=1, user_api="blas"):
+            _, x, info = lapack.spbsv(self._band.T, self._rhs.astype(np.float32), lower=1, overwrite_ab=1, overwrite_b=1)
         if info != 0 or not np.isfinite(x).all():
             return None
         return x.astype(np.float64)

@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+
+from dalf_core.registration.energy import deform_points
+from dalf_core.registration.graph import build_graph
+from dalf_core.registration.landmarks import initial_state, lift_pixels, prune
+from dalf_core.surface import surface_from_depth
+
+from ..analytic import CAMERA, DISTANCE, RolledSheet, turn
+
+
+def sheet_points(count, seed):
+    rng = np.random.default_rng(seed)
+    return np.stack([rng.uniform(-0.16, 0.16, count), rng.uniform(-0.12, 0.12, count), np.full(count, DISTANCE)], axis=1), rng
+
+
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("radius", [np.inf, 0.15])
+def test_a_third_of_random_outliers_is_told_from_the_rest(radius, seed):
+    source, rng = sheet_points(200, seed)
+    target = RolledSheet(radius, turn((0.2, 1, 0.5), 30), (0.02, -0.03, 0.05)).move(source) + 0.0015 * rng.normal(size=source.shape)
+    wrong = rng.random(200) < 0.34
+    target[wrong] = target[rng.permutation(200)[: wrong.sum()]]
+    wrong &= np.linalg.norm(target - RolledSheet(radius, turn((0.2, 1, 0.5), 30), (0.02, -0.03, 0.05)).move(source), axis=1) > 0.02
+    kept = prune(source, target, 0.006) > 0.5
+    assert (kept & wrong).sum() <= 0.03 * kept.sum()
+    assert (kept & ~wrong).sum() >= 0.9 * (~wrong).sum()
+
+
+def test_a_coherent_patch_in_the_wrong_place_is_outvoted():
+    """A fifth of the matches agree with each other but put a corner of the sheet at its other end."""
+    source, rng = sheet_points(200, 5)
+    target = source + 0.001 * rng.normal(size=source.shape)
+    patch = (source[:, 0] < -0.08) & (source[:, 1] < 0.04)
+    target[patch] += [0.2, 0.05, 0]
+    kept = prune(source, target, 0.006) > 0.5
+    assert not kept[patch].any()
+    assert kept[~patch].mean() > 0.9
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_too_few_to_judge_are_not_trusted(count):
+    points = np.random.default_rng(0).normal(size=(count, 3))
+    assert (prune(points, points, 0.005) == 0).all() and len(prune(points, points, 0.005)) == count
+
+
+def test_first_guess_of_a_rigid_motion_is_exact():
+    surface = surface_from_depth(RolledSheet().depth(), CAMERA, max_vertices=3000)
+    graph = build_graph(surface, 0.03)
+    source, _ = sheet_points(120, 1)
+    moved = RolledSheet(R=turn((1, 2, 3), 70), shift=(0.1, 0.05, -0.1))
+    state = initial_state(source, moved.move(source), np.ones(120), graph)
+    assert state is not None
+    vertices = surface.vertices.astype(float)
+    got = deform_points(vertices, graph.node_index, graph.weight, state.R, state.t, graph.position)
+    np.testing.assert_allclose(got, moved.move(vertices), atol=1e-6)
+
+
+def test_lifted_pixels_lie_on_the_plane_between_pixel_centres():
+    R = turn((1, 0.5, 0), 30)
+    xy = np.random.default_rng(0).uniform([110, 95], [210, 145], (50, 2))
+    points, lifted = lift_pixels(RolledSheet(R=R).depth(), xy, CAMERA)
+    assert lifted.all()
+    assert np.abs((points - np.array([0, 0, DISTANCE])) @ R[:, 2]).max() < 1e-5
+    np.testing.assert_allclose(CAMERA.project(points), xy, atol=1e-9)
+
+
+def test_pixels_without_depth_or_outside_are_not_lifted():
+    xy = np.array([[2.0, 2.0], [-5.0, 10.0], [1e9, 3.0], [np.nan, 5.0], [160.0, 120.0]])
+    assert lift_pixels(RolledSheet().depth(), xy, CAMERA)[1].tolist() == [False, False, False, False, True]

@@ -1,0 +1,98 @@
+import numpy as np
+import pytest
+
+from dalf_core.surface import SurfaceError, load_ply, save_ply, surface_from_depth, vertex_normals
+
+from .analytic import CAMERA, DISTANCE, RolledSheet, turn
+
+
+def test_vertices_lie_on_the_sheet_and_normals_face_the_camera():
+    R = turn((1, 0.3, 0), 25)
+    surface = surface_from_depth(RolledSheet(R=R).depth(), CAMERA)
+    off = (surface.vertices - np.array([0, 0, DISTANCE])) @ R[:, 2]
+    assert np.abs(off).max() < 1e-5
+    np.testing.assert_allclose(surface.normals, np.tile(-R[:, 2], (len(surface.vertices), 1)), atol=1e-3)
+
+
+def test_triangles_turn_counter_clockwise_as_the_camera_sees_them():
+    surface = surface_from_depth(RolledSheet().depth(), CAMERA)
+    a, b, c = (CAMERA.project(surface.vertices[surface.triangles[:, k]]) for k in range(3))
+    turned = (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+    assert (turned < 0).all()          # y points down in the image, so counter-clockwise is negative
+
+
+def test_surface_is_cut_at_a_depth_jump():
+    depth = np.full((240, 320), 0.7, np.float32)
+    depth[:, 160:] = 0.8
+    surface = surface_from_depth(depth, CAMERA)
+    z = surface.vertices[surface.triangles][:, :, 2]
+    assert np.ptp(z, axis=1).max() < 0.01
+    assert set(np.round(np.unique(surface.vertices[:, 2]), 3)) == {np.float32(0.7), np.float32(0.8)}
+
+
+def test_largest_piece_alone():
+    depth = np.full((240, 320), 0.7, np.float32)
+    depth[:, 100:104] = 0
+    all_pieces, largest = (surface_from_depth(depth, CAMERA, pieces=pieces) for pieces in ("all", "largest"))
+    assert largest.vertices[:, 0].min() > all_pieces.vertices[:, 0].min() + 0.2
+
+
+def test_mask_bounds_the_surface_and_colors_are_rgb():
+    mask = np.zeros((240, 320), np.uint8)
+    mask[60:120, 80:200] = 255
+    image = np.zeros((240, 320, 3), np.uint8)
+    image[..., 0] = 200                # blue, in BGR
+    surface = surface_from_depth(RolledSheet().depth(), CAMERA, image, mask)
+    xy = CAMERA.project(surface.vertices)
+    assert xy[:, 0].min() >= 80 and xy[:, 0].max() < 200 and xy[:, 1].min() >= 60 and xy[:, 1].max() < 120
+    assert (surface.colors == [0, 0, 200]).all()
+
+
+def test_vertex_bound_is_kept():
+    assert len(surface_from_depth(np.full((240, 320), 0.7, np.float32), CAMERA, max_vertices=3000).vertices) <= 3000
+
+
+@pytest.mark.parametrize("depth", [np.zeros((240, 320), np.float32), np.full((240, 320), np.nan, np.float32),
+                                   np.where(np.arange(240 * 320).reshape(240, 320) % 97 == 0, 0.7, 0).astype(np.float32)])
+def test_depth_without_a_surface_is_said(depth):
+    with pytest.raises(SurfaceError):
+        surface_from_depth(depth, CAMERA)
+
+
+def test_empty_mask_is_said():
+    with pytest.raises(SurfaceError, match="mask is empty"):
+        surface_from_depth(RolledSheet().depth(), CAMERA, mask=np.zeros((240, 320)))
+
+
+@pytest.mark.parametrize("depth, cause", [(np.ones((240, 320), np.uint16), "millimetres"), (np.ones((100, 100), np.float32), "camera"),
+                                          (np.ones((240, 320, 3), np.float32), "single-channel")])
+def test_wrong_depth_is_refused(depth, cause):
+    with pytest.raises(ValueError, match=cause):
+        surface_from_depth(depth, CAMERA)
+
+
+def test_ply_round_trip(tmp_path):
+    image = np.random.default_rng(0).integers(0, 255, (240, 320, 3), np.uint8)
+    surface = surface_from_depth(RolledSheet(radius=0.3).depth(), CAMERA, image)
+    save_ply(tmp_path / "a.ply", surface.vertices, surface.triangles, surface.colors, surface.normals)
+    read = load_ply(tmp_path / "a.ply")
+    for name in ("vertices", "normals", "triangles", "colors"):
+        np.testing.assert_array_equal(getattr(read, name), getattr(surface, name))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.ply"]
+
+
+def test_cut_ply_is_refused(tmp_path):
+    surface = surface_from_depth(RolledSheet().depth(), CAMERA)
+    save_ply(tmp_path / "a.ply", surface.vertices, surface.triangles)
+    (tmp_path / "b.ply").write_bytes((tmp_path / "a.ply").read_bytes()[:-100])
+    with pytest.raises(ValueError, match="cut short"):
+        load_ply(tmp_path / "b.ply")
+
+
+def test_normals_of_a_cylinder():
+    surface = surface_from_depth(RolledSheet(radius=0.25).depth(), CAMERA)
+    axis = np.array([0, DISTANCE + 0.25])
+    outward = surface.vertices[:, [0, 2]] - axis
+    outward /= np.linalg.norm(outward, axis=1, keepdims=True)
+    got = vertex_normals(surface.vertices, surface.triangles)
+    assert np.degrees(np.arccos(np.clip((got[:, [0, 2]] * outward).sum(1), -1, 1))).max() < 6

@@ -1,0 +1,128 @@
+"""The session's bookkeeping, with exact matches on analytic scenes; the extractor itself where the official weights are at hand."""
+import cv2
+import numpy as np
+import pytest
+
+from dalf_core.tracking import FeatureTracker, FrameMatches, SurfaceTracker, rescale_pixels
+from dalf_core.types import Matches
+
+from .analytic import CAMERA, DISTANCE, RolledSheet, turn
+
+SECOND = 1_000_000_000
+
+
+def frame_matches(scene, index, stamp, reference_stamp=0, size=(320, 240)):
+    """Matches of keypoints `index` (exact, of the flat sheet at reference_stamp) to `scene`."""
+    rng = np.random.default_rng(0)
+    points = np.stack([rng.uniform(-0.16, 0.16, 300), rng.uniform(-0.12, 0.12, 300), np.full(300, DISTANCE)], axis=1)[index]
+    xy = [rescale_pixels(CAMERA.project(p).astype(np.float32), (320, 240), size) for p in (points, scene.move(points))]
+    count = len(index)
+    matches = Matches(np.asarray(index), np.arange(count), np.zeros(count, np.float32), np.ones(count, bool))
+    return FrameMatches(stamp, reference_stamp, size, size, matches, *xy)
+
+
+def rmse_mm(frame, tracker, at_reference, now):
+    """Error of the vertices, of a surface that was made of scene `at_reference`, in scene `now`."""
+    flat = np.linalg.inv(at_reference.R) if at_reference.R is not None else np.eye(3)
+    rest = (tracker.reference_vertices - np.array([0, 0, DISTANCE]) - np.array(at_reference.shift)) @ flat.T + np.array([0, 0, DISTANCE])
+    return 1e3 * np.sqrt(((frame.registration.vertices - now.move(rest)) ** 2).sum(1).mean())
+
+
+ALL = np.arange(300)
+TURNED = RolledSheet(R=turn((0, 0, 1), 15), shift=(0.01, 0, 0.02))
+BENT = RolledSheet(0.25, turn((0, 0, 1), 25))
+
+
+def test_follows_from_the_first_frame_on():
+    tracker = SurfaceTracker()
+    first = tracker.process(frame_matches(RolledSheet(), ALL, 0), RolledSheet().depth(), CAMERA)
+    assert first.is_reference and first.status == "tracked" and first.topology_id == 1
+    frame = tracker.process(frame_matches(BENT, ALL[20:], SECOND), BENT.depth(), CAMERA)
+    assert (frame.status, frame.is_reference, frame.reference_stamp_ns, frame.matches) == ("tracked", False, 0, 280)
+    assert rmse_mm(frame, tracker, RolledSheet(), BENT) < 0.8
+
+
+def test_started_late_it_joins_matches_by_their_reference_index():
+    """It never sees the image that the matches refer to: its surface is of a later frame, and half of the keypoints are known there."""
+    tracker = SurfaceTracker()
+    tracker.process(frame_matches(TURNED, ALL[::2], SECOND), TURNED.depth(), CAMERA)
+    frame = tracker.process(frame_matches(BENT, ALL, 2 * SECOND), BENT.depth(), CAMERA)
+    assert frame.matches == 150 and frame.reference_stamp_ns == SECOND
+    assert rmse_mm(frame, tracker, TURNED, BENT) < 0.8
+
+
+def test_matches_to_a_new_image_start_anew():
+    tracker = SurfaceTracker()
+    tracker.process(frame_matches(RolledSheet(), ALL, 0), RolledSheet().depth(), CAMERA)
+    frame = tracker.process(frame_matches(RolledSheet(), ALL, SECOND, reference_stamp=SECOND), RolledSheet().depth(), CAMERA)
+    assert frame.is_reference and frame.topology_id == 2
+
+
+def test_frame_without_depth_waits_and_says_why():
+    tracker = SurfaceTracker()
+    frame = tracker.process(frame_matches(RolledSheet(), ALL, 0), np.zeros((240, 320), np.float32), CAMERA)
+    assert frame.status == "waiting" and "depth readings" in frame.reason and frame.registration is None
+    assert tracker.process(frame_matches(TURNED, ALL, 1), TURNED.depth(), CAMERA).is_reference
+
+
+def test_matches_in_a_larger_image_are_brought_to_the_depth():
+    tracker = SurfaceTracker()
+    tracker.process(frame_matches(RolledSheet(), ALL, 0, size=(1280, 960)), RolledSheet().depth(), CAMERA.scaled(1280, 960))
+    frame = tracker.process(frame_matches(BENT, ALL, 1, size=(1280, 960)), BENT.depth(), CAMERA.scaled(1280, 960))
+    assert rmse_mm(frame, tracker, RolledSheet(), BENT) < 0.8
+
+
+def test_wrong_matches_marked_as_such_are_not_used():
+    tracker = SurfaceTracker()
+    tracker.process(frame_matches(RolledSheet(), ALL, 0), RolledSheet().depth(), CAMERA)
+    matches = frame_matches(BENT, ALL, 1)
+    matches.matches.inlier[:100] = False
+    matches.query_xy[:100] = 5
+    assert tracker.process(matches, BENT.depth(), CAMERA).matches == 200
+
+
+def test_topology_changes_after_reset():
+    tracker = SurfaceTracker()
+    tracker.process(frame_matches(RolledSheet(), ALL, 0), RolledSheet().depth(), CAMERA)
+    tracker.reset()
+    assert tracker.reference_vertices is None
+    assert tracker.process(frame_matches(TURNED, ALL, 1), TURNED.depth(), CAMERA).topology_id == 2
+
+
+def test_rescaled_pixels_keep_the_image_corners():
+    corners = np.array([[-0.5, -0.5], [319.5, 239.5]])
+    np.testing.assert_allclose(rescale_pixels(corners, (320, 240), (640, 480)), [[-0.5, -0.5], [639.5, 479.5]])
+
+
+@pytest.fixture(scope="module")
+def dalf(data_folder):
+    from dalf_core import DALF
+    return DALF(weights=str(data_folder / "dalf/model_ts-fl_final.pth"), device="cpu", top_k=300)
+
+
+def test_features_are_matched_to_the_first_image(dalf, data_folder):
+    image = cv2.resize(cv2.imread(str(data_folder / "dalf/kanagawa_1.png")), (320, 240), interpolation=cv2.INTER_AREA)
+    shifted = np.roll(image, 16, axis=1)
+    tracker = FeatureTracker(dalf)
+    first, second = tracker.process(image, 5), tracker.process(shifted, 6)
+    assert (first.matches.stamp_ns, first.matches.reference_stamp_ns, second.matches.reference_stamp_ns) == (5, 5, 5)
+    moved = (second.matches.query_xy - second.matches.reference_xy)[second.matches.matches.inlier]
+    assert len(moved) > 100 and np.abs(np.median(moved, axis=0) - [16, 0]).max() < 0.1
+
+
+def test_scaled_extraction_reports_pixels_of_the_image_given(dalf, data_folder):
+    image = cv2.resize(cv2.imread(str(data_folder / "dalf/kanagawa_1.png")), (320, 240), interpolation=cv2.INTER_AREA)
+    mask = np.zeros((240, 320), np.uint8)
+    mask[60:180, 100:220] = 1
+    frame = FeatureTracker(dalf, image_scale=2).process(image, 0, mask)
+    assert frame.features.image_size == (320, 240)
+    x, y = frame.features.keypoints.T
+    assert len(x) > 50 and x.min() > 99 and x.max() < 220.5 and y.min() > 59 and y.max() < 180.5
+
+
+def test_an_image_without_keypoints_does_not_become_the_reference(dalf, data_folder):
+    """A covered lens: one grey. Then the cover comes off."""
+    tracker = FeatureTracker(dalf)
+    assert tracker.process(np.full((240, 320, 3), 17, np.uint8), 1).matches is None
+    image = cv2.resize(cv2.imread(str(data_folder / "dalf/kanagawa_1.png")), (320, 240), interpolation=cv2.INTER_AREA)
+    assert tracker.process(image, 2).matches.reference_stamp_ns == 2
