@@ -100,7 +100,8 @@ class SurfaceRenderer:
         if self._plotter is None:
             self._plotter = pyvista.Plotter(off_screen=True, window_size=(self.camera.width, self.camera.height), lighting="none")
             self._plotter.enable_anti_aliasing("msaa", multi_samples=8)
-            self._plotter.add_light(pyvista.Light(position=(-0.6, -1.0, -1.2), focal_point=(0, 0, 0), light_type="scene light", intensity=0.65))
+            self._plotter.add_light(pyvista.Light(position=(-0.6, -1.0, -1.2), focal_point=(0, 0, 0), light_type="scene light",
+                                                  intensity=0.65))
             self._plotter.add_light(pyvista.Light(light_type="headlight", intensity=0.45))
         else:
             self._plotter.remove_actor(self._actor, render=False)
@@ -157,6 +158,11 @@ class SurfaceRenderer:
         if visible is not None:
             code[~np.asarray(visible, bool), 1] = 255
         return code
+
+
+def check_rendering() -> None:
+    """Raise RenderingUnavailable, saying what to install, where pictures cannot be drawn."""
+    _pyvista()
 
 
 def overlay_grid(renderer: SurfaceRenderer, image: np.ndarray, vertices: np.ndarray, triangles: np.ndarray,

@@ -53,9 +53,9 @@ class Summary:
 
     def text(self) -> str:
         """Lines for the screen."""
-        return (f"tracked {self.tracked_share:.0%} of {self.frames} frames; {self.vertices_on_cloth} of {self.vertices} vertices on the cloth\n"
+        return (f"tracked {self.tracked_share:.0%} of {self.frames} frames; {self.vertices_on_cloth} of {self.vertices} vertices on it\n"
                 f"error against ground truth in tracked frames, mm: RMSE {self.rmse_mm:.2f} over all vertices, "
-                f"{self.visible_rmse_mm:.2f} over visible ones; 95th percentile {self.p95_mm:.2f}; RMSE of the median frame "
+                f"{self.visible_rmse_mm:.2f} over those seen; 95th percentile {self.p95_mm:.2f}; RMSE of the median frame "
                 f"{self.median_frame_rmse_mm:.2f}\n"
                 f"(the reference itself is {self.reference_offset_mm:.2f} mm RMS from the true cloth: depth noise)")
 

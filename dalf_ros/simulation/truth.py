@@ -84,7 +84,8 @@ class Attachment:
         return distance[self.on_cloth], self.visible(frame)[self.on_cloth]
 
 
-def visible_vertices(view: View, vertices: np.ndarray, triangles: np.ndarray, camera: PinholeCamera, tolerance_m: float = 0.004) -> np.ndarray:
+def visible_vertices(view: View, vertices: np.ndarray, triangles: np.ndarray, camera: PinholeCamera,
+                     tolerance_m: float = 0.004) -> np.ndarray:
     """(V,) bool: vertices of the cloth whose printed side the camera sees, within a tolerance along z for the pixel raster."""
     pixels = camera.project(vertices)
     nearest = np.rint(np.nan_to_num(pixels, nan=-1)).astype(int)

@@ -1,0 +1,158 @@
+"""`./run demo`: simulate a cloth before an RGB-D camera, follow it offline and through live ROS nodes, compare with the truth."""
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from tqdm import tqdm
+
+from ..bag_source import BagError
+
+MARK = ".dalf_demo"
+MADE = ("bag", "registration", "logs", "truth.npz", "errors.json", "errors.png", "errors_live.json")
+LEAST_TRACKED = 0.6
+LIVE_SPEED = 0.5
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="demo", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p.add_argument("--output", type=Path, default=Path("out/demo"), help="folder for everything; an earlier demo in it is replaced")
+    p.add_argument("--frames", type=int, default=180, help="frames of the 6 second recording; 180 make 30 a second")
+    p.add_argument("--seed", type=int, default=0, help="of the sensor's noise")
+    p.add_argument("--top-k", type=int, default=800, help="at most so many keypoints an image")
+    p.add_argument("--weights", help="checkpoint: a path, or 'official'; the default one when not given")
+    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    p.add_argument("--no-live", action="store_true", help="leave out the live nodes")
+    return p
+
+
+def main(args: list[str] | None = None) -> int:
+    """Exit status: 0 all worked; 1 a part did not; 2 it could not begin; 130 interrupted."""
+    options = parser().parse_args(args)
+    started = time.perf_counter()
+    try:
+        _check(options)
+        output = _prepare(options.output)
+        problems = _demo(options, output)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return 130
+    except (BagError, RuntimeError, ValueError, OSError, ImportError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"\nThe demo took {time.perf_counter() - started:.0f} s. Look at:")
+    for name in ("registration/contact_sheet.png", "errors.png", "registration/video.mp4"):
+        print(f"  {output / name}")
+    print(f"Recording: {output / 'bag'}, ground truth: {output / 'truth.npz'}, results: {output / 'registration' / 'results'}")
+    for problem in problems:
+        print(f"FAILED: {problem}", file=sys.stderr)
+    return 1 if problems else 0
+
+
+def _check(options: argparse.Namespace) -> None:
+    """Whatever could fail late is tried first: weights, drawing, ROS."""
+    from dalf_core.render import check_rendering
+    from dalf_core.weights import load_network
+
+    if options.frames < 10 or options.top_k < 100 or options.seed < 0:
+        raise ValueError("--frames must be at least 10, --top-k at least 100, --seed not negative")
+    load_network(options.weights)
+    check_rendering()
+    if not options.no_live:
+        try:
+            import rclpy  # noqa: F401
+            from dalf.msg import MatchArray  # noqa: F401
+        except ImportError as error:
+            raise RuntimeError(f"ROS 2 with this package's messages is not in the environment ({error}): start it as ./run demo") from error
+
+
+def _prepare(path: Path) -> Path:
+    """The output folder, without what an earlier demo left there. Raises ValueError when it holds something else."""
+    if path.exists() and any(path.iterdir()) and not (path / MARK).exists():
+        raise ValueError(f"{path} is not empty and no earlier demo's folder; give another --output")
+    path.mkdir(parents=True, exist_ok=True)
+    (path / MARK).touch()
+    for name in MADE:
+        target = path / name
+        if target.is_dir():
+            shutil.rmtree(target)
+        else:
+            target.unlink(missing_ok=True)
+    return path
+
+
+def _demo(options: argparse.Namespace, output: Path) -> list[str]:
+    """All parts in turn. Returns what did not work."""
+    from .evaluation import evaluate, plot_errors, write_errors
+
+    truth = _simulate(options, output)
+    _register(options, output)
+    summary, frames = evaluate(output / "registration", truth)
+    write_errors(output / "errors.json", summary, frames)
+    plot_errors(output / "errors.png", summary, frames)
+    print(summary.text())
+    problems = []
+    if summary.tracked_share < LEAST_TRACKED:
+        problems.append(f"only {summary.tracked_share:.0%} of the frames were tracked offline")
+    if not options.no_live:
+        problems += _live(options, output, truth)
+    return problems
+
+
+def _simulate(options: argparse.Namespace, output: Path):
+    """Part one: the recording and its truth."""
+    from ..simulation.recording import record
+
+    print(f"[1/3] Simulating a cloth before an RGB-D camera: {options.frames} frames")
+    with ExitStack() as stack:
+        bars = {name: stack.enter_context(tqdm(total=options.frames, desc=name, unit="frame")) for name in ("physics", "camera")}
+        return record(output / "bag", output / "truth.npz", frames=options.frames, seed=options.seed,
+                      progress=lambda stage, number: bars[stage].update())
+
+
+def _register(options: argparse.Namespace, output: Path) -> None:
+    """Part two: offline, by the same code as ./run register. Raises RuntimeError when it failed, KeyboardInterrupt when interrupted."""
+    from .. import register
+    from ..simulation.recording import MASK_TOPIC
+
+    print("[2/3] Following it offline, every frame")
+    words = [str(output / "bag"), "--output", str(output / "registration"), "--mask-topic", MASK_TOPIC, "--top-k", str(options.top_k),
+             "--device", options.device]
+    code = register.main(words + (["--weights", options.weights] if options.weights else []))
+    if code in (130, 143):
+        raise KeyboardInterrupt
+    if code != 0:
+        raise RuntimeError("following the recording offline failed, see above")
+
+
+def _live(options: argparse.Namespace, output: Path, truth) -> list[str]:
+    """Part three: the nodes as processes of their own. Returns what did not work."""
+    from .evaluation import compare, write_errors
+    from .live import RESULT_TOPICS, LiveError, run_live
+
+    print(f"[3/3] Playing it at {LIVE_SPEED:g} times its speed through feature_node and registration_node, each a process of its own")
+    logs = output / "logs"
+    logs.mkdir()
+    try:
+        result = run_live(output / "bag", options.frames, logs, top_k=options.top_k, weights=options.weights, device=options.device,
+                          rate=LIVE_SPEED)
+    except LiveError as error:
+        return [f"live nodes: {error}"]
+    print(result.table())
+    print("(the nodes always take the newest frame: those that come while one is being processed are passed over)")
+    problems = [f"nothing came on {topic}" for topic in RESULT_TOPICS if not result.deliveries[topic].times]
+    known = set(truth.stamps_ns.tolist())
+    problems += [f"{topic} carries stamps that are not the sensor's" for topic, delivery in result.deliveries.items()
+                 if not known.issuperset(delivery.stamps)]
+    try:
+        summary, frames = compare(result.meshes, result.status, truth)
+    except RuntimeError as error:
+        return [*problems, f"live nodes: {error}"]
+    write_errors(output / "errors_live.json", summary, frames)
+    print("live: " + summary.text())
+    return problems
