@@ -170,7 +170,7 @@ def _surface_stages(surface: SurfaceFrame | None) -> dict[str, float]:
 def _loop(session: Session, frames: Iterator[RgbdFrame], total: int | None, output: OutputFolder, interruption: Interruption,
           options: argparse.Namespace) -> None:
     started = time.perf_counter()
-    output.surfaces.mkdir(exist_ok=True)
+    output.clear()
     film = None if options.no_video else output.video
     with BagWriter(output.bag) as bag, RunPictures(output.sheet, film, total) as pictures, tqdm(total=total, unit="frame") as bar:
         for frame in frames:

@@ -23,19 +23,26 @@ class OutputFolder:
         self.metrics = path / "metrics.json"
         self.sheet = path / "contact_sheet.png"
         self.video = path / "video.mp4"
-        mine = (self.bag, self.reference, self.surfaces, self.metrics, self.sheet, self.video)
+        self._mine = (self.bag, self.reference, self.surfaces, self.metrics, self.sheet, self.video)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            there = [item for item in mine if item.exists()]
+            there = [item.name for item in self._mine if item.exists()]
             if there and not overwrite:
-                raise BagError(f"{path} already holds {', '.join(item.name for item in there)}; say --overwrite to replace earlier results")
-            for item in there:
-                shutil.rmtree(item) if item.is_dir() else item.unlink()
+                raise BagError(f"{path} already holds {', '.join(there)}; say --overwrite to replace earlier results")
             probe = path / ".writable"
             probe.touch()
             probe.unlink()
         except OSError as error:
             raise BagError(f"the output folder {path} cannot be written: {error.strerror or error}") from error
+
+    def clear(self) -> None:
+        """Remove earlier results; done once nothing else can stop the run from starting."""
+        for item in self._mine:
+            if item.is_dir():
+                shutil.rmtree(item)
+            else:
+                item.unlink(missing_ok=True)
+        self.surfaces.mkdir()
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """metrics.json, strict JSON: numbers that are not finite become null."""

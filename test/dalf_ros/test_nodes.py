@@ -1,0 +1,270 @@
+"""Real processes with real messages between them: play -> feature_node + registration_node -> this process."""
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from dalf_ros import messages as convert
+from dalf_ros import topics
+from dalf_ros.bag_writer import bag_topic
+
+rclpy = pytest.importorskip("rclpy")
+
+REMAP = {"image": "/camera/color/image_raw", "depth": "/camera/aligned_depth_to_color/image_raw",
+         "camera_info": "/camera/color/camera_info", "mask": "/camera/object_mask"}
+
+
+def node_arguments(**parameters: object) -> list[str]:
+    """Command line of a node: remapped to the recording's topics, small models."""
+    words = ["--ros-args"]
+    for name, target in REMAP.items():
+        words += ["-r", f"{name}:={target}"]
+    for name, value in parameters.items():
+        words += ["-p", f"{name}:={value}"]
+    return words
+
+
+class Listener:
+    """A node of this process that keeps every message of the given topics."""
+
+    def __init__(self, context: object, names: tuple[str, ...]) -> None:
+        from rclpy.executors import SingleThreadedExecutor
+
+        from dalf_ros.inputs import LATCHED_QOS, RESULT_QOS
+        from dalf_ros.message_factory import ros_class
+
+        self.node = rclpy.create_node("listener", context=context)
+        self.executor = SingleThreadedExecutor(context=context)
+        self.executor.add_node(self.node)
+        self.got: dict[str, list] = defaultdict(list)
+        for name in names:
+            qos = LATCHED_QOS if name in topics.LATCHED else RESULT_QOS
+            self.node.create_subscription(ros_class(topics.TYPES[name]), bag_topic(name), self.got[name].append, qos)
+        self.node.create_subscription(ros_class("diagnostic_msgs/msg/DiagnosticArray"), "/diagnostics", self.got["diagnostics"].append, 10)
+
+    def call(self, service: str, kind: object, request: object, spin_until: Callable, timeout: float = 20.0) -> object:
+        client = self.node.create_client(kind, service)
+        assert spin_until(self.executor, client.service_is_ready, timeout), f"{service} did not appear"
+        future = client.call_async(request)
+        assert spin_until(self.executor, future.done, timeout), f"{service} did not answer"
+        return future.result()
+
+    def publishers(self, name: str) -> int:
+        return self.node.count_publishers(bag_topic(name))
+
+
+@pytest.fixture
+def listen(ros_context: object):
+    made = []
+
+    def make(*names: str) -> Listener:
+        made.append(Listener(ros_context, names))
+        return made[-1]
+
+    yield make
+    for listener in made:
+        listener.executor.shutdown()
+        listener.node.destroy_node()
+
+
+def test_a_bag_through_three_processes(official_weights: Path, scene: type, rgbd_bag: Path, ros_process, listen, spin_until) -> None:
+    """Every topic arrives with right types, the sensor's stamps and frames, and the motion that the bag holds."""
+    features = ros_process("dalf_ros.feature_node", *node_arguments(top_k=300))
+    registration = ros_process("dalf_ros.registration_node", *node_arguments())
+    listener = listen(*topics.FEATURE_TOPICS, *topics.SURFACE_TOPICS)
+    assert spin_until(listener.executor, lambda: all(listener.publishers(n) for n in (topics.MATCHES, topics.STATUS)), 40), (
+        features.output + registration.output)
+    player = ros_process("dalf_ros.play", rgbd_bag, "--rate", "0.25", "--wait", "20", "--clock", "--topics", *list(REMAP.values())[:3])
+    assert spin_until(listener.executor, lambda: len(listener.got[topics.STATUS]) >= 4 and player.process.poll() is not None, 60), (
+        player.output + features.output + registration.output)
+    assert player.wait() == 0 and f"{scene.color}: 12 messages" in player.output
+    spin_until(listener.executor, lambda: False, 1.5)
+
+    stamps = {scene.stamp(number): number for number in range(12)}
+    for name in (*topics.FEATURE_TOPICS, *topics.SURFACE_TOPICS):
+        assert listener.got[name], f"nothing on {name}: {features.output} {registration.output}"
+        for message in listener.got[name]:
+            assert convert.stamp_ns(message.header) in stamps and message.header.frame_id == scene.frame_id, name
+    check_matches(listener.got, scene, stamps)
+    check_surface(listener.got, scene, stamps)
+    names = {status.name for array in listener.got["diagnostics"] for status in array.status}
+    assert {"/feature_node", "/registration_node"} <= names
+    assert features.stop() == 0 and registration.stop() == 0
+    assert "Traceback" not in features.output + registration.output
+
+
+def check_matches(got: dict, scene: type, stamps: dict[int, int]) -> None:
+    """Matches point where the board went; the first announces the reference."""
+    first = convert.matches_of(got[topics.MATCHES][0])
+    assert first.stamp_ns == first.reference_stamp_ns
+    for message in got[topics.MATCHES][1:]:
+        matches = convert.matches_of(message)
+        moved = stamps[matches.stamp_ns] - stamps[matches.reference_stamp_ns]
+        kept = matches.matches.inlier
+        assert kept.sum() >= 20 and matches.image_size == (192, 144)
+        np.testing.assert_allclose(np.median((matches.query_xy - matches.reference_xy)[kept], axis=0), [2.0 * moved, 0], atol=0.5)
+    array = convert.features_of(got[topics.FEATURES][0])
+    assert 20 <= len(array) <= 300 and array.descriptors.shape[1] == 128
+    np.testing.assert_allclose(np.linalg.norm(array.descriptors, axis=1), 1, atol=1e-3)
+    debug = got[topics.DEBUG_IMAGE][0]
+    assert (debug.width, debug.height, debug.encoding) == (192, 144, "bgr8")
+
+
+def check_surface(got: dict, scene: type, stamps: dict[int, int]) -> None:
+    """The reference came once, latched; the mesh moves with the board."""
+    assert len(got[topics.REFERENCE]) == 1
+    reference = convert.mesh_of(got[topics.REFERENCE][0])
+    assert len(reference["triangles"]) > 500 and reference["colors"] is not None
+    np.testing.assert_allclose(reference["vertices"][:, 2], scene.distance_m, atol=0.002)
+    start = stamps[convert.stamp_ns(got[topics.REFERENCE][0].header)]
+    assert {status.status for status in got[topics.STATUS]} == {1}, [status.reason for status in got[topics.STATUS]]
+    assert all(status.residual_m < 0.002 and status.inliers >= 15 for status in got[topics.STATUS])
+    for message in got[topics.MESH]:
+        mesh = convert.mesh_of(message)
+        moved = stamps[convert.stamp_ns(message.header)] - start
+        assert message.topology_id == got[topics.REFERENCE][0].topology_id and mesh["triangles"] is None
+        assert convert.stamp_ns(message.reference_header) == convert.stamp_ns(got[topics.REFERENCE][0].header)
+        shift = np.median(mesh["vertices"] - reference["vertices"], axis=0)
+        np.testing.assert_allclose(shift, [scene.shift_m * moved, 0, 0], atol=0.0025)
+    cloud = got[topics.POINTS][0]
+    assert cloud.width == len(reference["vertices"]) and [field.name for field in cloud.fields] == ["x", "y", "z", "rgb"]
+    assert got[topics.MARKER][0].type == 11 and 0 < len(got[topics.MARKER][0].points) <= 3000
+    field = convert.deformation_of(got[topics.DEFORMATION][0])
+    assert len(field["radius"]) >= 4 and (field["radius"] > 0).all()
+
+
+def test_tracker_with_masks_and_services(official_weights: Path, scene: type, rgbd_bag: Path, ros_process, listen, spin_until,
+                                         tmp_path: Path) -> None:
+    """Both nodes in one process; the bag loops; a new reference on demand, and after each jump back; the surface is saved."""
+    from dalf.srv import SaveSurface
+    from std_srvs.srv import Trigger
+
+    from dalf_core.surface import load_ply
+
+    tracker = ros_process("dalf_ros.tracker", *node_arguments(top_k=300, use_mask="true"))
+    listener = listen(topics.STATUS, topics.REFERENCE)
+    assert spin_until(listener.executor, lambda: listener.publishers(topics.STATUS) > 0, 40), tracker.output
+    empty = listener.call("/registration_node/save_surface", SaveSurface, SaveSurface.Request(path=str(tmp_path / "a.ply")), spin_until)
+    assert not empty.success and "no surface" in empty.message
+    ros_process("dalf_ros.play", rgbd_bag, "--rate", "0.5", "--loop", "--wait", "20")
+    assert spin_until(listener.executor, lambda: len(listener.got[topics.REFERENCE]) >= 2, 40), tracker.output
+    first, second = (convert.mesh_of(message)["vertices"] for message in listener.got[topics.REFERENCE][:2])
+    assert max(len(first), len(second)) < 0.75 * 192 * 144 and np.abs(first[:, 0]).max() < 0.25      # only the mask's part
+    assert "stamps jumped back" in tracker.output
+    count = len(listener.got[topics.REFERENCE])
+    assert listener.call("/registration_node/set_reference", Trigger, Trigger.Request(), spin_until).success
+    assert spin_until(listener.executor, lambda: len(listener.got[topics.REFERENCE]) > count, 20), tracker.output
+    target = tmp_path / "surface.ply"
+    request = SaveSurface.Request(path=str(target))
+    for _ in range(50):         # just after a jump back there is none
+        saved = listener.call("/registration_node/save_surface", SaveSurface, request, spin_until)
+        if saved.success:
+            break
+        spin_until(listener.executor, lambda: False, 0.1)
+    assert saved.success and saved.path == str(target), saved.message
+    assert len(load_ply(target).vertices) > 100
+    spin_until(listener.executor, lambda: False, 0.3)
+    refused = [listener.call("/registration_node/save_surface", SaveSurface, request, spin_until) for _ in range(3)]
+    assert not any(answer.success for answer in refused)
+    assert any("exists" in answer.message for answer in refused) or all("no surface" in answer.message for answer in refused)
+    assert tracker.stop() == 0 and "Traceback" not in tracker.output
+
+
+@pytest.mark.parametrize(("module", "parameters", "words"), [
+    ("feature_node", {"weights": "/nowhere/model.pth"}, "no such file"),
+    ("feature_node", {"device": "cuda:9"}, "cuda:9"),
+    ("registration_node", {"device": "cuda:9"}, "cuda:9"),
+    ("feature_node", {"image_scale": 100.0}, "image_scale"),
+    ("feature_node", {"image_transport": "theora"}, "raw, compressed"),
+    ("registration_node", {"max_vertices": "many"}, "max_vertices"),
+])
+def test_what_cannot_work_is_an_error(ros_process, module: str, parameters: dict, words: str) -> None:
+    node = ros_process(f"dalf_ros.{module}", *node_arguments(**parameters))
+    assert node.wait(60) == 1, node.output
+    assert words in node.output and "Traceback" not in node.output
+
+
+def test_silence_is_explained(ros_process, ros_context: object) -> None:
+    """No data: one warning with the resolved topic, its publishers, and the QoS that does not match."""
+    from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
+
+    from dalf_ros.message_factory import ros_class
+
+    talker = rclpy.create_node("talker", context=ros_context)
+    best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
+    talker.create_publisher(ros_class("dalf/msg/MatchArray"), "/matches", best_effort)
+    node = ros_process("dalf_ros.registration_node", *node_arguments(silence_warning=2.0))
+    line = node.wait_for_output("no data for", 40)
+    assert "/camera/aligned_depth_to_color/image_raw has 0 publishers" in line
+    assert "/matches has 1 publisher, 0 messages came; QoS of talker does not match" in line
+    talker.destroy_node()
+
+
+def test_lifecycle_by_hand(official_weights: Path, ros_process, listen, spin_until) -> None:
+    """autostart false: configure, activate, deactivate, cleanup through the services."""
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState, GetState
+
+    node = ros_process("dalf_ros.registration_node", *node_arguments(autostart="false"))
+    listener = listen()
+    steps = ((Transition.TRANSITION_CONFIGURE, "inactive"), (Transition.TRANSITION_ACTIVATE, "active"),
+             (Transition.TRANSITION_DEACTIVATE, "inactive"), (Transition.TRANSITION_ACTIVATE, "active"),
+             (Transition.TRANSITION_DEACTIVATE, "inactive"), (Transition.TRANSITION_CLEANUP, "unconfigured"))
+    for transition, label in steps:
+        answer = listener.call("/registration_node/change_state", ChangeState, ChangeState.Request(transition=Transition(id=transition)),
+                               spin_until, 30)
+        assert answer.success, node.output
+        state = listener.call("/registration_node/get_state", GetState, GetState.Request(), spin_until)
+        assert state.current_state.label == label
+    assert node.stop() == 0 and "Traceback" not in node.output
+
+
+def test_malformed_messages_are_refused_and_the_node_goes_on(official_weights: Path, scene: type, ros_process, listen, spin_until) -> None:
+    from dalf_ros.image_conversion import from_color
+    from dalf_ros.message_factory import ros_class, ros_message
+
+    node = ros_process("dalf_ros.feature_node", *node_arguments(top_k=100))
+    listener = listen(topics.MATCHES)
+    publisher = listener.node.create_publisher(ros_class("sensor_msgs/msg/Image"), REMAP["image"], 10)
+    assert spin_until(listener.executor, lambda: publisher.get_subscription_count() > 0 and listener.publishers(topics.MATCHES) > 0, 40)
+    good = [from_color(scene.image(n), convert.header(scene.stamp(n), scene.frame_id)) for n in range(3)]
+    black = from_color(np.zeros((144, 192, 3), np.uint8), convert.header(scene.stamp(1), scene.frame_id))
+    changes = ({"data": good[0]["data"][:100]}, {"encoding": "unheard_of"}, {"step": 1}, {"width": 0})
+    bad = [{**good[0], **change} for change in changes]
+    for number, fields in enumerate([*bad, black]):
+        publisher.publish(ros_message("sensor_msgs/msg/Image", {**fields, "header": convert.header(scene.stamp(number), scene.frame_id)}))
+        spin_until(listener.executor, lambda: False, 0.5)
+    publisher.publish(ros_message("sensor_msgs/msg/Image", {**good[2], "header": convert.header(scene.stamp(9), scene.frame_id)}))
+    assert spin_until(listener.executor, lambda: len(listener.got[topics.MATCHES]) == 1, 20), node.output
+    assert "less than height*step" in node.output and "Traceback" not in node.output
+    refused = [pair.value for array in listener.got["diagnostics"] for status in array.status for pair in status.values
+               if pair.key == "refused"]
+    spin_until(listener.executor, lambda: bool(refused), 3)
+    assert node.stop() == 0
+
+
+def test_record_writes_what_play_sends(rgbd_bag: Path, scene: type, ros_process, tmp_path: Path) -> None:
+    """play -> record through ROS: the same bytes on the same topics."""
+    from dalf_ros.bag_source import BagSource
+
+    recorder = ros_process("dalf_ros.record", scene.color, scene.depth, scene.info, "/nobody", "--output", tmp_path / "copy")
+    player = ros_process("dalf_ros.play", rgbd_bag, "--wait", "15", "--topics", scene.color, scene.depth, scene.info)
+    assert player.wait(60) == 0, player.output
+    assert recorder.stop() == 0, recorder.output
+    assert "/nobody: nobody published it" in recorder.output
+    with BagSource(rgbd_bag) as before, BagSource(tmp_path / "copy") as after:
+        for topic in (scene.color, scene.depth, scene.info):
+            sent, got = ([bytes(raw.data) for raw in source.messages([topic])] for source in (before, after))
+            assert len(got) == len(sent) == 12, topic
+            assert all(b[:len(a)] == a and len(b) - len(a) < 4 for a, b in zip(sent, got, strict=True)), topic   # DDS pads to words
+
+
+def test_play_tells_what_is_wrong(rgbd_bag: Path, tmp_path: Path, ros_process) -> None:
+    for arguments, words in (((tmp_path / "missing",), "does not exist"), ((rgbd_bag, "--topics", "/nowhere"), "no topic /nowhere"),
+                             ((rgbd_bag, "--rate", "0"), "greater than 0")):
+        player = ros_process("dalf_ros.play", *arguments)
+        assert player.wait(30) == 2 and words in player.output and "Traceback" not in player.output

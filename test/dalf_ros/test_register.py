@@ -1,0 +1,172 @@
+"""`register` from the command line: a small recording through the whole pipeline, and everything that can be wrong with one."""
+from __future__ import annotations
+
+import json
+import signal
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dalf_core.surface import load_ply
+from dalf_ros import messages as convert
+from dalf_ros import register, topics
+from dalf_ros.bag_source import BagSource
+from dalf_ros.bag_writer import bag_topic
+
+
+def read_results(folder: Path) -> dict[str, list]:
+    """Messages of the results bag by topic."""
+    got: dict[str, list] = {}
+    with BagSource(folder / "results") as source:
+        assert source.damaged is None
+        for raw in source.messages():
+            got.setdefault(raw.topic, []).append(source.deserialize(raw))
+    return got
+
+
+def test_whole_run(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path: Path, command) -> None:
+    out = tmp_path / "a folder" / "out"
+    code, text, errors = command(register.main, rgbd_bag, "--output", out, "--top-k", 300, "--max-frames", 8)
+    assert code == 0, errors
+    assert "tracked 100%" in text and "8 frames" in text
+
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert [frame["stamp_ns"] for frame in metrics["frames"]] == [scene.stamp(n) for n in range(8)]
+    for frame in metrics["frames"]:
+        assert frame["status"] == "tracked" and frame["inliers"] >= 15 and frame["matches"] >= frame["inliers"]
+        assert frame["residual_m"] < 0.002 and {"extract", "match", "register"} <= set(frame["milliseconds"])
+    assert metrics["summary"]["tracked_fraction"] == 1 and not metrics["summary"]["interrupted"]
+    assert [frame["is_reference"] for frame in metrics["frames"]] == [True] + [False] * 7
+
+    reference = load_ply(out / "reference.ply")
+    last = load_ply(out / "surfaces" / "frame_000007.ply")
+    shift = np.median(last.vertices - reference.vertices, axis=0)
+    np.testing.assert_allclose(shift, [7 * scene.shift_m, 0, 0], atol=0.0025)
+    assert len(list((out / "surfaces").glob("*.ply"))) == 6
+
+    got = read_results(out)
+    for name in (topics.FEATURES, topics.MATCHES, topics.STATUS, topics.MESH, topics.POINTS, topics.DEFORMATION, topics.LANDMARKS):
+        messages = got[bag_topic(name)]
+        assert [convert.stamp_ns(message.header) for message in messages] == [scene.stamp(n) for n in range(8)], name
+        assert all(message.header.frame_id == scene.frame_id for message in messages)
+    assert len(got[bag_topic(topics.REFERENCE)]) == 1 and len(got[bag_topic(topics.MARKER)]) == 4     # 5 a second of 10
+    np.testing.assert_allclose(convert.mesh_of(got["/surface/mesh"][7])["vertices"], last.vertices, atol=1e-6)
+
+    sheet = cv2.imread(str(out / "contact_sheet.png"))
+    assert sheet.shape[0] > 6 * 300 and sheet.std() > 20
+    film = cv2.VideoCapture(str(out / "video.mp4"))
+    assert int(film.get(cv2.CAP_PROP_FRAME_COUNT)) == 8 and film.get(cv2.CAP_PROP_FPS) == pytest.approx(10, abs=0.1)
+
+
+def test_mask_and_intrinsics(official_weights: Path, scene: type, tmp_path: Path, command) -> None:
+    """No camera_info: an error that names the option; with the option, and a mask, only the mask's part becomes the surface."""
+    bag = scene.write_bag2(tmp_path / "bag", scene.messages(2, (scene.color, scene.depth, scene.mask)))
+    code, _, errors = command(register.main, bag, "--output", tmp_path / "out")
+    assert code == 2 and "--intrinsics fx,fy,cx,cy" in errors and not (tmp_path / "out").exists()
+    code, _, errors = command(register.main, bag, "--output", tmp_path / "out", "--mask-topic", scene.mask, "--no-video",
+                              "--intrinsics", "200,200,95.5,71.5")
+    assert code == 0, errors
+    pixels = scene.camera.project(load_ply(tmp_path / "out" / "reference.ply").vertices)
+    assert pixels.min(axis=0) == pytest.approx([20.5, 20.5], abs=2) and pixels.max(axis=0) == pytest.approx([170.5, 122.5], abs=2)
+    assert not (tmp_path / "out" / "video.mp4").exists()
+
+
+def test_colour_only(official_weights: Path, scene: type, tmp_path: Path, command) -> None:
+    bag = scene.write_bag2(tmp_path / "bag", scene.messages(3, (scene.color + "/compressed",)))
+    code, text, errors = command(register.main, bag, "--output", tmp_path / "out", "--top-k", 200)
+    assert code == 0, errors
+    assert "has no depth" in text and "tracked" not in text.split("frames in")[1].split("\n")[0]
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [frame["status"] for frame in metrics["frames"]] == ["matched"] * 3
+    assert set(read_results(tmp_path / "out")) == {"/features", "/matches"}
+    assert (tmp_path / "out" / "contact_sheet.png").is_file() and (tmp_path / "out" / "video.mp4").is_file()
+    assert not (tmp_path / "out" / "reference.ply").exists()
+
+
+def test_frames_without_use(official_weights: Path, scene: type, tmp_path: Path, command) -> None:
+    """A black image, a missing depth image and an empty one are entries like others; the surface is found again after them."""
+    messages = scene.messages(6, (scene.color, scene.depth, scene.info))
+    black, empty = messages[3][2], messages[7][2]           # colour of frame 1, depth of frame 2
+    black["data"] = np.zeros_like(black["data"])
+    empty["data"] = np.zeros_like(empty["data"])
+    del messages[10]                                        # depth of frame 3
+    bag = scene.write_bag2(tmp_path / "bag", messages)
+    code, _, errors = command(register.main, bag, "--output", tmp_path / "out", "--top-k", 200, "--no-video")
+    assert code == 0, errors
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [frame["status"] for frame in metrics["frames"]] == ["tracked", "no_image", "lost", "no_depth", "tracked", "tracked"]
+    assert metrics["frames"][1]["residual_m"] is None and "constant" in metrics["frames"][1]["reason"]
+
+
+def test_cut_off_recording(official_weights: Path, bag_copy: Path, tmp_path: Path, command) -> None:
+    file = next(bag_copy.glob("*.mcap"))
+    file.write_bytes(file.read_bytes()[: int(file.stat().st_size * 0.7)])
+    code, text, errors = command(register.main, bag_copy, "--output", tmp_path / "out", "--max-frames", 3, "--no-video", "--top-k", 100)
+    assert code == 0 and "cut off" in errors and "3 frames" in text
+
+
+def test_output_folder_is_not_overwritten_unasked(official_weights: Path, rgbd_bag: Path, tmp_path: Path, command) -> None:
+    words = (rgbd_bag, "--output", tmp_path / "out", "--max-frames", 1, "--no-video", "--top-k", 100)
+    assert command(register.main, *words)[0] == 0
+    code, _, errors = command(register.main, *words)
+    assert code == 2 and "--overwrite" in errors
+    assert command(register.main, *words, "--overwrite")[0] == 0
+
+
+@pytest.mark.parametrize(("arguments", "words"), [
+    (["--color-topic", "/nowhere"], "--color-topic /nowhere"),
+    (["--depth-topic", "/camera/color/camera_info"], "expected sensor_msgs/msg/Image"),
+    (["--weights", "/nowhere/model.pth"], "no such file"),
+    (["--device", "cuda:9"], "cuda:9"),
+    (["--image-scale", "99"], "--image-scale"),
+    (["--max-frames", "0"], "--max-frames"),
+    (["--intrinsics", "0,0,1,1"], "positive"),
+    (["--intrinsics", "1,2"], "four numbers"),
+])
+def test_errors_are_one_clear_line(official_weights: Path, rgbd_bag: Path, tmp_path: Path, command, arguments: list, words: str) -> None:
+    code, _, errors = command(register.main, rgbd_bag, "--output", tmp_path / "out", *arguments)
+    assert code == 2 and words in errors and "Traceback" not in errors
+    assert not (tmp_path / "out" / "results").exists()
+
+
+def test_missing_bag_and_output_that_cannot_be(official_weights: Path, rgbd_bag: Path, tmp_path: Path, command) -> None:
+    code, _, errors = command(register.main, tmp_path / "nothing.mcap", "--output", tmp_path / "out")
+    assert code == 2 and errors.count("\n") == 1 and "does not exist" in errors
+    (tmp_path / "file").touch()
+    code, _, errors = command(register.main, rgbd_bag, "--output", tmp_path / "file" / "out")
+    assert code == 2 and errors.count("\n") == 1 and "cannot be written" in errors
+
+
+def test_checkpoint_with_code_in_it_is_refused(rgbd_bag: Path, tmp_path: Path, command) -> None:
+    import pickle
+
+    class Trap:
+        def __reduce__(self) -> tuple:
+            return (open, (str(tmp_path / "it_ran"), "w"))
+
+    (tmp_path / "trap.pth").write_bytes(pickle.dumps({"weights": Trap()}))
+    code, _, errors = command(register.main, rgbd_bag, "--output", tmp_path / "out", "--weights", tmp_path / "trap.pth")
+    assert code == 2 and "Traceback" not in errors and not (tmp_path / "it_ran").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_ctrl_c_keeps_what_was_done(official_weights: Path, scene: type, tmp_path: Path, ros_process, number: int) -> None:
+    bag = scene.write_bag2(tmp_path / "bag", scene.messages(150, (scene.color, scene.depth, scene.info)))
+    run = ros_process("dalf_ros.register", bag, "--output", tmp_path / "out", "--top-k", "100")
+    results = tmp_path / "out" / "results" / "results.mcap"
+    deadline = time.monotonic() + 60
+    while not results.exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    time.sleep(2.0)
+    assert run.stop(number) == 128 + number, run.output
+    assert "interrupted: what was done until then is kept" in run.output and "Traceback" not in run.output
+    metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    done = len(metrics["frames"])
+    assert 0 < done < 150 and metrics["summary"]["interrupted"]
+    assert len(read_results(tmp_path / "out")["/status"]) == done
+    assert (tmp_path / "out" / "contact_sheet.png").is_file()
+    film = cv2.VideoCapture(str(tmp_path / "out" / "video.mp4"))
+    assert int(film.get(cv2.CAP_PROP_FRAME_COUNT)) == done
