@@ -8,6 +8,7 @@ from __future__ import annotations
 import array
 import importlib
 import os
+from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
@@ -52,8 +53,13 @@ def _ros_value(kind: str, value: Any) -> Any:
         return numbers
     if "/" not in element:
         return list(value)
-    made = {id(item): ros_message(element, item) for item in value}   # repeated dictionaries are made once
-    return [made[id(item)] for item in value]
+    return _each_once(value, lambda item: ros_message(element, item))
+
+
+def _each_once(items: list[dict], make: Callable[[dict], Any]) -> list[Any]:
+    """Each item made into a message; one that is listed many times (a vertex of many triangles) is made once."""
+    made = {key: make(item) for key, item in {id(item): item for item in items}.items()}
+    return [made[id(item)] for item in items]
 
 
 @lru_cache(maxsize=1)
@@ -99,8 +105,7 @@ def _bag_value(store: Any, kind: tuple, value: Any) -> Any:
         return value
     element_node, element = detail[0]
     if element_node.name == "NAME":
-        made = {id(item): bag_message(element, item) for item in value}
-        return [made[id(item)] for item in value]
+        return _each_once(value, lambda item: bag_message(element, item))
     if element[0] == "string":
         return list(value)
     return np.ascontiguousarray(value, dtype=_numpy_type(element[0])).reshape(-1)
