@@ -5,7 +5,6 @@ import argparse
 import shutil
 import sys
 import time
-from contextlib import ExitStack
 from pathlib import Path
 
 from tqdm import tqdm
@@ -109,10 +108,20 @@ def _simulate(options: argparse.Namespace, output: Path):
     from ..simulation.recording import record
 
     print(f"[1/3] Simulating a cloth before an RGB-D camera: {options.frames} frames")
-    with ExitStack() as stack:
-        bars = {name: stack.enter_context(tqdm(total=options.frames, desc=name, unit="frame")) for name in ("physics", "camera")}
-        return record(output / "bag", output / "truth.npz", frames=options.frames, seed=options.seed,
-                      progress=lambda stage, number: bars[stage].update())
+    bars: dict[str, tqdm] = {}
+
+    def progress(stage: str, number: int) -> None:
+        if stage not in bars:
+            for bar in bars.values():
+                bar.close()
+            bars[stage] = tqdm(total=options.frames, desc=stage, unit="frame")
+        bars[stage].update()
+
+    try:
+        return record(output / "bag", output / "truth.npz", frames=options.frames, seed=options.seed, progress=progress)
+    finally:
+        for bar in bars.values():
+            bar.close()
 
 
 def _register(options: argparse.Namespace, output: Path) -> None:

@@ -66,11 +66,14 @@ def observe(motion: ClothMotion, camera: PinholeCamera, seed: int) -> Iterator[F
 
 
 def record(path: Path, truth_path: Path, *, frames: int = 180, seed: int = 0, camera: PinholeCamera | None = None,
-           progress: Callable[[str, int], None] | None = None) -> GroundTruth:
-    """Simulate and write the bag folder `path` (which must not exist) and the ground truth. progress("physics" | "camera", frame)."""
+           times: np.ndarray | None = None, progress: Callable[[str, int], None] | None = None) -> GroundTruth:
+    """Simulate and write the bag folder `path` (which must not exist) and the ground truth. progress("physics" | "camera", frame).
+
+    frames: the whole motion in so many; or times: (T,) seconds of the motion to record.
+    """
     camera = camera or default_camera()
     report = progress or (lambda stage, number: None)
-    motion = simulate_cloth(sample_times(frames), lambda number: report("physics", number))
+    motion = simulate_cloth(sample_times(frames) if times is None else times, lambda number: report("physics", number))
     visible, stamps = [], []
     with BagWriter(path) as bag:
         for number, frame in enumerate(observe(motion, camera, seed)):
