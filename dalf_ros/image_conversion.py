@@ -14,7 +14,7 @@ try:
     from cv_bridge import CvBridge
 
     _bridge = CvBridge()
-except ImportError:
+except (ImportError, AttributeError, SystemError):     # absent, or built for another NumPy
     _bridge = None
 
 _BAYER = {  # OpenCV names a pattern by its second row's second and third pixel, ROS by its first row's first two

@@ -82,6 +82,7 @@ class RegistrationNode(WorkerNode):
             self._drop_reference()
         if self._camera_info is None:
             raise ValueError(f"no camera_info yet on {self.resolve_topic_name('camera_info')}: a surface needs the camera's intrinsics")
+        self._check_frames(frame_id_of(item["matches"]), frame_id_of(item["depth"]))
         depth = to_depth(item["depth"])
         camera = camera_of(self._camera_info)
         if (camera.height, camera.width) != depth.shape:
@@ -92,6 +93,12 @@ class RegistrationNode(WorkerNode):
                                       to_mask(item["mask"]) if "mask" in item else None)
         self._publish(frame, matches, depth, camera, frame_id_of(item["depth"]), started)
         self.done(stamp, started)
+
+    def _check_frames(self, matched: str, measured: str) -> None:
+        """Depth in another frame than the image's is most likely not aligned with it."""
+        if matched and measured and matched != measured:
+            self.get_logger().warning(f"depth is in frame {measured}, the matched images are in {matched}: is depth aligned to colour?",
+                                      throttle_duration_sec=60.0)
 
     def _publish(self, frame: Any, matches: Any, depth: Any, camera: Any, frame_id: str, started: float) -> None:
         """Results in the order of their use, the status last and always."""
