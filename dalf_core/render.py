@@ -90,7 +90,7 @@ class SurfaceRenderer:
         if known is None or known.shape != triangles.shape or self._mesh.n_points != len(vertices) or not np.array_equal(known, triangles):
             self._build(vertices, triangles)
             self._set_rest(vertices if rest_vertices is None else rest_vertices)
-        elif rest_vertices is not None and not np.array_equal(rest_vertices, self._rest):
+        elif rest_vertices is not None and (self._rest is None or not np.array_equal(rest_vertices, self._rest)):
             self._set_rest(rest_vertices)
         self._mesh.points = vertices
         self._mesh.point_data.active_normals = vertex_normals(vertices, triangles)
@@ -191,7 +191,7 @@ def _projection(camera: PinholeCamera, near: float, far: float) -> Any:
     rows[2, 2], rows[2, 3] = -(far + near) / (far - near), -2 * far * near / (far - near)
     rows[3, 2] = -1
     matrix = vtkMatrix4x4()
-    matrix.DeepCopy(rows.ravel())
+    matrix.DeepCopy(rows.ravel().tolist())
     return matrix
 
 
