@@ -57,7 +57,7 @@ def _capsule(start: tuple[float, float, float], end: tuple[float, float, float],
     return points @ frame + np.where(points[:, 2:] > 0, b, a), faces
 
 
-def _ellipsoid(radii: tuple[float, float, float], rings: int = 14, segments: int = 24) -> tuple[np.ndarray, np.ndarray]:
+def _ellipsoid(radii: tuple[float, float, float], rings: int = 26, segments: int = 44) -> tuple[np.ndarray, np.ndarray]:
     """An axis-aligned ellipsoid about the origin."""
     latitude = np.linspace(0, np.pi, rings + 1)
     longitude = np.linspace(0, 2 * np.pi, segments, endpoint=False)
