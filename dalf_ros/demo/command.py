@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import shutil
 import sys
 import time
@@ -33,6 +34,7 @@ def parser() -> argparse.ArgumentParser:
 def main(args: list[str] | None = None) -> int:
     """Exit status: 0 all worked; 1 a part did not; 2 it could not begin; 130 interrupted."""
     options = parser().parse_args(args)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")   # waiting threads of PyTorch must not keep the nodes from the cores
     started = time.perf_counter()
     try:
         _check(options)
