@@ -1,6 +1,7 @@
 """What both nodes are: a lifecycle node with a mailbox, one worker thread that owns the model, diagnostics and a silence warning."""
 from __future__ import annotations
 
+import re
 import threading
 import time
 import traceback
@@ -19,6 +20,7 @@ from .outputs import Outputs
 from .parameters import TABLES, declare
 
 COMPLAIN_EVERY_S = 5.0
+MAX_REASONS = 100          # remembered, so that each is told at most so often
 
 
 class WorkerNode(LifecycleNode):
@@ -36,6 +38,7 @@ class WorkerNode(LifecycleNode):
         self._worker: threading.Thread | None = None
         self._own_timers: list[Any] = []
         self._own_services: list[Any] = []
+        self._complained: dict[str, float] = {}
         self._heard, self._seen, self._warned = time.monotonic(), 0, False
         self.mailbox: Mailbox[Any] = Mailbox()
         self.statistics = Statistics()
@@ -141,9 +144,16 @@ class WorkerNode(LifecycleNode):
         self._jobs.append(job)
 
     def refuse(self, reason: str) -> None:
-        """Count a message that cannot be used, and say so, at most every few seconds."""
+        """Count a message that cannot be used, and say why; the same reason again at most every few seconds. On the worker thread."""
         self.statistics.refuse(reason)
-        self.get_logger().warning(reason, throttle_duration_sec=COMPLAIN_EVERY_S)
+        kind = re.sub(r"[\d.]+", "#", reason)[:100]
+        now = time.monotonic()
+        if now - self._complained.get(kind, -COMPLAIN_EVERY_S) < COMPLAIN_EVERY_S:
+            return
+        if len(self._complained) > MAX_REASONS:
+            self._complained.clear()
+        self._complained[kind] = now
+        self.get_logger().warning(reason)
 
     def done(self, stamp_ns: int, started: float) -> None:
         """Note that the frame of this stamp is out. started: time.perf_counter() when its work began."""

@@ -231,6 +231,7 @@ def test_malformed_messages_are_refused_and_the_node_goes_on(official_weights: P
     listener = listen(topics.MATCHES)
     publisher = listener.node.create_publisher(ros_class("sensor_msgs/msg/Image"), REMAP["image"], 10)
     assert spin_until(listener.executor, lambda: publisher.get_subscription_count() > 0 and listener.publishers(topics.MATCHES) > 0, 40)
+    spin_until(listener.executor, lambda: False, 1.0)       # until the other side knows of the match too
     good = [from_color(scene.image(n), convert.header(scene.stamp(n), scene.frame_id)) for n in range(3)]
     black = from_color(np.zeros((144, 192, 3), np.uint8), convert.header(scene.stamp(1), scene.frame_id))
     changes = ({"data": good[0]["data"][:100]}, {"encoding": "unheard_of"}, {"step": 1}, {"width": 0})
@@ -240,7 +241,9 @@ def test_malformed_messages_are_refused_and_the_node_goes_on(official_weights: P
         spin_until(listener.executor, lambda: False, 0.5)
     publisher.publish(ros_message("sensor_msgs/msg/Image", {**good[2], "header": convert.header(scene.stamp(9), scene.frame_id)}))
     assert spin_until(listener.executor, lambda: len(listener.got[topics.MATCHES]) == 1, 20), node.output
-    assert "less than height*step" in node.output and "Traceback" not in node.output
+    for words in ("less than height*step", "'unheard_of' is not a colour image", "step 1 is less", "is empty", "constant"):
+        assert words in node.output, node.output
+    assert "Traceback" not in node.output
     refused = [pair.value for array in listener.got["diagnostics"] for status in array.status for pair in status.values
                if pair.key == "refused"]
     spin_until(listener.executor, lambda: bool(refused), 3)
