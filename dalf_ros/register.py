@@ -53,7 +53,7 @@ def main(args: list[str] | None = None) -> int:
 
         return run(options)
     except KeyboardInterrupt:
-        print("interrupted before the first frame was done; nothing was written", file=sys.stderr)
+        print("interrupted; what was done until then, if anything, is kept", file=sys.stderr)
         return 130
     except (BagError, RuntimeError, ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)

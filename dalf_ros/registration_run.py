@@ -169,24 +169,30 @@ def _surface_stages(surface: SurfaceFrame | None) -> dict[str, float]:
 
 def _loop(session: Session, frames: Iterator[RgbdFrame], total: int | None, output: OutputFolder, interruption: Interruption,
           options: argparse.Namespace) -> None:
+    """Every frame in turn. However it ends, the bag, the pictures and the metrics of what was done are finished."""
     started = time.perf_counter()
     output.clear()
     film = None if options.no_video else output.video
-    with BagWriter(output.bag) as bag, RunPictures(output.sheet, film, total) as pictures, tqdm(total=total, unit="frame") as bar:
-        for frame in frames:
-            shot = session.process(frame, bag)
-            pictures.add(shot)
-            _write_surfaces(session, shot, pictures.chosen, output)
-            session.seconds = time.perf_counter() - started
-            bar.set_postfix_str(session.frames[-1]["status"], refresh=False)
-            bar.update()
-            if interruption.asked or len(session.frames) == options.max_frames:
-                break
+    whole = False
+    try:
+        with BagWriter(output.bag) as bag, RunPictures(output.sheet, film, total) as pictures, tqdm(total=total, unit="frame") as bar:
+            for frame in frames:
+                shot = session.process(frame, bag)
+                pictures.add(shot)
+                _write_surfaces(session, shot, pictures.chosen, output)
+                session.seconds = time.perf_counter() - started
+                bar.set_postfix_str(session.frames[-1]["status"], refresh=False)
+                bar.update()
+                if interruption.asked or len(session.frames) == options.max_frames:
+                    break
+        whole = not interruption.asked
+    finally:
+        if session.frames:
+            about = {"bag": str(options.bag), "weights": str(session.dalf.weights), "device": str(session.dalf.device),
+                     "interrupted": not whole}
+            output.write_metrics({"frames": session.frames, "summary": summarise(session.frames, session.seconds) | about})
     if not session.frames:
         raise BagError(f"{options.bag} has no colour images that could be read")
-    summary = summarise(session.frames, session.seconds) | {"bag": str(options.bag), "weights": str(session.dalf.weights),
-                                                            "device": str(session.dalf.device), "interrupted": interruption.asked}
-    output.write_metrics({"frames": session.frames, "summary": summary})
 
 
 def _write_surfaces(session: Session, shot: Shot, chosen: set[int], output: OutputFolder) -> None:
