@@ -147,7 +147,7 @@ def test_checkpoint_with_code_in_it_is_refused(rgbd_bag: Path, tmp_path: Path, c
         def __reduce__(self) -> tuple:
             return (open, (str(tmp_path / "it_ran"), "w"))
 
-    (tmp_path / "trap.pth").write_bytes(pickle.dumps({"weights": Trap()}))
+    (tmp_path / "trap.pth").write_bytes(pickle.dumps({"weights": Trap()}, protocol=2))
     code, _, errors = command(register.main, rgbd_bag, "--output", tmp_path / "out", "--weights", tmp_path / "trap.pth")
     assert code == 2 and "Traceback" not in errors and not (tmp_path / "it_ran").exists()
 
