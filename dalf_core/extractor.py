@@ -53,6 +53,7 @@ class DALF:
         if loaded.geometry == CORRECTED and geometry == ORIGINAL:
             log.warning("%s was trained with corrected geometry; reading it as %r loses accuracy", loaded.source, geometry)
         self.weights = loaded.source
+        self.keypoint_bias = loaded.keypoint_bias if geometry == CORRECTED else 0.0
         # rounding decides which samples of a plateau are maxima, so parity needs the official order of operations
         self.network = (network.requires_grad_(False).to(self.device) if geometry == ORIGINAL
                         else network.folded().to(self.device, memory_format=torch.channels_last))
@@ -116,7 +117,7 @@ class DALF:
         xy = torch.stack([index % width, torch.div(index, width, rounding_mode="floor")], dim=1).to(heatmap.dtype)
         if corrected:
             xy = xy + quadratic_offset(heatmap[0, 0], index)
-        xy = heatmap_to_image(xy, (width, height), self.geometry)
+        xy = heatmap_to_image(xy, (width, height), self.geometry) - self.keypoint_bias
         score = heatmap.flatten()[index]
         if allowed is not None:
             nearest = xy.round().long()

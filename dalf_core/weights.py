@@ -26,6 +26,7 @@ from .network import ARCHITECTURE, DalfNetwork, rename_official
 OFFICIAL = "official"
 OFFICIAL_URL = "https://raw.githubusercontent.com/verlab/DALF_CVPR_2023/main/weights/model_ts-fl_final.pth"
 OFFICIAL_SHA256 = "ffe8160a64a3f33b267e5a7d5a0390ab1703674305cda7626c4fce8fbcae296b"
+OFFICIAL_KEYPOINT_BIAS = 0.25    # measured: keypoints of mirrored images differ by twice that, wherever they lie
 OFFICIAL_FILE = "model_ts-fl_final.pth"
 BUILT_IN = Path(__file__).parent / "data" / "dalf.safetensors"
 ENVIRONMENT = "DALF_WEIGHTS"
@@ -46,12 +47,14 @@ class Weights:
 
     tensors: by the names of DalfNetwork. geometry: the geometry it was trained with. source: where it came from, in words.
     metadata: what else the file says about itself.
+    keypoint_bias: pixels by which the detector places keypoints too far right and down, alike on both axes.
     """
 
     tensors: dict[str, torch.Tensor]
     geometry: str
     source: str
     metadata: dict[str, str]
+    keypoint_bias: float = 0.0
 
 
 def load_network(weights: str | os.PathLike | None = None) -> tuple[DalfNetwork, Weights]:
@@ -118,7 +121,11 @@ def _read_safetensors(path: Path) -> Weights:
     if described != (FORMAT, ARCHITECTURE, True):
         raise WeightsError(f"{path} is a safetensors file, but its metadata {json.dumps(metadata)[:200]} does not describe "
                            f"a DALF network of kind {ARCHITECTURE!r}. Put a checkpoint there that this project's trainer wrote.")
-    return Weights(tensors, metadata["geometry"], str(path), metadata)
+    try:
+        bias = float(metadata.get("keypoint_bias", 0.0))
+    except ValueError as error:
+        raise WeightsError(f"{path}: keypoint_bias in its metadata is no number: {metadata['keypoint_bias'][:40]!r}") from error
+    return Weights(tensors, metadata["geometry"], str(path), metadata, bias)
 
 
 def _read_pytorch(path: Path) -> Weights:
@@ -133,7 +140,7 @@ def _read_pytorch(path: Path) -> Weights:
             isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()):
         raise WeightsError(f"{path} is a PyTorch file, but not a plain table of named tensors. "
                            f"Put a DALF checkpoint of kind {ARCHITECTURE!r} there.")
-    return Weights({rename_official(name): value for name, value in content.items()}, ORIGINAL, str(path), {})
+    return Weights({rename_official(name): value for name, value in content.items()}, ORIGINAL, str(path), {}, OFFICIAL_KEYPOINT_BIAS)
 
 
 def _first_line(error: BaseException) -> str:

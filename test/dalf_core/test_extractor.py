@@ -1,0 +1,265 @@
+"""DALF against the official code's outputs, and its behaviour on all kinds of images."""
+from __future__ import annotations
+
+import logging
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from dalf_core import DALF
+from dalf_core.extractor import choose_device, local_maxima, quadratic_offset, to_gray
+from dalf_core.network import DalfNetwork
+from dalf_core.types import Features
+from dalf_core.weights import OFFICIAL_FILE, save_weights
+
+from .feature_fixtures import textured
+
+CROP = (slice(20, 441), slice(1, 638))      # where reference_kanagawa_1_crop_421x637 was cut
+
+
+@pytest.fixture(scope="module")
+def official(data_folder) -> str:
+    return str(data_folder / "dalf" / OFFICIAL_FILE)
+
+
+@pytest.fixture(scope="module")
+def dalf(official) -> DALF:
+    return DALF(official, device="cpu", top_k=1000)
+
+
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory) -> DALF:
+    """Random weights: needs no test data. Every local maximum counts."""
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    save_weights(DalfNetwork(), path)
+    return DALF(path, device="cpu", top_k=100, threshold=-1e9)
+
+
+# ---------------------------------------------------------------- parity
+
+@pytest.mark.parametrize("name", ["kanagawa_1", "kanagawa_2", "bag_000", "bag_150", "kanagawa_1_crop_421x637"])
+def test_original_geometry_is_the_official_code(data_folder, official, name):
+    expected = np.load(data_folder / "dalf" / f"reference_{name}.npz")
+    image = cv2.imread(str(data_folder / "dalf" / f"{name.removesuffix('_crop_421x637')}.png"))
+    image = image[CROP] if "crop" in name else image
+    dalf = DALF(official, device="cpu", top_k=512, geometry="original")
+    heatmap = dalf.heatmap(image)
+    assert np.abs(heatmap - expected["heatmap"].astype(np.float32)).max() < 0.13       # stored as float16, up to 462
+    features = dalf.extract(image)
+    assert features.image_size == (image.shape[1], image.shape[0])
+    rows = {tuple(xy): row for row, xy in enumerate(expected["keypoints"].tolist())}
+    pairs = np.array([(row, rows[tuple(xy)]) for row, xy in enumerate(features.keypoints.tolist()) if tuple(xy) in rows])
+    assert len(pairs) >= 0.995 * len(rows)
+    cosine = (features.descriptors[pairs[:, 0]] * expected["descriptors"][pairs[:, 1]]).sum(axis=1)
+    assert cosine.min() >= 0.9999
+    assert np.abs(features.scores[pairs[:, 0]] - expected["scores"][pairs[:, 1]]).max() < 1e-5
+
+
+# ---------------------------------------------------------------- geometry
+
+def agreement(first: Features, second: Features, back: np.ndarray, margin: float = 40) -> tuple[float, float, float]:
+    """Of the second's keypoints, mapped back into the first image: the part found again within 1 px, the median distance there, and
+    the median descriptor cosine. Keypoints near the rim of the first image, and the weakest, are left out."""
+    width, height = first.image_size
+    inner = ((back > margin) & (back < [width - margin, height - margin])).all(axis=1) & (np.arange(len(back)) < 0.7 * len(back))
+    distance = np.linalg.norm(back[inner][:, None] - first.keypoints[None], axis=2)
+    nearest, distance = distance.argmin(axis=1), distance.min(axis=1)
+    found = distance < 1
+    cosine = (first.descriptors[nearest] * second.descriptors[inner]).sum(axis=1)[found]
+    return float(found.mean()), float(np.median(distance[found])), float(np.median(cosine))
+
+
+@pytest.fixture(scope="module")
+def picture(data_folder) -> np.ndarray:
+    return cv2.imread(str(data_folder / "dalf" / "bag_000.png"))
+
+
+@pytest.fixture(scope="module")
+def whole(dalf, picture) -> Features:
+    return dalf.extract(picture)
+
+
+def median_offset(first: Features, back: np.ndarray) -> np.ndarray:
+    """Median x and y difference, pixels, of the second's keypoints mapped back to the first's nearest ones; beyond 2 px none counts."""
+    offset = back[:, None] - first.keypoints[None]
+    offset = offset[np.arange(len(back)), np.linalg.norm(offset, axis=2).argmin(axis=1)]
+    return np.median(offset[np.linalg.norm(offset, axis=1) < 2], axis=0)
+
+
+@pytest.mark.parametrize(("top", "left"), [(8, 16), (9, 3)])
+def test_a_cropped_image_gives_cropped_keypoints(dalf, picture, whole, top, left):
+    cut = dalf.extract(picture[top:-7, left:-4])
+    found, distance, cosine = agreement(whole, cut, cut.keypoints + [left, top])
+    assert found > 0.9 and distance < 0.3 and cosine > 0.97
+
+
+def test_a_turned_image_gives_turned_keypoints(official, picture):
+    """Not all: the official weights themselves are not the same in all directions. But none is systematically beside."""
+    dalf = DALF(official, device="cpu", top_k=1000, descriptor="polar")
+    whole, turned = dalf.extract(picture), dalf.extract(np.rot90(picture))
+    back = np.stack([whole.image_size[0] - 1 - turned.keypoints[:, 1], turned.keypoints[:, 0]], axis=1)
+    found, _, cosine = agreement(whole, turned, back)
+    assert found > 0.6 and cosine > 0.9         # the original geometry finds 0.24
+    assert np.abs(median_offset(whole, back)).max() < 0.2
+
+
+def test_a_mirrored_image_gives_mirrored_keypoints_without_bias(dalf, picture, whole):
+    """The official detector is a quarter of a pixel off to the right and down; mirrored images show it."""
+    mirrored = dalf.extract(np.ascontiguousarray(picture[::-1, ::-1]))
+    assert np.abs(median_offset(whole, np.array(whole.image_size) - 1 - mirrored.keypoints)).max() < 0.2
+
+
+def test_quadratic_peak_is_found_exactly():
+    y, x = torch.meshgrid(torch.arange(9.0), torch.arange(11.0), indexing="ij")
+    heatmap = 50 - 2 * (x - 5.3) ** 2 - (y - 3.8) ** 2 + 0.5 * (x - 5.3) * (y - 3.8)
+    index = local_maxima(heatmap, 0.0, 1)
+    assert index.tolist() == [4 * 11 + 5]
+    assert quadratic_offset(heatmap, index)[0].tolist() == pytest.approx([0.3, -0.2], abs=1e-5)
+
+
+def test_plateaus_count_once_and_the_border_is_left_out():
+    heatmap = torch.zeros(10, 12)
+    heatmap[2, 3:6] = 5
+    heatmap[6:8, 7:9] = 6
+    heatmap[0, 0] = heatmap[9, 11] = 9
+    assert local_maxima(heatmap, 1.0, 1).tolist() == [2 * 12 + 3, 6 * 12 + 7]
+    assert len(local_maxima(heatmap, 1.0)) == 4
+    assert len(local_maxima(heatmap, 1.0, plateaus=True)) == 9
+    flat = quadratic_offset(torch.ones(5, 5), torch.tensor([12]))
+    assert flat.tolist() == [[0.0, 0.0]]
+
+
+# ---------------------------------------------------------------- conventions
+
+def test_opencv_convention(dalf, picture, whole):
+    keypoints, descriptors = dalf.detectAndCompute(picture)
+    assert isinstance(keypoints, list) and isinstance(keypoints[0], cv2.KeyPoint)
+    assert descriptors.dtype == np.float32 and descriptors.shape == (len(keypoints), 128)
+    assert np.allclose([k.pt for k in keypoints], whole.keypoints) and np.array_equal(descriptors, whole.descriptors)
+    responses = [k.response for k in keypoints]
+    assert responses == sorted(responses, reverse=True) and responses[0] <= 1
+    assert np.allclose(np.linalg.norm(descriptors, axis=1), 1, atol=1e-5)
+    assert len(np.unique(whole.keypoints.round(1), axis=0)) == len(whole)
+
+
+def test_a_mask_only_takes_away(official, picture):
+    dalf = DALF(official, device="cpu", top_k=4000, descriptor="backbone")
+    whole = dalf.extract(picture)
+    mask = np.zeros(picture.shape[:2], np.uint8)
+    mask[100:260, 200:500] = 7
+    masked = dalf.extract(picture, mask)
+    pixel = whole.keypoints.round().astype(int)
+    inside = mask[pixel[:, 1], pixel[:, 0]] > 0
+    assert 20 < inside.sum() < len(whole)
+    assert np.array_equal(masked.keypoints, whole.keypoints[inside])
+    assert np.allclose(masked.descriptors, whole.descriptors[inside], atol=1e-5)
+    assert len(dalf.extract(picture, np.ones(mask.shape, bool))) == len(whole)
+    dalf.top_k = 10
+    assert np.array_equal(dalf.extract(picture, mask).keypoints, masked.keypoints[:10])
+
+
+@pytest.mark.parametrize(("descriptor", "length"), [("fused", 128), ("polar", 64), ("backbone", 64)])
+def test_kinds_of_descriptor(official, picture, descriptor, length):
+    dalf = DALF(official, device="cpu", top_k=20, descriptor=descriptor)
+    assert dalf.dimension == length and dalf.extract(picture).descriptors.shape == (20, length)
+
+
+def test_kinds_of_image_are_equivalent(untrained):
+    image = textured(128, 96)
+    gray = image.mean(axis=2, dtype=np.float64)
+    expected = untrained.extract(image)
+    assert len(expected) == 100
+    for same in (np.dstack([image, np.full(gray.shape, 9, np.uint8)]), image.astype(np.float32) / 255, image / 255,
+                 (gray / 255).astype(np.float32), (gray / 255)[:, :, None], np.asfortranarray(image), image[::-1].copy()[::-1]):
+        features = untrained.extract(same)
+        assert len(features) == 100
+        assert (features.descriptors * expected.descriptors).sum(axis=1).min() > 0.999
+    flat = np.repeat(gray.astype(np.uint8)[:, :, None], 3, axis=2)
+    assert np.allclose(to_gray(flat), to_gray(flat[:, :, 0]), atol=1e-6)
+
+
+@pytest.mark.parametrize(("width", "height"), [(32, 32), (33, 47), (64, 32), (39, 101)])
+def test_small_and_odd_images(untrained, width, height):
+    features = untrained.extract(textured(width, height))
+    assert features.image_size == (width, height) and np.isfinite(features.descriptors).all()
+    if len(features):
+        assert features.keypoints.min() >= 0 and (features.keypoints <= [width - 1, height - 1]).all()
+
+
+@pytest.mark.parametrize("count", [0, 1, 15, 16])
+@pytest.mark.parametrize("geometry", ["original", "corrected"])
+def test_few_keypoints(official, count, geometry):
+    dalf = DALF(official, device="cpu", top_k=max(count, 1), geometry=geometry, threshold=1e9 if count == 0 else 25)
+    features = dalf.extract(textured(160, 120))
+    assert features.keypoints.shape == (count, 2) and features.descriptors.shape == (count, 128) and features.scores.shape == (count,)
+    assert np.isfinite(features.descriptors).all()
+
+
+def test_an_empty_mask_gives_nothing(untrained):
+    image = textured(64, 64)
+    assert len(untrained.extract(image, np.zeros((64, 64), np.uint8))) == 0
+    keypoints, descriptors = untrained.detectAndCompute(image, np.zeros((64, 64), np.uint8))
+    assert keypoints == [] and descriptors.shape == (0, 128)
+
+
+# ---------------------------------------------------------------- wrong input
+
+def _with_nan() -> np.ndarray:
+    image = textured(64, 64) / 255
+    image[5, 5, 1] = np.nan
+    return image
+
+
+@pytest.mark.parametrize(("image", "message"), [
+    (None, "could the file be read"),
+    ("picture.png", "not str"),
+    (np.zeros((0, 0, 3), np.uint8), "at least 32x32"),
+    (np.zeros((480,), np.uint8), "HxW"),
+    (np.zeros((64, 64, 2), np.uint8), "HxW"),
+    (np.zeros((1, 3, 64, 64), np.float32), "HxW"),
+    (np.zeros((64, 64), np.uint16), "uint16"),
+    (np.zeros((64, 64), bool), "bool"),
+    (np.zeros((64, 64), complex), "complex"),
+    (np.zeros((31, 64), np.uint8), "64x31"),
+    (np.full((64, 64, 3), 7, np.uint8), "constant"),
+    (_with_nan(), "NaN"),
+    (np.linspace(0, 255, 4096, dtype=np.float32).reshape(64, 64), "0 to 255"),
+])
+def test_wrong_images_are_named(untrained, image, message):
+    with pytest.raises(ValueError, match=message):
+        untrained.extract(image)
+
+
+def test_wrong_masks_are_named(untrained):
+    for mask in (np.ones((64, 63), np.uint8), np.ones(64, np.uint8), np.ones((64, 64, 3), np.uint8), [[1]]):
+        with pytest.raises(ValueError, match="mask must be a 64x64"):
+            untrained.extract(textured(64, 64), mask)
+
+
+@pytest.mark.parametrize("options", [{"geometry": "flat"}, {"descriptor": "sift"}, {"top_k": 0}, {"top_k": 2.5}, {"threshold": np.nan},
+                                     {"device": "tpu"}, {"device": "meta"}, {"device": None}])
+def test_wrong_options_are_named(options):
+    with pytest.raises(ValueError, match=next(iter(options))):
+        DALF(**options)
+
+
+def test_cuda_is_never_replaced_in_silence(monkeypatch, caplog):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    with pytest.raises(RuntimeError, match="cuda"):
+        choose_device("cuda")
+    with caplog.at_level(logging.INFO):
+        assert choose_device("auto").type == "cpu"
+    assert "CPU" in caplog.text
+
+
+@pytest.mark.gpu
+def test_the_gpu_gives_what_the_cpu_gives(official, picture, whole):
+    features = DALF(official, device="cuda", top_k=1000).extract(picture)
+    distance = np.linalg.norm(features.keypoints[:, None] - whole.keypoints[None], axis=2)
+    near = distance.min(axis=1) < 0.05
+    cosine = (features.descriptors * whole.descriptors[distance.argmin(axis=1)]).sum(axis=1)
+    assert near.mean() > 0.98 and np.median(cosine[near]) > 0.9999
