@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 
 from dalf_core.camera import PinholeCamera
-from dalf_core.draw import draw_matches
+from dalf_core.draw import draw_keypoints, draw_matches
 from dalf_core.render import RenderingUnavailable, SurfaceRenderer
 from dalf_core.tracking import FeatureFrame, SurfaceFrame
-from dalf_core.types import Features
+from dalf_core.types import Features, Matches
 from dalf_core.video import VideoWriter
 
 from .pictures import contact_sheet, draw_motion, write_text
@@ -21,6 +21,7 @@ from .pictures import contact_sheet, draw_motion, write_text
 SHEET_ROWS = 6
 FILM_PICTURES = 600         # a longer recording is thinned to about so many
 MAX_FPS = 30.0
+MAX_LINES = 250             # matches drawn: more would hide the images
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,11 @@ class RunPictures:
         row = [write_text(image, shot.text)]
         if self._reference is not None and shot.features is not None and shot.features.matches is not None:
             reference_image, reference = self._reference
-            row.append(draw_matches(reference_image, shot.image, reference, shot.features.features, shot.features.matches.matches))
+            if shot.features.features is reference:
+                row.append(np.hstack([draw_keypoints(shot.image, reference)] * 2))
+            else:
+                matches = _some(shot.features.matches.matches)
+                row.append(draw_matches(reference_image, shot.image, reference, shot.features.features, matches))
         else:
             row.append(np.zeros((image.shape[0], 2 * image.shape[1], 3), np.uint8))
         return row + [_around_surface(mesh, shot) if number == 0 else mesh for number, mesh in enumerate(self._meshes(shot))]
@@ -141,6 +146,12 @@ class RunPictures:
             self._film.write(self._film_picture(self._waiting))
         if self._rows:
             cv2.imwrite(str(self._sheet), contact_sheet(self._rows))
+
+
+def _some(matches: Matches) -> Matches:
+    """An even choice of the matches, by their distance."""
+    chosen = np.unique(np.linspace(0, len(matches) - 1, min(MAX_LINES, len(matches))).astype(int)) if len(matches) else np.zeros(0, int)
+    return Matches(matches.reference_index[chosen], matches.query_index[chosen], matches.distance[chosen], matches.inlier[chosen])
 
 
 def _around_surface(picture: np.ndarray, shot: Shot) -> np.ndarray:
