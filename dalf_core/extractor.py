@@ -9,6 +9,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from .acceleration import BACKENDS, PRECISIONS, accelerate
 from .geometry import CORRECTED, GEOMETRIES, ORIGINAL, heatmap_to_image
 from .network import DESCRIPTORS
 from .types import Features
@@ -33,12 +34,17 @@ class DALF:
     threshold: least heatmap value of a keypoint.
     descriptor: "fused" (128 numbers), "polar" or "backbone" (64); polar alone stands large rotations better.
 
+    precision: "float32", or "bfloat16" on the CPU: faster, keypoints move by some tenths of a pixel.
+    backend: what runs the network on the CPU: "openvino", "pytorch", or "auto", OpenVINO where it is installed. CUDA and the original
+    geometry always take PyTorch.
+
     Raises WeightsError (no or bad weights), RuntimeError (CUDA asked for, but absent), ValueError (other arguments).
     One object serves one thread at a time.
     """
 
     def __init__(self, weights: str | os.PathLike | None = None, device: str = "auto", top_k: int = 2048,
-                 geometry: str = CORRECTED, threshold: float = DEFAULT_THRESHOLD, descriptor: str = "fused") -> None:
+                 geometry: str = CORRECTED, threshold: float = DEFAULT_THRESHOLD, descriptor: str = "fused",
+                 precision: str = "float32", backend: str = "auto") -> None:
         if geometry not in GEOMETRIES:
             raise ValueError(f"geometry must be one of {GEOMETRIES}, not {geometry!r}")
         if descriptor not in DESCRIPTORS:
@@ -47,6 +53,10 @@ class DALF:
             raise ValueError(f"top_k must be a positive whole number, not {top_k!r}")
         if not np.isfinite(threshold):
             raise ValueError(f"threshold must be finite, not {threshold!r}")
+        if precision not in PRECISIONS:
+            raise ValueError(f"precision must be one of {tuple(PRECISIONS)}, not {precision!r}")
+        if backend not in BACKENDS:
+            raise ValueError(f"backend must be one of {BACKENDS}, not {backend!r}")
         self.device = choose_device(device)
         self.top_k, self.geometry, self.threshold, self.descriptor = int(top_k), geometry, float(threshold), descriptor
         network, loaded = load_network(weights)
@@ -57,7 +67,12 @@ class DALF:
         # rounding decides which samples of a plateau are maxima, so parity needs the official order of operations
         self.network = (network.requires_grad_(False).to(self.device) if geometry == ORIGINAL
                         else network.folded().to(self.device, memory_format=torch.channels_last))
-        log.info("DALF on %s, weights %s, %s geometry", self.device, loaded.source, geometry)
+        self.backend = "pytorch"
+        if self.device.type == "cpu" and geometry == CORRECTED:
+            self.backend = accelerate(self.network, CHUNK["cpu"], backend, precision)
+        if precision != "float32" and self.backend == "pytorch":
+            raise ValueError(f"precision {precision!r} needs the OpenVINO backend and the corrected geometry on the CPU")
+        log.info("DALF on %s (%s), weights %s, %s geometry", self.device, self.backend, loaded.source, geometry)
 
     @property
     def dimension(self) -> int:

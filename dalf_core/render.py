@@ -223,7 +223,7 @@ def _texture(paint: str) -> Any:
             cell[band] = cell[:, band] = 255 if paint == "code" else (50, 60, 80)
     texture = _pyvista().Texture(cell)
     texture.repeat, texture.interpolate, texture.mipmap = True, True, True
-    texture.SetMaximumAnisotropicFiltering(8)
+    texture.SetMaximumAnisotropicFiltering(1)     # more makes Mesa's software renderer stall for seconds on oblique meshes
     return texture
 
 

@@ -19,7 +19,7 @@ ARGUMENTS = {
     "depth": ("/camera/aligned_depth_to_color/image_raw", "depth image topic, registered to the colour image"),
     "camera_info": ("/camera/color/camera_info", "calibration topic of the colour camera"),
     "weights": ("", "network weights: empty for the default, official, or a file"),
-    "device": ("auto", "auto, cpu or cuda"),
+    "device": ("auto", "what runs the network: auto, cpu or cuda"),
     "use_sim_time": ("false", "take the time from /clock"),
     "separate": ("false", "run the feature and the registration node as two processes instead of one"),
     "log_level": ("info", "debug, info, warn or error"),
@@ -45,7 +45,6 @@ def node(executable: str, condition: IfCondition | UnlessCondition) -> Node:
         parameters=[
             {
                 "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
-                "device": ParameterValue(LaunchConfiguration("device"), value_type=str),
                 "weights": ParameterValue(LaunchConfiguration("weights"), value_type=str),
             }
         ],
@@ -54,7 +53,9 @@ def node(executable: str, condition: IfCondition | UnlessCondition) -> Node:
             ("depth", LaunchConfiguration("depth")),
             ("camera_info", LaunchConfiguration("camera_info")),
         ],
-        arguments=["--ros-args", "--log-level", LaunchConfiguration("log_level")],
+        # the feature node alone has a network to run
+        arguments=["--ros-args", "-p", ["feature_node:device:=", LaunchConfiguration("device")],
+                   "--log-level", LaunchConfiguration("log_level")],
     )
 
 

@@ -84,14 +84,14 @@ def run_live(bag: Path, frames: int, logs: Path, *, top_k: int, weights: str | N
 
     os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 99))   # heard by nobody else on this machine
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    parameters = {"use_mask": "true", "device": device}
-    extra = {"top_k": str(top_k)} | ({"weights": weights} if weights else {})
+    common = {"use_mask": "true"}
+    extra = {"device": device, "top_k": str(top_k)} | ({"weights": weights} if weights else {})
     processes: list[Process] = []
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         listener = Listener()
-        processes.append(Process("feature_node", _ros_args(parameters | extra), logs))
-        processes.append(Process("registration_node", _ros_args(parameters), logs))
+        processes.append(Process("feature_node", _ros_args(common | extra), logs))
+        processes.append(Process("registration_node", _ros_args(common), logs))
         listener.spin(READY_S, until=listener.nodes_are_ready, watch=processes)
         player = Process("play", [str(bag), "--rate", str(rate), "--wait", "10", "--topics", *CAMERA_TOPICS], logs)
         processes.append(player)
