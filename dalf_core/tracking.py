@@ -111,6 +111,12 @@ class FeatureTracker:
                              self.reference.keypoints[matches.reference_index], features.keypoints[matches.query_index])
         return FeatureFrame(features, pairs, clock.laps)
 
+    def warm_up(self, image_size: tuple[int, int] = (640, 480)) -> None:
+        """Compile what is compiled on first use, so that the first real image is not the slow one. The reference is left alone."""
+        noise = np.random.default_rng(0).integers(0, 255, (image_size[1], image_size[0]), np.uint8)
+        features = self._extract(noise, None)
+        verify(features, features, match(features, features))
+
     def _extract(self, image: np.ndarray, mask: np.ndarray | None) -> Features:
         if self.image_scale == 1.0:
             return self.dalf.extract(image, mask)
@@ -145,6 +151,17 @@ class SurfaceTracker:
         self._reference_stamp_ns = 0                     # of the frame that the surface was made of
         self._matched_stamp_ns: int | None = None        # of the image that the matches refer to
         self._pivot_xy: np.ndarray = np.zeros((0, 2))    # by reference_index: where that keypoint was on the surface's frame
+
+    @staticmethod
+    def warm_up() -> None:
+        """Compile the registration's kernels (cached on disk), so that the first real frame is not the slow one."""
+        camera = PinholeCamera(60.0, 60.0, 31.5, 23.5, 64, 48)
+        depth = np.full((48, 64), 0.7, np.float32)
+        xy = np.stack(np.meshgrid(np.arange(4.0, 60, 6), np.arange(4.0, 44, 6)), axis=-1).reshape(-1, 2)
+        registration = NonRigidRegistration(camera)
+        registration.set_reference(depth)
+        for _ in range(2):      # found from landmarks, then tracked
+            registration.register(depth, xy, xy)
 
     @property
     def surface(self) -> Surface | None:

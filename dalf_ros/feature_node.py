@@ -36,7 +36,10 @@ class FeatureNode(WorkerNode):
 
         dalf = DALF(self.values["weights"] or None, device=self.values["device"], top_k=self.values["top_k"])
         self._tracker = FeatureTracker(dalf, image_scale=self.values["image_scale"])
-        self.get_logger().info(f"DALF on {dalf.device}, weights {dalf.weights}")
+        self.get_logger().info(f"DALF on {dalf.device} ({dalf.backend}), weights {dalf.weights}")
+        started = time.perf_counter()
+        self._tracker.warm_up()
+        self.get_logger().info(f"warmed up in {time.perf_counter() - started:.1f} s")
 
     def unload(self) -> None:
         self._tracker = None

@@ -42,6 +42,9 @@ class RegistrationNode(WorkerNode):
         self._tracker = SurfaceTracker(device=self.values["device"], max_vertices=self.values["max_vertices"],
                                        node_spacing=self.values["node_spacing"] or None, pieces=self.values["pieces"])
         self._results = SurfaceResults(self._tracker)
+        started = time.perf_counter()
+        self._tracker.warm_up()
+        self.get_logger().info(f"registration on the CPU, warmed up in {time.perf_counter() - started:.1f} s")
 
     def unload(self) -> None:
         self._tracker = self._results = self._last = None

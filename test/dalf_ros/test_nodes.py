@@ -46,7 +46,7 @@ class Listener:
             self.node.create_subscription(ros_class(topics.TYPES[name]), bag_topic(name), self.got[name].append, qos)
         self.node.create_subscription(ros_class("diagnostic_msgs/msg/DiagnosticArray"), "/diagnostics", self.got["diagnostics"].append, 10)
 
-    def call(self, service: str, kind: object, request: object, spin_until: Callable, timeout: float = 20.0) -> object:
+    def call(self, service: str, kind: object, request: object, spin_until: Callable, timeout: float = 60.0) -> object:
         client = self.node.create_client(kind, service)
         assert spin_until(self.executor, client.service_is_ready, timeout), f"{service} did not appear"
         future = client.call_async(request)
@@ -76,7 +76,7 @@ def test_a_bag_through_three_processes(official_weights: Path, scene: type, rgbd
     features = ros_process("dalf_ros.feature_node", *node_arguments(top_k=300))
     registration = ros_process("dalf_ros.registration_node", *node_arguments())
     listener = listen(*topics.FEATURE_TOPICS, *topics.SURFACE_TOPICS)
-    assert spin_until(listener.executor, lambda: all(listener.publishers(n) for n in (topics.MATCHES, topics.STATUS)), 40), (
+    assert spin_until(listener.executor, lambda: all(listener.publishers(n) for n in (topics.MATCHES, topics.STATUS)), 120), (
         features.output + registration.output)
     player = ros_process("dalf_ros.play", rgbd_bag, "--rate", "0.25", "--wait", "20", "--clock", "--topics", *list(REMAP.values())[:3])
     assert spin_until(listener.executor, lambda: len(listener.got[topics.STATUS]) >= 4 and player.process.poll() is not None, 60), (
@@ -147,17 +147,17 @@ def test_tracker_with_masks_and_services(official_weights: Path, scene: type, rg
 
     tracker = ros_process("dalf_ros.tracker", *node_arguments(top_k=300, use_mask="true"))
     listener = listen(topics.STATUS, topics.REFERENCE)
-    assert spin_until(listener.executor, lambda: listener.publishers(topics.STATUS) > 0, 40), tracker.output
+    assert spin_until(listener.executor, lambda: listener.publishers(topics.STATUS) > 0, 120), tracker.output
     empty = listener.call("/registration_node/save_surface", SaveSurface, SaveSurface.Request(path=str(tmp_path / "a.ply")), spin_until)
     assert not empty.success and "no surface" in empty.message
     ros_process("dalf_ros.play", rgbd_bag, "--rate", "0.5", "--loop", "--wait", "20")
-    assert spin_until(listener.executor, lambda: len(listener.got[topics.REFERENCE]) >= 2, 40), tracker.output
+    assert spin_until(listener.executor, lambda: len(listener.got[topics.REFERENCE]) >= 2, 120), tracker.output
     first, second = (convert.mesh_of(message)["vertices"] for message in listener.got[topics.REFERENCE][:2])
     assert max(len(first), len(second)) < 0.75 * 192 * 144 and np.abs(first[:, 0]).max() < 0.25      # only the mask's part
     assert "stamps jumped back" in tracker.output
     count = len(listener.got[topics.REFERENCE])
     assert listener.call("/registration_node/set_reference", Trigger, Trigger.Request(), spin_until).success
-    assert spin_until(listener.executor, lambda: len(listener.got[topics.REFERENCE]) > count, 20), tracker.output
+    assert spin_until(listener.executor, lambda: len(listener.got[topics.REFERENCE]) > count, 60), tracker.output
     target = tmp_path / "surface.ply"
     request = SaveSurface.Request(path=str(target))
     for _ in range(50):         # just after a jump back there is none
@@ -198,7 +198,7 @@ def test_silence_is_explained(ros_process, ros_context: object) -> None:
     best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
     talker.create_publisher(ros_class("dalf/msg/MatchArray"), "/matches", best_effort)
     node = ros_process("dalf_ros.registration_node", *node_arguments(silence_warning=2.0))
-    line = node.wait_for_output("no data for", 40)
+    line = node.wait_for_output("no data for", 120)
     assert "/camera/aligned_depth_to_color/image_raw has 0 publishers" in line
     assert "/matches has 1 publisher, 0 messages came; QoS of talker does not match" in line
     talker.destroy_node()
@@ -230,7 +230,7 @@ def test_malformed_messages_are_refused_and_the_node_goes_on(official_weights: P
     node = ros_process("dalf_ros.feature_node", *node_arguments(top_k=100))
     listener = listen(topics.MATCHES)
     publisher = listener.node.create_publisher(ros_class("sensor_msgs/msg/Image"), REMAP["image"], 10)
-    assert spin_until(listener.executor, lambda: publisher.get_subscription_count() > 0 and listener.publishers(topics.MATCHES) > 0, 40)
+    assert spin_until(listener.executor, lambda: publisher.get_subscription_count() > 0 and listener.publishers(topics.MATCHES) > 0, 120)
     spin_until(listener.executor, lambda: False, 1.0)       # until the other side knows of the match too
     good = [from_color(scene.image(n), convert.header(scene.stamp(n), scene.frame_id)) for n in range(3)]
     black = from_color(np.zeros((144, 192, 3), np.uint8), convert.header(scene.stamp(1), scene.frame_id))
@@ -240,7 +240,7 @@ def test_malformed_messages_are_refused_and_the_node_goes_on(official_weights: P
         publisher.publish(ros_message("sensor_msgs/msg/Image", {**fields, "header": convert.header(scene.stamp(number), scene.frame_id)}))
         spin_until(listener.executor, lambda: False, 0.5)
     publisher.publish(ros_message("sensor_msgs/msg/Image", {**good[2], "header": convert.header(scene.stamp(9), scene.frame_id)}))
-    assert spin_until(listener.executor, lambda: len(listener.got[topics.MATCHES]) == 1, 20), node.output
+    assert spin_until(listener.executor, lambda: len(listener.got[topics.MATCHES]) == 1, 60), node.output
     for words in ("less than height*step", "'unheard_of' is not a colour image", "step 1 is less", "is empty", "constant"):
         assert words in node.output, node.output
     assert "Traceback" not in node.output
