@@ -30,7 +30,8 @@ def test_programs_belong_to_modules(prefix: Path) -> None:
     assert {"feature_node", "registration_node", "tracker"} <= {path.name for path in programs}
     for program in programs:
         assert os.access(program, os.X_OK)
-        assert (ROOT / "dalf_ros" / f"{program.name}.py").exists()
+        module = ROOT / "dalf_ros" / program.name
+        assert module.with_suffix(".py").exists() or (module / "__main__.py").exists()
 
 
 def test_fast_dds_takes_the_profile_without_a_word(prefix: Path, ros_domain: int) -> None:
