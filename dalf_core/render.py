@@ -114,12 +114,15 @@ class SurfaceRenderer:
         self._triangles = triangles.copy()
 
     def _set_rest(self, rest: np.ndarray) -> None:
-        """Lay the grid out on the rest shape, and place the orbit viewpoint by it."""
+        """Lay the grid out on the rest shape, even in its image, and place the orbit viewpoint by it."""
         self._rest = np.array(rest, np.float32)
         self._center = np.median(rest, axis=0)
-        self._radius = max(float(np.percentile(np.linalg.norm(rest - self._center, axis=1), 98)), 1e-3)
-        spacing = _round_spacing(2 * self._radius / 14)
-        self._mesh.active_texture_coordinates = (self._rest[:, :2] / spacing).astype(np.float32)
+        distance = np.linalg.norm(rest - self._center, axis=1)
+        # a far wall behind the scene does not count
+        self._radius = max(min(float(np.percentile(distance, 98)), 3 * float(np.median(distance))), 1e-3)
+        slope = self._rest[:, :2] / np.maximum(self._rest[:, 2:], 1e-3)
+        spacing = _round_spacing(max(float(np.ptp(slope, axis=0).max()) / 14, 1e-6))
+        self._mesh.active_texture_coordinates = (slope / spacing).astype(np.float32)
 
     def _aim(self, view: str) -> None:
         """Put the scene's camera where the view asks."""
