@@ -23,7 +23,7 @@ MAX_AUTO_NODES = 420
 class DeformationGraph:
     """Nodes ordered so that the normal equations are banded (reverse Cuthill-McKee).
 
-    position: (K, 3) float64 metres. radius: (K,) float64 metres, reach of each node's influence.
+    position: (K, 3) float64 metres. radius: (K,) float64 metres: max(0, 1 - distance / radius)^2 comes close to a node's weight.
     node_index: (V, 4) int32, the nodes a vertex follows; weight: (V, 4) float64, rows sum to 1 (0 pads).
     edges: (E, 2) int32, directed pairs that share vertices. bandwidth: largest |i - j| that any term couples.
     spacing: metres between nodes along the surface.
@@ -199,5 +199,5 @@ def _ordered(position: np.ndarray, index: np.ndarray, weight: np.ndarray, spacin
     edges = np.stack([place[pairs.row], place[pairs.col]], axis=1).astype(np.int32)
     edges = np.ascontiguousarray(edges[np.lexsort((edges[:, 1], edges[:, 0]))])
     bandwidth = int(np.abs(edges[:, 0] - edges[:, 1]).max()) if len(edges) else 0
-    return DeformationGraph(np.ascontiguousarray(position[order]), np.full(count, 2.0 * spacing),
+    return DeformationGraph(np.ascontiguousarray(position[order]), np.full(count, 1.5 * spacing),
                             np.ascontiguousarray(place[index]), np.ascontiguousarray(weight), edges, bandwidth, float(spacing))

@@ -3,6 +3,7 @@ import importlib.util
 
 import numpy as np
 import pytest
+from scipy.spatial import cKDTree
 
 from dalf_core import NonRigidRegistration
 from dalf_core.surface import Surface, vertex_normals
@@ -144,6 +145,19 @@ def test_warp_moves_any_point_near_the_surface():
     assert 1e3 * np.sqrt(((result.warp(points) - BENT.move(points)) ** 2).sum(1).mean()) < 1.5
     with pytest.raises(ValueError, match="finite"):
         result.warp(np.full((1, 3), np.nan))
+
+
+def test_node_motion_alone_gives_the_warp():
+    """What DeformationField.msg promises its readers: the four nearest nodes, weights (1 - distance / radius)^2."""
+    reg = registration()
+    result = reg.register(BENT.depth(), *pairs_of(BENT))
+    points, graph = reg.reference_vertices.astype(float), reg.graph
+    distance, near = cKDTree(graph.position).query(points, 4)
+    weight = np.maximum(1 - distance / graph.radius[near], 0) ** 2
+    weight /= weight.sum(axis=1, keepdims=True)
+    turned = np.einsum("vkij,vkj->vki", result.node_rotation[near], points[:, None] - graph.position[near])
+    moved = ((turned + graph.position[near] + result.node_translation[near]) * weight[..., None]).sum(axis=1)
+    assert 1e3 * np.sqrt(((moved - result.vertices) ** 2).sum(1).mean()) < 0.2
 
 
 @pytest.mark.parametrize("level, limit", [("small", 1.2), ("medium", 1.9), ("large", 7.5)])
