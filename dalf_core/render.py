@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from .camera import PinholeCamera
+from .surface import vertex_normals
 
 BACKGROUND = (38, 34, 32)            # BGR
 PLAIN = (196, 190, 182)              # RGB of a surface without colours
@@ -172,16 +173,6 @@ def overlay_grid(renderer: SurfaceRenderer, image: np.ndarray, vertices: np.ndar
                  visible: np.ndarray | None = None) -> np.ndarray:
     """The camera's picture with the mesh over it as a grid of lines, hidden lines removed. Arguments as for render."""
     return renderer.render(vertices, triangles, visible=visible, image=image, style="grid")
-
-
-def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
-    """(V, 3) float32 unit normals, the area-weighted mean of the triangles around each vertex; (0, 0, -1) where there is none."""
-    corner = vertices[triangles]
-    face = np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0])
-    index = np.asarray(triangles).ravel()
-    normal = np.stack([np.bincount(index, np.repeat(face[:, i], 3), minlength=len(vertices)) for i in range(3)], axis=1)
-    length = np.linalg.norm(normal, axis=1, keepdims=True)
-    return np.where(length > 1e-12, normal / np.maximum(length, 1e-12), (0.0, 0.0, -1.0)).astype(np.float32)
 
 
 def _projection(camera: PinholeCamera, near: float, far: float) -> Any:

@@ -16,6 +16,7 @@ from .graph import DeformationGraph
 from .solver import State
 
 NEIGHBOURS = 16          # landmarks that vote on each other
+FAR_VOTERS = 96          # landmarks from anywhere that vote on each
 STRETCH = 0.08           # share by which a distance on the surface may change
 FOLD = 0.15              # share by which bending may shorten the chord between neighbours
 STRAIGHTER = 1.1         # ratio by which unbending may lengthen the chord between any two
@@ -62,7 +63,7 @@ def prune(source: np.ndarray, target: np.ndarray, noise_m: float, rounds: int = 
     near = min(NEIGHBOURS, count - 1)
     _, neighbour = cKDTree(source).query(source, near + 1)
     neighbour = np.ascontiguousarray(neighbour[:, 1:])
-    far = _spread_subset(source, min(count, 96))
+    far = np.random.default_rng(0).permutation(count)[:FAR_VOTERS]
     source, target = np.ascontiguousarray(source), np.ascontiguousarray(target)
     confidence = _vote(source, target, neighbour, far, noise_m, STRETCH, rounds)
     return _drop_contradicting_groups(source, target, neighbour, confidence, noise_m)
@@ -87,12 +88,6 @@ def _drop_contradicting_groups(source: np.ndarray, target: np.ndarray, neighbour
     members = np.bincount(group[others], minlength=len(size))
     share = np.bincount(group[others], grown.mean(axis=1), minlength=len(size)) / np.maximum(members, 1)
     return np.where(share[group] > 0.1, 0.0, confidence)
-
-
-def _spread_subset(points: np.ndarray, size: int) -> np.ndarray:
-    """Indices of `size` points taken evenly along the longest axes' order: a deterministic spread."""
-    order = np.lexsort(((points[:, 1] * 1e3).astype(int), (points[:, 0] * 1e3 / 20).astype(int)))
-    return np.ascontiguousarray(order[np.linspace(0, len(points) - 1, size).astype(int)])
 
 
 @njit(cache=True)

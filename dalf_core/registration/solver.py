@@ -8,6 +8,7 @@ from scipy.linalg import lapack
 from threadpoolctl import ThreadpoolController
 
 from ..camera import PinholeCamera
+from ..depth import jump_slope
 from ..surface import Surface
 from . import energy
 from .graph import VERTICES_PER_NODE, DeformationGraph
@@ -83,7 +84,7 @@ class Solver:
         self.vertices = surface.vertices.astype(np.float64)
         self.normals = surface.normals.astype(np.float64)
         self.fit_radius = fit_radius
-        self.slope = 5.67 / min(camera.fx, camera.fy)
+        self.slope = jump_slope(camera)
         # so that weights mean the same whatever the number of vertices a node has
         self.vertex_weight = VERTICES_PER_NODE * len(graph) / len(self.vertices)
         self._band = np.zeros((6 * len(graph), 6 * (graph.bandwidth + 1)), np.float32)

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from dalf_core.camera import PinholeCamera
-from dalf_core.render import vertex_normals
+from dalf_core.surface import vertex_normals
 
 from .occluder import Hand
 from .texture import board, cloth_back, cloth_print

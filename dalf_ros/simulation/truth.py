@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from dalf_core.camera import PinholeCamera
-from dalf_core.render import vertex_normals
+from dalf_core.surface import vertex_normals
 
 from .sensor import CLOTH, View
 

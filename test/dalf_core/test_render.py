@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from dalf_core.camera import PinholeCamera
-from dalf_core.render import RenderingUnavailable, SurfaceRenderer, overlay_grid, vertex_normals
+from dalf_core.render import RenderingUnavailable, SurfaceRenderer, overlay_grid
 from dalf_core.video import VideoWriter
 
 CAMERA = PinholeCamera(560.0, 550.0, 290.0, 255.0, 641, 481)  # odd size, principal point away from the middle
@@ -65,13 +65,6 @@ def test_empty_and_wrong_input(renderer):
         renderer.render(np.zeros((3, 3)), TRIANGLE, view="sideways")
     with pytest.raises(ValueError, match="camera"):
         renderer.render(np.zeros((3, 3)), TRIANGLE, image=image[1:])
-
-
-def test_normals_of_a_plane():
-    vertices = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [5, 5, 5]], float)
-    normals = vertex_normals(vertices, TRIANGLE)
-    np.testing.assert_allclose(np.abs(normals[:3, 2]), 1)
-    np.testing.assert_allclose(normals[3], (0, 0, -1))
 
 
 def test_film_is_whole_even_when_interrupted(tmp_path):

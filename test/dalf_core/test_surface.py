@@ -96,3 +96,9 @@ def test_normals_of_a_cylinder():
     outward /= np.linalg.norm(outward, axis=1, keepdims=True)
     got = vertex_normals(surface.vertices, surface.triangles)
     assert np.degrees(np.arccos(np.clip((got[:, [0, 2]] * outward).sum(1), -1, 1))).max() < 6
+
+
+def test_normal_of_a_vertex_without_a_triangle_faces_the_camera():
+    vertices = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [0, 0, 5]], np.float32)
+    normals = vertex_normals(vertices, np.array([[0, 2, 1]]))
+    np.testing.assert_allclose(normals, np.tile([0, 0, -1], (4, 1)), atol=1e-6)
