@@ -220,8 +220,7 @@ def cold_stages(length: float) -> list[Stage]:
 
 def warm_stages(length: float) -> list[Stage]:
     """From the last frame's state."""
-    return [Stage(2, 1.2 * length, 1.2 * length, 2.5 * length, 3.0, 1.0, 0.5, 0.2),
-            Stage(2, 0.6 * length, 0.7 * length, 1.5 * length, 3.0, 1.0, 0.15, 0.03)]
+    return [Stage(3, 0.6 * length, 0.7 * length, 1.5 * length, 3.0, 1.0, 0.15, 0.03)]
 
 
 def _check_pairs(a: np.ndarray, b: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:

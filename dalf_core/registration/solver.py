@@ -13,6 +13,7 @@ from ..surface import Surface
 from . import energy
 from .graph import VERTICES_PER_NODE, DeformationGraph
 
+CONVERGED = 2e-3     # share of the energy; a step that gains less is the last of its stage
 # small band solves: threads cost far more than they save
 _BLAS = ThreadpoolController()
 
@@ -98,26 +99,27 @@ class Solver:
         for stage in stages:
             damping = 1e-3
             value = self._evaluate(state, depth, landmarks, stage, True)[0]
-            for _ in range(stage.iterations):
+            for left in reversed(range(stage.iterations)):
                 iterations += 1
+                more = left > 0                       # the last step's normal equations would never be solved
                 step = self._step(damping)
                 if step is None:
                     damping *= 100.0
                     if damping > 1e6:
                         break
-                    self._evaluate(state, depth, landmarks, stage, True)
+                    self._evaluate(state, depth, landmarks, stage, more)
                     continue
                 trial = State(*energy.apply_step(state.R, state.t, step))
-                trial_value = self._evaluate(trial, depth, landmarks, stage, True)[0] if trial.finite() else np.inf
+                trial_value = self._evaluate(trial, depth, landmarks, stage, more)[0] if trial.finite() else np.inf
                 if trial_value <= value * 1.02:       # re-association may raise the energy a little: that is no failure
                     state, damping = trial, max(damping * 0.3, 1e-4)
-                    converged = abs(value - trial_value) < 1e-4 * value
+                    converged = abs(value - trial_value) < CONVERGED * value
                     value = trial_value
                     if converged:
                         break
                 else:
                     damping *= 30.0
-                    value = self._evaluate(state, depth, landmarks, stage, True)[0]
+                    value = self._evaluate(state, depth, landmarks, stage, more)[0]
         return self._finish(state, depth, landmarks, stages[-1], iterations)
 
     def _finish(self, state: State, depth: np.ndarray, landmarks: Landmarks, stage: Stage, iterations: int) -> Fit:
