@@ -19,6 +19,7 @@ LINE = np.array([64, 230, 120.0])    # BGR of grid lines on seen cloth
 LINE_UNSEEN = np.array([170, 80, 240.0])
 VIEWS = ("camera", "orbit")
 STYLES = ("surface", "edges", "grid")
+MIN_CELL_PX = 12                     # of the grid over the image
 
 
 class RenderingUnavailable(RuntimeError):
@@ -122,7 +123,8 @@ class SurfaceRenderer:
         # a far wall behind the scene does not count
         self._radius = max(min(float(np.percentile(distance, 98)), 3 * float(np.median(distance))), 1e-3)
         slope = self._rest[:, :2] / np.maximum(self._rest[:, 2:], 1e-3)
-        spacing = _round_spacing(max(float(np.ptp(slope, axis=0).max()) / 14, 1e-6))
+        finest = MIN_CELL_PX / min(self.camera.fx, self.camera.fy)      # closer lines would melt into a tint
+        spacing = _round_spacing(max(float(np.ptp(slope, axis=0).max()) / 14, finest))
         self._mesh.active_texture_coordinates = (slope / spacing).astype(np.float32)
 
     def _aim(self, view: str) -> None:

@@ -55,7 +55,8 @@ def surface_from_depth(depth_m: np.ndarray, camera: PinholeCamera, image: np.nda
         depth = np.ascontiguousarray(depth, dtype=np.float32)
     readings = int((depth > 0).sum())
     if readings < MIN_VERTICES:
-        raise SurfaceError(f"only {readings} depth readings{' inside the mask' if mask is not None else ''}: too few for a surface")
+        hint = "; is it in millimetres? metres are expected" if np.nanmax(depth_m, initial=0) > 100 else ""
+        raise SurfaceError(f"only {readings} depth readings{' inside the mask' if mask is not None else ''}: too few for a surface{hint}")
     depth = smooth_depth(depth, camera)
     stride = max(1, int(np.ceil(np.sqrt(readings / max_vertices))))
     pixels, triangles = _triangulate(depth, stride, jump_slope(camera))

@@ -10,9 +10,16 @@ from dalf_core.camera import PinholeCamera
 from .bag_source import BagError
 
 
+class HelpWithDefaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Tells defaults, but not of options that have none."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
 def parser() -> argparse.ArgumentParser:
     """The command line. Lengths in metres, pixels where stated."""
-    p = argparse.ArgumentParser(prog="register", description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
+    p = argparse.ArgumentParser(prog="./run register", description=__doc__, formatter_class=HelpWithDefaults)
     p.add_argument("bag", type=Path, help="rosbag2 folder, .mcap, .db3 (also .zstd) or ROS 1 .bag")
     p.add_argument("--output", type=Path, required=True, help="folder for the results; made when it is not there")
     p.add_argument("--overwrite", action="store_true", help="replace earlier results in the output folder")

@@ -191,6 +191,8 @@ def _loop(session: Session, frames: Iterator[RgbdFrame], total: int | None, outp
             about = {"bag": str(options.bag), "weights": str(session.dalf.weights), "device": str(session.dalf.device),
                      "interrupted": not whole}
             output.write_metrics({"frames": session.frames, "summary": summarise(session.frames, session.seconds) | about})
+        else:
+            output.discard()
     if not session.frames:
         raise BagError(f"{options.bag} has no colour images that could be read")
 

@@ -37,12 +37,16 @@ class OutputFolder:
 
     def clear(self) -> None:
         """Remove earlier results; done once nothing else can stop the run from starting."""
+        self.discard()
+        self.surfaces.mkdir()
+
+    def discard(self) -> None:
+        """Remove all results, so that a run which failed before its first frame does not block the next."""
         for item in self._mine:
             if item.is_dir():
                 shutil.rmtree(item)
             else:
                 item.unlink(missing_ok=True)
-        self.surfaces.mkdir()
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """metrics.json, strict JSON: numbers that are not finite become null."""

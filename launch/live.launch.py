@@ -18,6 +18,8 @@ ARGUMENTS = {
     "color": ("/camera/color/image_raw", "colour image topic"),
     "depth": ("/camera/aligned_depth_to_color/image_raw", "depth image topic, registered to the colour image"),
     "camera_info": ("/camera/color/camera_info", "calibration topic of the colour camera"),
+    "use_mask": ("false", "keep to the object that the mask topic shows"),
+    "mask": ("/camera/object_mask", "mask topic: nonzero = object; same stamps and pixels as the colour image"),
     "weights": ("", "network weights: empty for the default, official, or a file"),
     "device": ("auto", "what runs the network: auto, cpu or cuda"),
     "use_sim_time": ("false", "take the time from /clock"),
@@ -45,6 +47,7 @@ def node(executable: str, condition: IfCondition | UnlessCondition) -> Node:
         parameters=[
             {
                 "use_sim_time": ParameterValue(LaunchConfiguration("use_sim_time"), value_type=bool),
+                "use_mask": ParameterValue(LaunchConfiguration("use_mask"), value_type=bool),
                 "weights": ParameterValue(LaunchConfiguration("weights"), value_type=str),
             }
         ],
@@ -52,6 +55,7 @@ def node(executable: str, condition: IfCondition | UnlessCondition) -> Node:
             ("image", LaunchConfiguration("color")),
             ("depth", LaunchConfiguration("depth")),
             ("camera_info", LaunchConfiguration("camera_info")),
+            ("mask", LaunchConfiguration("mask")),
         ],
         # the feature node alone has a network to run
         arguments=["--ros-args", "-p", ["feature_node:device:=", LaunchConfiguration("device")],

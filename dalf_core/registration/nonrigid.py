@@ -18,7 +18,9 @@ from .solver import Fit, Landmarks, Solver, Stage, State
 
 MIN_LANDMARKS = 8            # trusted landmarks needed to find a surface that is not tracked
 LOST_SUPPORT = 0.10          # share of the vertices that depth must support, or the surface is lost
-DEGRADED_SUPPORT = 0.30
+DEGRADED_SUPPORT = 0.40
+HOLDS_WITHIN = 0.5           # a tracked fit holds if so many of the trusted landmarks lie within this, in units of the robust scale;
+HOLDS_SHARE = 0.9            # else the frame is also solved from its landmarks alone, and the fit of lower energy is taken
 CONTRADICTED = 0.35          # share of the judged vertices that the depth may contradict
 
 
@@ -130,7 +132,7 @@ class NonRigidRegistration:
             clock.lap("initial")
             if start is not None:
                 cold = self._solver.solve(start, depth, landmarks, cold_stages(self._length))
-                if fit is None or self._score(cold, landmarks) > self._score(fit, landmarks):
+                if fit is None or cold.energy < fit.energy:
                     fit = cold
             clock.lap("cold")
         result = self._judge(fit, landmarks, len(source))
@@ -149,14 +151,10 @@ class NonRigidRegistration:
         return (fit.landmark_residual < 1.5 * self._length) & (landmarks.confidence > 0)
 
     def _holds(self, fit: Fit, landmarks: Landmarks) -> bool:
-        """Do depth and landmarks both agree with the fit?"""
-        trusted = int((landmarks.confidence > 0).sum())
-        agree = int(self._agreeing(fit, landmarks).sum())
-        return self._support(fit)[0] >= LOST_SUPPORT and (trusted < MIN_LANDMARKS or agree >= 0.6 * trusted)
-
-    def _score(self, fit: Fit, landmarks: Landmarks) -> float:
-        supported, contradicted = self._support(fit)
-        return supported - contradicted + float(self._agreeing(fit, landmarks).mean() if len(landmarks) else 0.0)
+        """Do depth and landmarks agree with the fit so well that nothing else need be tried?"""
+        trusted = landmarks.confidence > 0
+        close = fit.landmark_residual[trusted] < HOLDS_WITHIN * self._length
+        return self._support(fit)[0] >= LOST_SUPPORT and (trusted.sum() < MIN_LANDMARKS or close.mean() >= HOLDS_SHARE)
 
     def _support(self, fit: Fit) -> tuple[float, float]:
         """Shares of all vertices: supported by the depth, and contradicted by it."""
@@ -215,12 +213,17 @@ def cold_stages(length: float) -> list[Stage]:
     return [Stage(2, 3.0 * length, 2.5 * length, 4.0 * length, 4.0, 0.3, 20.0, 20.0),
             Stage(3, 1.5 * length, 1.6 * length, 3.0 * length, 4.0, 1.0, 2.0, 1.0),
             Stage(3, 1.0 * length, 1.0 * length, 2.0 * length, 3.0, 1.0, 0.3, 0.12),
-            Stage(4, 0.6 * length, 0.7 * length, 1.5 * length, 3.0, 1.0, 0.15, 0.03)]
+            final_stage(length, 4)]
+
+
+def final_stage(length: float, iterations: int) -> Stage:
+    """The weights that every fit ends with."""
+    return Stage(iterations, 0.6 * length, 0.7 * length, 1.5 * length, 3.0, 1.0, 0.15, 0.03)
 
 
 def warm_stages(length: float) -> list[Stage]:
     """From the last frame's state."""
-    return [Stage(3, 0.6 * length, 0.7 * length, 1.5 * length, 3.0, 1.0, 0.15, 0.03)]
+    return [final_stage(length, 10)]
 
 
 def _check_pairs(a: np.ndarray, b: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:

@@ -13,7 +13,7 @@ from ..surface import Surface
 from . import energy
 from .graph import VERTICES_PER_NODE, DeformationGraph
 
-CONVERGED = 2e-3     # share of the energy; a step that gains less is the last of its stage
+CONVERGED = 1e-2     # share of the energy; a step that gains less is the last of its stage
 # small band solves: threads cost far more than they save
 _BLAS = ThreadpoolController()
 
@@ -66,9 +66,13 @@ class State:
 
 @dataclass(frozen=True)
 class Fit:
-    """What the solve ended with. seen: (V,) what each vertex met (energy.SUPPORTED ...); residual_m: RMS over the supported."""
+    """What the solve ended with. seen: (V,) what each vertex met (energy.SUPPORTED ...); residual_m: RMS over the supported.
+
+    energy: under the last stage's weights, so that fits that ended with the same stage compare.
+    """
 
     state: State
+    energy: float
     seen: np.ndarray
     residual_m: float
     supported: int
@@ -123,9 +127,9 @@ class Solver:
         return self._finish(state, depth, landmarks, stages[-1], iterations)
 
     def _finish(self, state: State, depth: np.ndarray, landmarks: Landmarks, stage: Stage, iterations: int) -> Fit:
-        _, squares, supported, residuals = self._evaluate(state, depth, landmarks, stage, False)
+        value, squares, supported, residuals = self._evaluate(state, depth, landmarks, stage, False)
         rms = float(np.sqrt(squares / supported)) if supported else float("nan")
-        return Fit(state, self._seen.copy(), rms, int(supported), residuals, iterations)
+        return Fit(state, value, self._seen.copy(), rms, int(supported), residuals, iterations)
 
     def _evaluate(self, state: State, depth: np.ndarray, landmarks: Landmarks, stage: Stage,
                   assemble: bool) -> tuple[float, float, int, np.ndarray]:

@@ -64,6 +64,11 @@ def test_empty_mask_is_said():
         surface_from_depth(RolledSheet().depth(), CAMERA, mask=np.zeros((240, 320)))
 
 
+def test_millimetres_are_suspected():
+    with pytest.raises(SurfaceError, match="millimetres"):
+        surface_from_depth(RolledSheet().depth() * 1000, CAMERA)
+
+
 @pytest.mark.parametrize("depth, cause", [(np.ones((240, 320), np.uint16), "millimetres"), (np.ones((100, 100), np.float32), "camera"),
                                           (np.ones((240, 320, 3), np.float32), "single-channel")])
 def test_wrong_depth_is_refused(depth, cause):

@@ -78,6 +78,17 @@ def test_found_again_after_being_covered():
     assert found.status == "tracked" and rmse_mm(found, elsewhere, reg) < 0.8
 
 
+@pytest.mark.parametrize("turned", [0, 35])
+def test_a_large_jump_between_frames_is_as_exact_as_a_fresh_start(turned):
+    """Frames were dropped: the last state is far off, and must not hold the solution back."""
+    scene = RolledSheet(0.15, turn((0.2, 0.3, 1), turned), (0.04, -0.02, 0.04))
+    tracked, fresh = registration(), registration()
+    tracked.register(FLAT.depth(), *pairs_of(FLAT))
+    after_jump, cold = (reg.register(scene.depth(), *pairs_of(scene, 0.3)) for reg in (tracked, fresh))
+    assert after_jump.status == "tracked"
+    assert rmse_mm(after_jump, scene, tracked) < rmse_mm(cold, scene, fresh) + 0.2 < 1.2
+
+
 def test_slow_motion_is_followed_by_depth_alone():
     reg = registration()
     reg.register(FLAT.depth(), *pairs_of(FLAT))
