@@ -17,6 +17,8 @@ from .solver import State
 
 NEIGHBOURS = 16          # landmarks that vote on each other
 FAR_VOTERS = 96          # landmarks from anywhere that vote on each
+DOUBT = 2.0              # votes against everyone: agreement with one or two dubious neighbours proves nothing
+TRUSTED = 0.5            # confidence above which a landmark is used
 STRETCH = 0.08           # share by which a distance on the surface may change
 FOLD = 0.15              # share by which bending may shorten the chord between neighbours
 STRAIGHTER = 1.1         # ratio by which unbending may lengthen the chord between any two
@@ -55,7 +57,7 @@ def prune(source: np.ndarray, target: np.ndarray, noise_m: float, rounds: int = 
 
     source, target: (M, 3) metres. noise_m: how far a lifted point may be off. Each landmark is judged by its neighbours (short
     distances must be kept) and by landmarks everywhere (no distance may grow), each voter counting by its own confidence, so
-    that a coherent group in the wrong place is outvoted by the rest. Returns (M,) float64; keep those above 0.5.
+    that a coherent group in the wrong place is outvoted by the rest. Returns (M,) float64; keep those above TRUSTED.
     """
     count = len(source)
     if count < 4:
@@ -76,10 +78,10 @@ def _drop_contradicting_groups(source: np.ndarray, target: np.ndarray, neighbour
     a, b = np.repeat(np.arange(count), near), neighbour.ravel()
     before, after = np.linalg.norm(source[a] - source[b], axis=1), np.linalg.norm(target[a] - target[b], axis=1)
     agree = (after <= before * (1 + STRETCH) + noise_m) & (after >= before * (1 - STRETCH - FOLD) - noise_m)
-    agree &= (confidence[a] > 0.5) & (confidence[b] > 0.5)
+    agree &= (confidence[a] > TRUSTED) & (confidence[b] > TRUSTED)
     _, group = connected_components(coo_matrix((np.ones(agree.sum(), bool), (a[agree], b[agree])), shape=(count, count)), directed=False)
-    size = np.bincount(group, weights=confidence > 0.5)
-    main = np.nonzero((group == size.argmax()) & (confidence > 0.5))[0]
+    size = np.bincount(group, weights=confidence > TRUSTED)
+    main = np.nonzero((group == size.argmax()) & (confidence > TRUSTED))[0]
     main = main[:: max(1, len(main) // 200)]
     others = np.nonzero((group != size.argmax()) & (confidence > 0))[0]
     if not len(main) or not len(others):
@@ -103,7 +105,7 @@ def _vote(source, target, neighbour, far, noise, stretch, rounds):
     for _ in range(rounds):
         for i in range(count):
             agree = 0.0
-            total = 1e-9
+            total = DOUBT
             for k in range(neighbour.shape[1]):
                 j = neighbour[i, k]
                 before = _distance(source, i, j)
@@ -139,7 +141,7 @@ def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray
 
     Returns None when fewer than 4 landmarks are trusted.
     """
-    trusted = confidence > 0.3
+    trusted = confidence > TRUSTED
     if trusted.sum() < 4:
         return None
     source, target, base = source[trusted], target[trusted], confidence[trusted]

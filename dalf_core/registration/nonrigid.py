@@ -13,7 +13,7 @@ from ..surface import Surface, surface_from_depth
 from ..types import DEGRADED, LOST, TRACKED, Registration
 from . import energy
 from .graph import DeformationGraph, build_graph
-from .landmarks import PIXEL_NOISE, initial_state, lift_pixels, prune
+from .landmarks import PIXEL_NOISE, TRUSTED, initial_state, lift_pixels, prune
 from .solver import Fit, Landmarks, Solver, Stage, State
 
 MIN_LANDMARKS = 8            # trusted landmarks needed to find a surface that is not tracked
@@ -128,7 +128,7 @@ class NonRigidRegistration:
         fit = self._warm(depth, landmarks) if self._tracking else None
         clock.lap("warm")
         if fit is None or not self._holds(fit, landmarks):
-            start = initial_state(source, target, confidence, self.graph) if (confidence > 0.5).sum() >= MIN_LANDMARKS else None
+            start = initial_state(source, target, confidence, self.graph) if (confidence > TRUSTED).sum() >= MIN_LANDMARKS else None
             clock.lap("initial")
             if start is not None:
                 cold = self._solver.solve(start, depth, landmarks, cold_stages(self._length))
@@ -141,7 +141,7 @@ class NonRigidRegistration:
 
     def _landmarks(self, source: np.ndarray, target: np.ndarray, confidence: np.ndarray) -> Landmarks:
         nearest = self._tree.query(source)[1] if len(source) else np.zeros(0, int)
-        kept = np.where(confidence > 0.3, confidence, 0.0)
+        kept = np.where(confidence > TRUSTED, confidence, 0.0)
         return Landmarks(source, target, kept, self.graph.node_index[nearest], self.graph.weight[nearest])
 
     def _warm(self, depth: np.ndarray, landmarks: Landmarks) -> Fit:
@@ -162,7 +162,7 @@ class NonRigidRegistration:
 
     def _judge(self, fit: Fit | None, landmarks: Landmarks, count: int) -> Registration:
         if fit is None:
-            trusted = int((landmarks.confidence > 0.5).sum())
+            trusted = int((landmarks.confidence > TRUSTED).sum())
             return self._lost(f"not tracked before, and only {trusted} of {count} matches agree with each other "
                               f"(needs {MIN_LANDMARKS})", count)
         supported, contradicted = self._support(fit)

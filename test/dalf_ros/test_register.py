@@ -172,7 +172,7 @@ def test_ctrl_c_keeps_what_was_done(official_weights: Path, scene: type, tmp_pat
     assert int(film.get(cv2.CAP_PROP_FRAME_COUNT)) == done
 
 
-def test_a_run_that_failed_at_once_leaves_nothing_in_the_way(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path: Path, command) -> None:
+def test_a_run_that_failed_at_once_leaves_nothing(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path: Path, command) -> None:
     out = tmp_path / "out"
     code, _, errors = command(register.main, rgbd_bag, "--output", out, "--color-topic", scene.depth, "--no-depth")
     assert code == 2 and "error:" in errors
