@@ -19,6 +19,7 @@ NEIGHBOURS = 16          # landmarks that vote on each other
 FAR_VOTERS = 96          # landmarks from anywhere that vote on each
 DOUBT = 2.0              # votes against everyone: agreement with one or two dubious neighbours proves nothing
 TRUSTED = 0.5            # confidence above which a landmark is used
+CONTRADICTION = 0.03     # share of the pairs with the largest group that may grow; a group with more is dropped
 STRETCH = 0.08           # share by which a distance on the surface may change
 FOLD = 0.15              # share by which bending may shorten the chord between neighbours
 STRAIGHTER = 1.1         # ratio by which unbending may lengthen the chord between any two
@@ -89,7 +90,7 @@ def _drop_contradicting_groups(source: np.ndarray, target: np.ndarray, neighbour
     grown = cdist(target[others], target[main]) > cdist(source[others], source[main]) * (1 + STRETCH) * STRAIGHTER + 2 * noise_m
     members = np.bincount(group[others], minlength=len(size))
     share = np.bincount(group[others], grown.mean(axis=1), minlength=len(size)) / np.maximum(members, 1)
-    return np.where(share[group] > 0.1, 0.0, confidence)
+    return np.where(share[group] > CONTRADICTION, 0.0, confidence)
 
 
 @njit(cache=True)
