@@ -9,7 +9,8 @@ import pytest
 import torch
 
 from dalf_core import DALF
-from dalf_core.extractor import choose_device, local_maxima, quadratic_offset, to_gray
+from dalf_core.extractor import choose_device
+from dalf_core.image_input import to_gray
 from dalf_core.network import DalfNetwork
 from dalf_core.types import Features
 from dalf_core.weights import OFFICIAL_FILE, save_weights
@@ -110,26 +111,6 @@ def test_a_mirrored_image_gives_mirrored_keypoints_without_bias(dalf, picture, w
     """The official detector is a quarter of a pixel off to the right and down; mirrored images show it."""
     mirrored = dalf.extract(np.ascontiguousarray(picture[::-1, ::-1]))
     assert np.abs(median_offset(whole, np.array(whole.image_size) - 1 - mirrored.keypoints)).max() < 0.2
-
-
-def test_quadratic_peak_is_found_exactly():
-    y, x = torch.meshgrid(torch.arange(9.0), torch.arange(11.0), indexing="ij")
-    heatmap = 50 - 2 * (x - 5.3) ** 2 - (y - 3.8) ** 2 + 0.5 * (x - 5.3) * (y - 3.8)
-    index = local_maxima(heatmap, 0.0, 1)
-    assert index.tolist() == [4 * 11 + 5]
-    assert quadratic_offset(heatmap, index)[0].tolist() == pytest.approx([0.3, -0.2], abs=1e-5)
-
-
-def test_plateaus_count_once_and_the_border_is_left_out():
-    heatmap = torch.zeros(10, 12)
-    heatmap[2, 3:6] = 5
-    heatmap[6:8, 7:9] = 6
-    heatmap[0, 0] = heatmap[9, 11] = 9
-    assert local_maxima(heatmap, 1.0, 1).tolist() == [2 * 12 + 3, 6 * 12 + 7]
-    assert len(local_maxima(heatmap, 1.0)) == 4
-    assert len(local_maxima(heatmap, 1.0, plateaus=True)) == 9
-    flat = quadratic_offset(torch.ones(5, 5), torch.tensor([12]))
-    assert flat.tolist() == [[0.0, 0.0]]
 
 
 # ---------------------------------------------------------------- conventions
