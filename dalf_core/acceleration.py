@@ -52,12 +52,12 @@ def accelerate(network: DalfNetwork, batch: int, backend: str = "auto", precisio
 
 
 class OpenVinoBackbone(nn.Module):
-    """Stands in for the backbone, as a whole and in strips."""
+    """Stands in for the backbone. Strips stay with PyTorch: a graph for each shape of each block takes more memory than they save."""
 
     def __init__(self, backbone: Backbone, core: Any, settings: dict[str, Any]) -> None:
         super().__init__()
         self._whole = OpenVinoModule(backbone, core, settings)
-        self.in_strips = BackboneInStrips(backbone, lambda block: OpenVinoModule(block, core, settings))
+        self.in_strips = BackboneInStrips(backbone)
 
     def forward(self, gray: torch.Tensor) -> Any:
         return self._whole(gray)

@@ -97,7 +97,8 @@ def _nearest(reference: torch.Tensor, query: torch.Tensor, search: tuple[torch.T
         similarity = reference[start:start + rows] @ query.t()
         if search:
             places, keypoints, radius = search
-            similarity[torch.cdist(places[start:start + rows], keypoints, compute_mode="donot_use_mm_for_euclid_dist") > radius] = -torch.inf
+            apart = torch.cdist(places[start:start + rows], keypoints, compute_mode="donot_use_mm_for_euclid_dist")
+            similarity[apart > radius] = -torch.inf
         values, indices = similarity.topk(second_best, dim=1)
         forward.append(indices[:, 0])
         best.append(values[:, 0])

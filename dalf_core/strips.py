@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
-from torch import nn
 
 if TYPE_CHECKING:
     from .network import Backbone
 
-STRIP_PIXELS = 1 << 19      # of a strip at its own resolution: 64 MiB a map of 32 channels
+STRIP_PIXELS = 1 << 17      # of a strip at its own resolution: 16 MiB a map of 32 channels
 CUBIC_A = -0.75             # of PyTorch's bicubic kernel
 _HALO = 2                   # rows that two padded 3x3 convolutions see beyond a strip; even, since pooling follows
 _LOSS = 4                   # rows that two unpadded 3x3 convolutions lose
@@ -24,17 +23,13 @@ Layer = Callable[[torch.Tensor], torch.Tensor]
 
 
 class BackboneInStrips:
-    """A Backbone cut into its blocks, each run over strips.
+    """A Backbone cut into its blocks, each run over strips."""
 
-    wrap: what to run each block by; the block itself if not given.
-    """
-
-    def __init__(self, backbone: Backbone, wrap: Callable[[nn.Module], Layer] = lambda block: block) -> None:
+    def __init__(self, backbone: Backbone) -> None:
         self._norm = backbone.norm
         self._dtype, self._head_dtype = (next(part.parameters()).dtype for part in (backbone.encoder, backbone.keypoint_head))
-        self._encoder = [wrap(block) for block in backbone.encoder]     # type: ignore[arg-type]
-        self._decoder = [wrap(block) for block in backbone.decoder]     # type: ignore[arg-type]
-        self._keypoint_head, self._feature_head = wrap(backbone.keypoint_head), wrap(backbone.feature_head)
+        self._encoder, self._decoder = backbone.encoder, backbone.decoder
+        self._keypoint_head, self._feature_head = backbone.keypoint_head, backbone.feature_head
 
     def __call__(self, gray: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """As Backbone.forward: gray (B, 1, H, W) to heatmap (B, 1, H, W) and features (B, 64, H//8, W//8)."""
