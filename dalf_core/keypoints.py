@@ -18,17 +18,13 @@ def peaks(heatmap: torch.Tensor, threshold: float, border: int = 0, plateaus: bo
     height, width = heatmap.shape
     peak = (heatmap == F.max_pool2d(heatmap[None], 3, stride=1, padding=1)[0]) & (heatmap > threshold)
     if border:
-        inner = torch.zeros_like(peak)
-        inner[border:height - border, border:width - border] = True
-        peak &= inner
+        x, y = torch.arange(width, device=heatmap.device), torch.arange(height, device=heatmap.device)
+        peak = peak & ((x >= border) & (x < width - border)) & ((y >= border) & (y < height - border))[:, None]
     if plateaus:
         return peak
-    first = peak.clone()                # two peaks that touch are equal: keep the first in reading order
-    first[:, 1:] &= ~peak[:, :-1]
-    first[1:] &= ~peak[:-1]
-    first[1:, 1:] &= ~peak[:-1, :-1]
-    first[1:, :-1] &= ~peak[:-1, 1:]
-    return first
+    around = F.pad(peak, (1, 1, 1, 0))      # two peaks that touch are equal: keep the first in reading order
+    earlier = around[1:, :-2] | around[:-1, :-2] | around[:-1, 1:-1] | around[:-1, 2:]
+    return peak & ~earlier
 
 
 def find_keypoints(heatmap: torch.Tensor, threshold: float, geometry: str, bias: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:

@@ -55,4 +55,5 @@ def sample_patches(gray: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """
     height, width = gray.shape[-2:]
     grid = ((positions * 2 + 1) / constant((width, height), positions) - 1).reshape(1, -1, PATCH_SIZE, 2)
-    return F.grid_sample(gray, grid, mode="bilinear", padding_mode="zeros", align_corners=False).reshape(-1, 1, PATCH_SIZE, PATCH_SIZE)
+    patches = F.grid_sample(gray, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return patches.reshape(len(positions), 1, PATCH_SIZE, PATCH_SIZE)
