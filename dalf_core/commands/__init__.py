@@ -1,0 +1,1 @@
+"""Commands that need no ROS: `python -m dalf_core.commands.NAME`, or `./run NAME`."""
