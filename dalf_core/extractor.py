@@ -18,7 +18,6 @@ from .pipeline import Found, Pipeline
 from .types import Features
 from .weights import load_network
 
-DEFAULT_THRESHOLD = 25.0    # of the heatmap; the official code's
 KEYPOINT_SIZE = 6.0         # pixels; cv2.KeyPoint wants one, the official code's
 MULTI_SCALE = (1 / 6, 1 / 4, 1 / 2, 1.0)        # the official code's
 BATCH = {"cpu": 1, "cuda": 16}                  # images worked on at once: a processor gains nothing from more than one
@@ -33,7 +32,7 @@ class DALF:
     device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:N".
     top_k: at most so many keypoints, the strongest.
     geometry: "corrected" reads the network's maps where they lie, keypoints are sub-pixel; "original" is the official code's reading.
-    threshold: least heatmap value of a keypoint.
+    threshold: least heatmap value of a keypoint; None: the one that belongs to the weights.
     descriptor: "fused" (128 numbers), "polar" or "backbone" (64); polar alone stands large rotations better.
     precision: "float32"; "bfloat16" on the CPU: faster, keypoints move by some tenths of a pixel; "float16" on a GPU: half precision
     where it costs nothing, run as one CUDA graph.
@@ -47,19 +46,20 @@ class DALF:
     """
 
     def __init__(self, weights: str | os.PathLike | None = None, device: str = "auto", top_k: int = 2048,
-                 geometry: str = CORRECTED, threshold: float = DEFAULT_THRESHOLD, descriptor: str = "fused",
+                 geometry: str = CORRECTED, threshold: float | None = None, descriptor: str = "fused",
                  precision: str = "float32", backend: str = "auto", scales: Sequence[float] = (1.0,)) -> None:
         _check_choices(geometry, descriptor, precision, backend)
         if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 1:
             raise ValueError(f"top_k must be a positive whole number, not {top_k!r}")
-        if not np.isfinite(threshold):
+        if threshold is not None and not np.isfinite(threshold):
             raise ValueError(f"threshold must be finite, not {threshold!r}")
         if len(scales) == 0 or not all(0.01 <= scale <= 8 for scale in scales):
             raise ValueError(f"scales must be factors between 0.01 and 8, not {scales!r}")
         self.device = choose_device(device)
-        self.top_k, self.geometry, self.threshold, self.descriptor = int(top_k), geometry, float(threshold), descriptor
+        self.top_k, self.geometry, self.descriptor = int(top_k), geometry, descriptor
         self.scales = tuple(sorted(float(scale) for scale in scales))
         network, loaded = load_network(weights)
+        self.threshold = loaded.threshold if threshold is None else float(threshold)
         if loaded.geometry == CORRECTED and geometry == ORIGINAL:
             log.warning("%s was trained with corrected geometry; reading it as %r loses accuracy", loaded.source, geometry)
         self.weights = loaded.source

@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import pickle
 import tempfile
@@ -27,6 +28,7 @@ OFFICIAL = "official"
 OFFICIAL_URL = "https://raw.githubusercontent.com/verlab/DALF_CVPR_2023/main/weights/model_ts-fl_final.pth"
 OFFICIAL_SHA256 = "ffe8160a64a3f33b267e5a7d5a0390ab1703674305cda7626c4fce8fbcae296b"
 OFFICIAL_KEYPOINT_BIAS = 0.25    # measured: keypoints of mirrored images differ by twice that, wherever they lie
+OFFICIAL_THRESHOLD = 25.0       # of the heatmap; the official code's
 OFFICIAL_FILE = "model_ts-fl_final.pth"
 BUILT_IN = Path(__file__).parent / "data" / "dalf.safetensors"
 ENVIRONMENT = "DALF_WEIGHTS"
@@ -48,6 +50,7 @@ class Weights:
     tensors: by the names of DalfNetwork. geometry: the geometry it was trained with. source: where it came from, in words.
     metadata: what else the file says about itself.
     keypoint_bias: pixels by which the detector places keypoints too far right and down, alike on both axes.
+    threshold: least heatmap value of a keypoint.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -55,6 +58,7 @@ class Weights:
     source: str
     metadata: dict[str, str]
     keypoint_bias: float = 0.0
+    threshold: float = OFFICIAL_THRESHOLD
 
 
 def load_network(weights: str | os.PathLike | None = None) -> tuple[DalfNetwork, Weights]:
@@ -121,11 +125,19 @@ def _read_safetensors(path: Path) -> Weights:
     if described != (FORMAT, ARCHITECTURE, True):
         raise WeightsError(f"{path} is a safetensors file, but its metadata {json.dumps(metadata)[:200]} does not describe "
                            f"a DALF network of kind {ARCHITECTURE!r}. Put a checkpoint there that this project's trainer wrote.")
+    return Weights(tensors, metadata["geometry"], str(path), metadata, _number(path, metadata, "keypoint_bias", 0.0),
+                   _number(path, metadata, "threshold", OFFICIAL_THRESHOLD))
+
+
+def _number(path: Path, metadata: dict[str, str], key: str, default: float) -> float:
+    """A finite number from the metadata of a file. WeightsError: it is none."""
     try:
-        bias = float(metadata.get("keypoint_bias", 0.0))
-    except ValueError as error:
-        raise WeightsError(f"{path}: keypoint_bias in its metadata is no number: {metadata['keypoint_bias'][:40]!r}") from error
-    return Weights(tensors, metadata["geometry"], str(path), metadata, bias)
+        value = float(metadata.get(key, default))
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise WeightsError(f"{path}: {key} in its metadata is no number: {metadata[key][:40]!r}")
+    return value
 
 
 def _read_pytorch(path: Path) -> Weights:
@@ -176,6 +188,7 @@ def save_weights(network: DalfNetwork, path: str | os.PathLike, *, geometry: str
     partial = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
         save_file(tensors, str(partial), described)
+        partial.chmod(0o644)        # it makes files that only their owner can read
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from ..extractor import DALF, DEFAULT_THRESHOLD
+from ..extractor import DALF
 from ..image_input import MIN_SIDE
 from ..network import DESCRIPTORS
 from ..onnx_export import ExportError, export_onnx
@@ -32,7 +32,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--top-k", type=int, default=2048, help="keypoints (default 2048)")
     p.add_argument("--weights", help='"official" or a checkpoint file (default: as for DALF)')
     p.add_argument("--descriptor", choices=tuple(DESCRIPTORS), default="fused", help="default fused")
-    p.add_argument("--threshold", type=float, default=DEFAULT_THRESHOLD, help=f"least heatmap value (default {DEFAULT_THRESHOLD:g})")
+    p.add_argument("--threshold", type=float, help="least heatmap value (default: the one that belongs to the weights)")
     return p
 
 

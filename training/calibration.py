@@ -1,0 +1,40 @@
+"""What a trained detector must be told apart from its weights: which heatmap values are keypoints, and how far it is off on average."""
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from dalf_core.geometry import CORRECTED
+from dalf_core.keypoints import find_keypoints
+from dalf_core.network import DalfNetwork
+
+KEYPOINT_AREA = 200         # pixels for each keypoint of an ordinary photo, about as the official weights find them
+NEAR = 3.0                  # pixels: the same keypoint in an image and its mirror image
+
+
+@torch.no_grad()
+def calibrate(network: DalfNetwork, gray: torch.Tensor) -> dict[str, str]:
+    """Metadata for save_weights: threshold and keypoint_bias. network: in evaluation mode. gray: (B, 1, H, W) ordinary photos."""
+    threshold = _threshold(network(gray)[0])
+    return {"threshold": f"{threshold:.3f}", "keypoint_bias": f"{_bias(network, gray, threshold):.3f}"}
+
+
+def _threshold(heatmap: torch.Tensor) -> float:
+    """The value above which there is one keypoint for KEYPOINT_AREA pixels, over all photos."""
+    values = torch.cat([find_keypoints(one[0], -torch.inf, CORRECTED)[1] for one in heatmap])
+    count = min(heatmap.numel() // KEYPOINT_AREA, len(values))
+    return float(values.topk(count).values[-1]) if count else 0.0
+
+
+def _bias(network: DalfNetwork, gray: torch.Tensor, threshold: float) -> float:
+    """Pixels by which keypoints lie too far right and down: half of what they differ by in mirrored photos (median, both axes)."""
+    offsets = []
+    far = torch.tensor([gray.shape[-1] - 1, gray.shape[-2] - 1], dtype=gray.dtype, device=gray.device)
+    for plain, turned in zip(network(gray)[0], network(gray.flip(-1, -2))[0]):
+        first = find_keypoints(plain[0], threshold, CORRECTED)[0]
+        second = far - find_keypoints(turned[0], threshold, CORRECTED)[0]
+        if len(first) and len(second):
+            distance, partner = torch.cdist(first, second).min(dim=1)
+            offsets.append((first - second[partner])[distance < NEAR].flatten().cpu().numpy())
+    found = np.concatenate(offsets) if offsets else np.zeros(0)
+    return float(np.median(found) / 2) if len(found) else 0.0

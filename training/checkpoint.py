@@ -1,0 +1,108 @@
+"""The folder of a training run: what lies where, one run at a time, every file whole or not there."""
+from __future__ import annotations
+
+import fcntl
+import io
+import json
+import os
+import pickle
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from dalf_core.network import ARCHITECTURE, DalfNetwork
+from dalf_core.weights import save_weights
+
+FORMAT = "dalf-training-1"
+
+
+class RunError(RuntimeError):
+    """A run folder that cannot be used, or a checkpoint that does not fit. The message says what to do."""
+
+
+class RunFolder:
+    """Paths of a run. Hold it in a `with` block: it is locked against a second run.
+
+    last.pt: everything needed to go on. last.safetensors, best.safetensors: the network alone. config.yaml: settings.
+    history.jsonl: one line of measures every log_every steps. tensorboard/: curves and pictures.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.checkpoint, self.last, self.best = path / "last.pt", path / "last.safetensors", path / "best.safetensors"
+        self.config, self.history, self.tensorboard = path / "config.yaml", path / "history.jsonl", path / "tensorboard"
+        self._lock: io.TextIOWrapper | None = None
+
+    def __enter__(self) -> RunFolder:
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock = open(self.path / ".lock", "w", encoding="utf-8")
+        except OSError as error:
+            raise OSError(f"the output folder {self.path} cannot be written: {error.strerror or error}") from error
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise RunError(f"another training run is writing to {self.path}; wait for it, or name another folder") from error
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._lock:
+            self._lock.close()
+
+    def load(self) -> dict[str, Any]:
+        """The last checkpoint. RunError: there is none, it is damaged, or of another architecture."""
+        if not self.checkpoint.is_file():
+            raise RunError(f"{self.path} holds no run to resume ({self.checkpoint.name} is not there); leave --resume out to start one")
+        try:
+            content = torch.load(self.checkpoint, map_location="cpu", weights_only=True)
+        except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
+            raise RunError(f"{self.checkpoint} is damaged ({str(error).splitlines()[0]}); start anew from {self.last.name} "
+                           "with --weights, in another folder") from error
+        if not isinstance(content, dict) or content.get("format") != FORMAT:
+            raise RunError(f"{self.checkpoint} is no checkpoint of this trainer")
+        if content["architecture"] != ARCHITECTURE:
+            raise RunError(f"{self.checkpoint} is of architecture {content['architecture']!r}, this trainer makes {ARCHITECTURE!r}")
+        return content
+
+    def save(self, content: Mapping[str, Any]) -> None:
+        """Write the checkpoint; the one before stays if that fails."""
+        stream = io.BytesIO()
+        torch.save({"format": FORMAT, "architecture": ARCHITECTURE, **content}, stream)
+        self.write(self.checkpoint, stream.getvalue())
+
+    def export(self, path: Path, network: DalfNetwork, metadata: Mapping[str, str]) -> None:
+        """Write the network alone, for DALF(weights=path)."""
+        try:
+            save_weights(network, path, metadata=dict(metadata))
+        except Exception as error:      # safetensors has errors of its own for a full disk
+            raise OSError(f"{path} cannot be written: {error}") from error
+
+    def write(self, path: Path, data: bytes) -> None:
+        """Write a file whole, or leave the one before. OSError names the file."""
+        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+        try:
+            with open(partial, "wb") as stream:
+                stream.write(data)
+                stream.flush()
+                os.fsync(stream.fileno())
+            os.replace(partial, path)
+        except OSError as error:
+            raise OSError(f"{path} cannot be written: {error.strerror or error}; the last good one is kept") from error
+        finally:
+            partial.unlink(missing_ok=True)
+
+    def append_history(self, line: Mapping[str, Any]) -> None:
+        """Add a line to the history."""
+        with open(self.history, "a", encoding="utf-8") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+    def cut_history(self, stage: int, step: int) -> None:
+        """Drop the lines after a step: what came after the checkpoint that a run goes on from."""
+        if not self.history.is_file():
+            return
+        lines = [line for line in self.history.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+        kept = [line for line in lines if (json.loads(line)["stage"], json.loads(line)["step"]) <= (stage, step)]
+        self.write(self.history, "".join(line + "\n" for line in kept).encode())

@@ -1,0 +1,81 @@
+"""`./run train --images DIR --output RUN`: train DALF on a folder of photos. No labels are needed.
+
+Ctrl-C or SIGTERM saves the run and stops it; --resume goes on. With several GPUs, or on several machines:
+torchrun --nproc-per-node=gpu -m dalf_training --images DIR --output RUN
+"""
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+MODES = ("ts1", "ts2", "ts-fl", "end2end-backbone", "end2end-tps", "end2end-full", "end2end-fl")
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="./run train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of photos; folders below it are searched, too")
+    p.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder of the run; made when it is not there")
+    source = p.add_mutually_exclusive_group()
+    source.add_argument("--config", type=Path, metavar="FILE",
+                        help="YAML settings: a file, or a name such as finetune for one of the trainer's own (default: default)")
+    source.add_argument("--smoke", action="store_true", help="a run of two minutes on two CPU cores that shows that all works")
+    p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="settings", help="a setting, for all stages; repeatable")
+    p.add_argument("--mode", choices=MODES, help="run this one stage alone")
+    p.add_argument("--steps", type=int, metavar="N", help="steps of each stage; short for --set steps=N")
+    p.add_argument("--device", help="auto, cpu, cuda, cuda:N; short for --set device=...")
+    p.add_argument("--weights", metavar="START", help="weights to start from: a path or 'official' (default: random ones)")
+    p.add_argument("--resume", action="store_true", help="go on with the run in RUN; settings are taken from there")
+    p.add_argument("--minutes", type=float, metavar="M", help="save and stop after so many minutes; --resume goes on")
+    p.add_argument("--cache", type=Path, metavar="DIR", help="folder for the resized photos (default: in the user's cache)")
+    return p
+
+
+def main(args: list[str] | None = None) -> int:
+    """Exit status: 0 done, or stopped after --minutes; 1 the training diverged; 2 an error, told in one line; 130 after Ctrl-C, 143 after
+    SIGTERM, with the run saved in both cases."""
+    options = parser().parse_args(args)
+    from dalf_core.weights import WeightsError
+
+    from .run import train
+    from .trainer import DivergedError
+
+    try:
+        with stop_signals() as received:
+            train(options, lambda: bool(received))
+            return 128 + received[0] if received else 0
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except DivergedError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except (WeightsError, RuntimeError, ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+
+
+@contextmanager
+def stop_signals() -> Iterator[list[int]]:
+    """The first SIGINT or SIGTERM is put into the list; a second one acts as ever."""
+    received: list[int] = []
+
+    def note(number: int, _: Any) -> None:
+        received.append(number)
+        signal.signal(number, before[number])
+
+    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield received
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

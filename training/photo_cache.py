@@ -1,0 +1,120 @@
+"""Photos brought to one size and kept in one file, so that a training run reads each of them from disk once."""
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from dalf_core.weights import cache_folder
+
+from .photos import find_photos, held_out
+
+VERSION = 1             # of how photos are brought to size
+LEAST_PHOTOS = 2        # to learn from: behind one photo the next is seen
+
+
+@dataclass(frozen=True)
+class PhotoCache:
+    """Photos of one size. pixels: (N, H, W, 3) uint8 BGR, on disk. names: (N,) relative to the folder. skipped: name and reason.
+
+    key: of the folder's listing and the size; equal keys mean the same photos.
+    """
+
+    pixels: np.ndarray
+    names: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...]
+    key: str
+
+    def training(self) -> np.ndarray:
+        """Indices of the photos to learn from. ValueError: fewer than two."""
+        found = np.flatnonzero([not held_out(name) for name in self.names])
+        if len(found) < LEAST_PHOTOS:
+            kept = len(self.names) - len(found)
+            raise ValueError(f"there are {len(found)} photos to learn from (of {len(self.names)} that can be used, {kept} are kept for "
+                             f"validation by their names); at least {LEAST_PHOTOS} are needed, some hundreds are better")
+        return found
+
+    def validation(self) -> np.ndarray:
+        """Indices of the photos kept for validation; there may be none."""
+        return np.flatnonzero([held_out(name) for name in self.names])
+
+
+def open_photos(folder: Path, size: tuple[int, int], least: tuple[int, int], cache: Path | None = None,
+                progress: bool = True) -> PhotoCache:
+    """The photos of a folder at size (width, height), from the cache if they are there, made otherwise.
+
+    Photos that cannot be read or are smaller than `least` are skipped, with a reason. cache: folder for the files, by default in the
+    user's cache. ValueError: no folder, no usable photo. OSError: the cache cannot be written, e.g. because the disk is full.
+    """
+    paths = find_photos(folder)
+    key = _key(folder, paths, size, least)
+    base = (cache or cache_folder() / "photos") / key
+    described, pixels = base.with_suffix(".json"), base.with_suffix(".npy")
+    if not (described.is_file() and pixels.is_file()):
+        try:
+            base.parent.mkdir(parents=True, exist_ok=True)
+            _make(folder, paths, size, least, described, pixels, progress)
+        except OSError as error:
+            raise OSError(f"the photos' cache {base.parent} cannot be written: {error.strerror or error}; "
+                          "name another folder with --cache") from error
+    content = json.loads(described.read_text(encoding="utf-8"))
+    skipped = tuple((name, reason) for name, reason in content["skipped"])
+    if not content["names"]:
+        raise ValueError(f"none of the {len(paths)} photos in {folder} can be used: {'; '.join(map(' '.join, skipped[:3]))}")
+    return PhotoCache(np.load(pixels, mmap_mode="r"), tuple(content["names"]), skipped, key)
+
+
+def _key(folder: Path, paths: list[Path], size: tuple[int, int], least: tuple[int, int]) -> str:
+    listing = [(path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns) for path in paths for status in (path.stat(),)]
+    return hashlib.sha256(json.dumps([VERSION, size, least, listing]).encode()).hexdigest()[:20]
+
+
+def _make(folder: Path, paths: list[Path], size: tuple[int, int], least: tuple[int, int], described: Path, pixels: Path,
+          progress: bool) -> None:
+    """Write the two files of a cache entry; the one with the names last."""
+    partial = pixels.with_name(f".{pixels.name}.{os.getpid()}.part")
+    names, skipped = [], []
+    try:
+        with ThreadPoolExecutor() as pool, open(partial, "wb") as stream:
+            header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), size[1], size[0], 3)}
+            np.lib.format.write_array_header_1_0(stream, header)
+            made = pool.map(lambda path: _fitted(path, size, least), paths)
+            for path, photo in tqdm(zip(paths, made), "Photos", len(paths), disable=not progress, unit="photo"):
+                name = path.relative_to(folder).as_posix()
+                if isinstance(photo, str):
+                    skipped.append((name, photo))
+                else:
+                    names.append(name)
+                    stream.write(photo.tobytes())
+            stream.truncate()
+            stream.seek(0)
+            np.lib.format.write_array_header_1_0(stream, {**header, "shape": (len(names), size[1], size[0], 3)})
+        os.replace(partial, pixels)
+        partial.write_text(json.dumps({"folder": str(folder.resolve()), "names": names, "skipped": skipped}), encoding="utf-8")
+        os.replace(partial, described)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _fitted(path: Path, size: tuple[int, int], least: tuple[int, int]) -> np.ndarray | str:
+    """The middle of a photo in the shape of size (width, height), uint8 BGR; or why it cannot be used. Upright photos are laid down."""
+    photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if photo is None:
+        return "cannot be read as a picture"
+    if photo.shape[0] > photo.shape[1]:
+        photo = cv2.rotate(photo, cv2.ROTATE_90_CLOCKWISE)
+    height, width = photo.shape[:2]
+    if width < least[0] or height < least[1]:
+        return f"{width}x{height} is smaller than the crop, {least[0]}x{least[1]}"
+    scale = max(size[0] / width, size[1] / height)
+    cut_width, cut_height = min(width, round(size[0] / scale)), min(height, round(size[1] / scale))
+    left, top = (width - cut_width) // 2, (height - cut_height) // 2
+    cut = photo[top:top + cut_height, left:left + cut_width]
+    return cv2.resize(cut, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)

@@ -1,0 +1,104 @@
+"""Batches of photos and warps, made ready by a thread while the network learns. What a batch holds depends on seed and number alone."""
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from .config import TrainingConfig
+from .draws import Share, seeded
+from .photo_cache import PhotoCache
+from .schedule import Difficulty, draw_difficulty
+from .views import draw_warp
+from .warps import Warp
+
+# what the numbers after a seed stand for
+ORDER, BATCH, WARP, VIEW = range(4)
+
+
+@dataclass(frozen=True)
+class PhotoBatch:
+    """One batch, or a process's share of it. number: of the batch, in its stage. photos: (B + 1, H, W, 3) uint8, the last one belongs to
+    the next batch or share. warp: draw_warp's. Both on the device. rows: the share, start and stop.
+    """
+
+    number: int
+    photos: torch.Tensor
+    warp: Warp
+    difficulty: Difficulty
+    rows: tuple[int, int]
+
+
+class PhotoLoader:
+    """Iterates over the batches of a stage from number `first` on. Close it, or use it in a `with` block, to end its thread.
+
+    indices: the photos to take, in a new order every time all were seen. rank, processes: which share of each batch is wanted.
+    """
+
+    def __init__(self, cache: PhotoCache, indices: np.ndarray, config: TrainingConfig, stage: int, first: int, device: torch.device,
+                 rank: int = 0, processes: int = 1) -> None:
+        self._cache, self._indices, self._config, self._stage, self._device = cache, indices, config, stage, device
+        part = config.pairs // processes
+        self._rows = (rank * part, (rank + 1) * part)
+        self._ready: queue.Queue[PhotoBatch | BaseException | None] = queue.Queue(config.prefetch)
+        self._orders: dict[int, np.ndarray] = {}        # of the photos, by how often all were seen before; the last two
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._work, args=(first, config.steps * config.accumulate), daemon=True)
+        self._thread.start()
+
+    def __iter__(self) -> Iterator[PhotoBatch]:
+        while (batch := self._ready.get()) is not None:
+            if isinstance(batch, BaseException):
+                raise batch
+            yield batch
+
+    def __enter__(self) -> PhotoLoader:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the thread."""
+        self._closed.set()
+        while self._thread.is_alive():
+            try:
+                self._ready.get(timeout=0.05)
+            except queue.Empty:
+                pass
+
+    def _work(self, first: int, stop: int) -> None:
+        try:
+            for number in range(first, stop):
+                if self._closed.is_set():
+                    return
+                self._ready.put(self.batch(number))
+            self._ready.put(None)
+        except BaseException as error:      # told where the batches are taken
+            self._ready.put(error)
+
+    def batch(self, number: int) -> PhotoBatch:
+        """The batch of this number."""
+        config, (start, stop) = self._config, self._rows
+        progress = number / (config.steps * config.accumulate)
+        difficulty = draw_difficulty(config, progress, np.random.default_rng([config.seed, self._stage, BATCH, number]))
+        first = number * config.pairs
+        chosen = [self._indices[self._position(first + row)] for row in range(start, stop + 1)]
+        photos = torch.from_numpy(self._cache.pixels[chosen])
+        share = Share(seeded("cpu", config.seed, self._stage, WARP, number), config.pairs, start, stop)
+        warp = draw_warp(config.crop_size, difficulty, share)
+        if self._device.type == "cuda":
+            photos = photos.pin_memory()
+        return PhotoBatch(number, photos.to(self._device, non_blocking=True), warp.to(self._device), difficulty, (start, stop))
+
+    def _position(self, sample: int) -> int:
+        """Which of the indices comes at a place in the endless order of photos."""
+        turn, place = divmod(sample, len(self._indices))
+        if turn not in self._orders:
+            order = np.random.default_rng([self._config.seed, self._stage, ORDER, turn]).permutation(len(self._indices))
+            self._orders = {**{old: kept for old, kept in self._orders.items() if old == turn - 1}, turn: order}
+        return int(self._orders[turn][place])

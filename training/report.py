@@ -1,0 +1,78 @@
+"""What a run tells: progress bar, history, TensorBoard."""
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from .checkpoint import RunFolder
+from .config import TrainingConfig
+from .pictures import batch_pictures
+from .step import MEASURES, Outcome
+from .validation import Validation
+from .views import Views
+
+
+class Report:
+    """Records of one stage. In processes that do not lead it does nothing. Hold it in a `with` block."""
+
+    def __init__(self, folder: RunFolder, config: TrainingConfig, stage: int, step: int, before: int, leads: bool) -> None:
+        self._folder, self._config, self._stage, self._before, self._leads = folder, config, stage, before, leads
+        self._writer = self._open_tensorboard(before + step) if leads and config.tensorboard else None
+        self._bar = tqdm(total=config.steps, initial=step, desc=f"stage {stage + 1}, {config.mode}", unit="step", disable=not leads,
+                         dynamic_ncols=True)
+        self._best = ""
+        self._since, self._last_step = time.perf_counter(), step
+
+    def __enter__(self) -> Report:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+        if self._writer:
+            self._writer.close()
+
+    def _open_tensorboard(self, step: int) -> Any:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError as error:
+            raise RuntimeError("TensorBoard is not installed: pip install tensorboard, or say --set tensorboard=false") from error
+        return SummaryWriter(str(self._folder.tensorboard), purge_step=step + 1 if step else None)
+
+    def step(self, step: int, measures: torch.Tensor, learning_rate: float) -> None:
+        """After each step. measures: see step.Outcome."""
+        self._bar.update(1)
+        if not self._leads or (step % self._config.log_every and step != self._config.steps):
+            return
+        values = dict(zip(MEASURES, measures.tolist()))
+        now = time.perf_counter()
+        values["pairs_per_second"] = self._config.pairs * self._config.accumulate * (step - self._last_step) / (now - self._since)
+        self._since, self._last_step = now, step
+        self._bar.set_postfix_str(f"loss {values['loss']:.4f}, reward {values['matches']:.1f}, right {values['accuracy']:.0%}, "
+                                  f"{values['pairs_per_second']:.1f} pairs/s{self._best}")
+        self._folder.append_history({"stage": self._stage, "step": step, "mode": self._config.mode, **values,
+                                     "learning_rate": learning_rate})
+        self._scalars("training", {**values, "learning_rate": learning_rate}, step)
+
+    def validation(self, step: int, result: Validation, best: float) -> None:
+        """After a validation. best: the best score so far."""
+        if not self._leads:
+            return
+        self._best = f", score {result.score:.3f} (best {best:.3f})"
+        self._folder.append_history({"stage": self._stage, "step": step, "mode": self._config.mode, "score": result.score, **vars(result)})
+        for name, levels in vars(result).items():
+            self._scalars(f"validation/{name}", levels, step)
+        self._scalars("validation", {"score": result.score}, step)
+
+    def pictures(self, step: int, outcome: Outcome, views: Views) -> None:
+        """Heatmaps, matches and patches of a batch."""
+        if self._writer:
+            for name, picture in batch_pictures(outcome, views).items():
+                self._writer.add_image(name, picture[:, :, ::-1].copy(), self._before + step, dataformats="HWC")
+
+    def _scalars(self, group: str, values: dict[str, float], step: int) -> None:
+        if self._writer:
+            for name, value in values.items():
+                self._writer.add_scalar(f"{group}/{name}", value, self._before + step)

@@ -1,0 +1,85 @@
+"""The loss of a batch of views."""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from dalf_core.network import DalfNetwork
+
+from .config import TrainingConfig
+from .correspondence import Correspondence, choose, mutual_nearest
+from .description import describe_slots
+from .descriptor_loss import triplet_loss, wrongly_described
+from .detector_loss import detector_loss
+from .draws import Source, uniform
+from .keypoint_draw import DrawnKeypoints, draw_chance, draw_keypoints
+from .modes import MODES
+from .schedule import value_at
+from .views import Views
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a batch gave. loss: scalar with gradient, the mean over the pairs.
+
+    measures: (5,) means over the pairs: loss, descriptors' loss, matches, matches that the descriptors get right among those described
+    (share), keypoints an image. See MEASURES.
+    For pictures: heatmap (2B, 1, h, w), A's first; keypoints of A and B; found; patches (M, 1, 32, 32), the first half of A, or None.
+    """
+
+    loss: torch.Tensor
+    measures: torch.Tensor
+    heatmap: torch.Tensor
+    a: DrawnKeypoints
+    b: DrawnKeypoints
+    found: Correspondence
+    patches: torch.Tensor | None
+
+
+MEASURES = ("loss", "descriptor_loss", "matches", "accuracy", "keypoints")
+
+
+def batch_loss(network: DalfNetwork, views: Views, config: TrainingConfig, progress: float, source: Source,
+               cell_offset: tuple[int, int] = (0, 0), autocast: torch.dtype | None = None) -> Outcome:
+    """Loss of a batch at a progress of 0 to 1 of its stage. source: of the detector's draws. autocast: type of the convolutions, if any.
+
+    Pairs do not influence each other's loss but for batch norms and, within a negative_group, the descriptors' negatives.
+    """
+    mode = MODES[config.mode]
+    pairs, size = len(views.gray_a), (views.gray_a.shape[-1], views.gray_a.shape[-2])
+    gray = torch.cat([views.gray_a, views.gray_b]).contiguous(memory_format=torch.channels_last)
+    chance = draw_chance(source, pairs, size, cell_offset).to(gray.device)
+    with torch.autocast(gray.device.type, autocast, enabled=autocast is not None):
+        heatmap, features = network(gray)
+        keypoints = draw_keypoints(heatmap, chance, config.border, cell_offset)
+        a, b = keypoints.images(0, pairs), keypoints.images(pairs, 2 * pairs)
+        found = _correspondence(a, b, views, value_at(config.reward_radius, progress))
+        slots, valid = choose(found.matched, uniform(source, 0, 1, *found.matched.shape).to(gray.device), config.matches)
+        xy_a, xy_b = _taken(a.xy, slots), _taken(b.xy, found.partner.gather(1, slots))
+        described, patches = describe_slots(network, gray, features, torch.cat([xy_a, xy_b]), torch.cat([valid, valid]), mode.descriptors)
+    descriptors = {kind: (both[:pairs], both[pairs:]) for kind, both in described.items()}
+    triplets = torch.stack([triplet_loss(ours, theirs, xy_a, valid, margin=config.margin, group=config.negative_group,
+                                         least_apart=config.least_apart) for ours, theirs in descriptors.values()]).mean(dim=0)
+    with torch.no_grad():
+        wrong = wrongly_described(*descriptors[mode.descriptors[0]], valid)
+        punished = torch.zeros_like(found.matched)
+        if mode.punished and progress >= config.punish_from:
+            punished = punished.scatter(1, slots, wrong)
+    cost = config.keypoint_cost * min(1.0, progress / max(config.keypoint_cost_ramp, 1e-9))
+    losses = detector_loss(a, b, found, punished, cost, config.wrong_match_cost) + config.descriptor_weight * triplets
+    right = (valid & ~wrong).sum(dim=1) / valid.sum(dim=1).clamp_min(1)
+    measures = torch.stack([losses.detach(), triplets.detach(), found.matched.sum(dim=1), right,
+                            (a.accepted.sum(dim=1) + b.accepted.sum(dim=1)) / 2]).mean(dim=1)
+    return Outcome(losses.mean(), measures, heatmap.detach(), a, b, found, patches)
+
+
+@torch.no_grad()
+def _correspondence(a: DrawnKeypoints, b: DrawnKeypoints, views: Views, radius: float) -> Correspondence:
+    b_in_a, shown = views.to_a(b.xy)
+    return mutual_nearest(a.xy, a.accepted, b_in_a, b.accepted & shown, radius)
+
+
+def _taken(xy: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Rows (B, K, 2) of xy (B, C, 2) by index (B, K)."""
+    return xy.gather(1, index[..., None].expand(-1, -1, 2))
