@@ -9,12 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 
 from .draws import normal
 
-COLUMNS, ROWS = 8, 6            # control points
-FINE = 0.4                      # displacement of single control points, relative to that shared by a quarter of the image
 CHECKED = (49, 37)              # places at which the stretch is bounded, and from which the inverse starts
 NEWTON_STEPS = 12
 TINY = 1e-12                    # squared distance; keeps the logarithm finite on a control point
@@ -61,14 +58,17 @@ class Bending:
         return torch.einsum("bntj,bti->bnij", slope.expand(len(kernel), -1, -1, -1), kernel) + affine.mT[:, None]
 
 
-def random_bending(extent: tuple[float, float], stretch: torch.Tensor, generator: torch.Generator) -> Bending:
-    """Bendings of a rectangle whose largest stretch (spectral norm of dw/du) is stretch (B,), each below 1."""
+def random_bending(extent: tuple[float, float], control_points: tuple[int, int], stretch: torch.Tensor,
+                   generator: torch.Generator) -> Bending:
+    """Bendings of a rectangle by a grid of control points (columns, rows), each displaced by itself.
+
+    stretch: (B,) the largest stretch of each (spectral norm of dw/du). ValueError: it is not below 1.
+    """
     if bool((stretch >= 1).any()):
         raise ValueError(f"a bending stretched by {float(stretch.max()):g} would overlap itself; keep the stretch below 1")
-    batch = len(stretch)
-    coarse = F.interpolate(normal(generator, batch, 2, 3, 4), size=(ROWS, COLUMNS), mode="bilinear", align_corners=True)
-    moved = (coarse + FINE * normal(generator, batch, 2, ROWS, COLUMNS)).flatten(2).mT                  # (B, T, 2), rows of the grid
-    control = _grid(COLUMNS, ROWS, extent, like=moved)
+    columns, rows = control_points
+    moved = normal(generator, len(stretch), columns * rows, 2)
+    control = _grid(columns, rows, extent, like=moved)
     unscaled = Bending(control, _interpolant(control) @ moved, extent)
     steepest = torch.linalg.matrix_norm(unscaled.derivative(_grid(*CHECKED, extent, like=moved)[None]), ord=2).amax(dim=1)
     return Bending(control, unscaled.coefficients * (stretch / steepest)[:, None, None], extent)

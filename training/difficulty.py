@@ -18,7 +18,8 @@ class WarpRange:
 
     rotation: degrees, uniform within +-rotation. zoom: octaves, uniform within +-zoom. shift: uniform within +-shift along x and y.
     tilt: degrees, 0 to tilt, about a random axis: foreshortening with perspective.
-    bend: largest local stretch of the thin-plate spline, bend/2 to bend; must stay below 1, so that the surface never overlaps itself.
+    bend: largest local stretch of each of two thin-plate splines, one coarse, one fine, bend/2 to bend; must stay below 1, so that the
+    surface never overlaps itself.
     folds: pleats, 0 to folds of them. fold_width: width of the hidden strip, fold_width/2 to fold_width.
     """
 
@@ -49,12 +50,12 @@ class LightRange:
     noise: float = 0.0
 
 
-_WARP_TABLE = {1.0: WarpRange(rotation=15, zoom=0.25, shift=0.1, tilt=20, bend=0.25, folds=0, fold_width=0.04),
-               2.0: WarpRange(rotation=60, zoom=0.5, shift=0.15, tilt=35, bend=0.45, folds=1, fold_width=0.08),
-               3.0: WarpRange(rotation=180, zoom=0.7, shift=0.2, tilt=45, bend=0.6, folds=2, fold_width=0.12)}
-_LIGHT_TABLE = {1.0: LightRange(exposure=0.3, gamma=0.2, colour=0.1, light=0.3, shadow=0.2, blur=0.5, noise=0.01),
-                2.0: LightRange(exposure=0.5, gamma=0.35, colour=0.2, light=0.5, shadow=0.4, blur=0.8, noise=0.02),
-                3.0: LightRange(exposure=0.7, gamma=0.5, colour=0.3, light=0.8, shadow=0.6, blur=1.2, noise=0.03)}
+_WARP_TABLE = {1.0: WarpRange(rotation=15, zoom=0.3, shift=0.1, tilt=25, bend=0.3, folds=0, fold_width=0.06),
+               2.0: WarpRange(rotation=60, zoom=0.5, shift=0.15, tilt=40, bend=0.6, folds=1, fold_width=0.08),
+               3.0: WarpRange(rotation=180, zoom=0.75, shift=0.2, tilt=50, bend=0.85, folds=3, fold_width=0.1)}
+_LIGHT_TABLE = {1.0: LightRange(exposure=0.4, gamma=0.2, colour=0.1, light=0.4, shadow=0.3, blur=0.7, noise=0.015),
+                2.0: LightRange(exposure=0.6, gamma=0.4, colour=0.25, light=0.7, shadow=0.5, blur=1.1, noise=0.03),
+                3.0: LightRange(exposure=0.8, gamma=0.6, colour=0.4, light=1.0, shadow=0.7, blur=1.5, noise=0.045)}
 
 Range = TypeVar("Range", WarpRange, LightRange)
 

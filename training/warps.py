@@ -16,7 +16,7 @@ Two warps w1, w2 of one photo correspond by `w2.find(w1.source_positions(xy_1))`
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
@@ -25,6 +25,8 @@ from .difficulty import WarpRange, warp_range
 from .draws import symmetric, uniform
 from .folds import Folds
 
+FINE_CONTROL, COARSE_CONTROL = (9, 7), (4, 3)       # control points of the two bendings, along x and y
+COARSE_MARGIN = 1.2         # the coarse one reaches beyond the image, for the fine one moves points out of it
 CAMERA_DISTANCE = 2.2       # of the tilted plane, in half the longer side: a field of view of 49 degrees
 FOLD_REACH = 0.6            # creases pass within this of the middle
 FOLD_TAPER = 1.0            # a pleat may end one unit from the foot of its perpendicular
@@ -33,7 +35,7 @@ FOUND = 0.02                # pixels: what find() returns leads back this near, 
 
 @dataclass(frozen=True)
 class Warp:
-    """A batch of warps from image B back to image A: bending, then homography, then folds.
+    """A batch of warps from image B back to image A: fine bending, coarse bending, homography, folds.
 
     In between, places are relative to the image's middle, in half its longer side.
     size, source_size: (width, height) in pixels of images B and A. homography: (B, 3, 3).
@@ -41,7 +43,8 @@ class Warp:
 
     size: tuple[int, int]
     source_size: tuple[int, int]
-    bending: Bending
+    fine: Bending
+    coarse: Bending
     homography: torch.Tensor
     folds: Folds
 
@@ -50,18 +53,19 @@ class Warp:
 
     def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Warp:
         """The same warps on another device, or in another precision."""
-        def moved(value: object) -> object:
-            return value.to(device=device, dtype=dtype) if isinstance(value, torch.Tensor) else value
+        def moved(part: object) -> object:
+            if isinstance(part, Bending | Folds):
+                return replace(part, **{name: moved(value) for name, value in vars(part).items()})
+            return part.to(device=device, dtype=dtype) if isinstance(part, torch.Tensor) else part
 
-        return Warp(self.size, self.source_size, Bending(*map(moved, vars(self.bending).values())),            # type: ignore[arg-type]
-                    self.homography.to(device=device, dtype=dtype), Folds(*map(moved, vars(self.folds).values())))     # type: ignore[arg-type]
+        return replace(self, **{name: moved(part) for name, part in vars(self).items()})
 
     def source_positions(self, xy: torch.Tensor) -> torch.Tensor:
         """The places in A (B, N, 2) that places in B show; pixels. xy: (B, N, 2), or (1, N, 2) for the same places in all.
 
         They may lie outside A: there B shows its background.
         """
-        sheet = self.bending.apply(_to_units(xy.to(self.homography), self.size))
+        sheet = self.coarse.apply(self.fine.apply(_to_units(xy.to(self.homography), self.size)))
         return _to_pixels(self.folds.unfold(_project(self.homography, sheet)), self.source_size)
 
     def find(self, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,7 +76,7 @@ class Warp:
         xy = xy.to(self.homography)
         sheet, hidden = self.folds.fold(_to_units(xy, self.source_size))
         bent = _project(torch.linalg.inv(self.homography), sheet)
-        found = _to_pixels(self.bending.invert(bent), self.size)
+        found = _to_pixels(self.fine.invert(self.coarse.invert(bent)), self.size)
         error = (self.source_positions(found) - xy).norm(dim=-1)
         visible = ~hidden & (error < FOUND) & inside(found, self.size) & inside(xy, self.source_size)
         return torch.nan_to_num(found, 0.0, 0.0, 0.0), visible
@@ -87,8 +91,11 @@ def random_warp(batch: int, size: tuple[int, int], difficulty: float | WarpRange
     bounds = warp_range(difficulty)
     width, height = size
     extent = (width / max(size), height / max(size))
-    bending = random_bending(extent, uniform(generator, bounds.bend / 2, bounds.bend, batch), generator)
-    return Warp(size, source_size or size, bending, _random_homography(batch, bounds, generator), _random_folds(batch, bounds, generator))
+    beyond = (extent[0] * COARSE_MARGIN, extent[1] * COARSE_MARGIN)
+    fine, coarse = (uniform(generator, bounds.bend / 2, bounds.bend, batch) for _ in range(2))
+    return Warp(size, source_size or size, random_bending(extent, FINE_CONTROL, fine, generator),
+                random_bending(beyond, COARSE_CONTROL, coarse, generator),
+                _random_homography(batch, bounds, generator), _random_folds(batch, bounds, generator))
 
 
 def inside(xy: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
