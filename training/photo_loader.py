@@ -13,21 +13,21 @@ from .config import TrainingConfig
 from .draws import Share, seeded
 from .photo_cache import PhotoCache
 from .schedule import Difficulty, draw_difficulty
-from .views import draw_warp
+from .views import cut_sheet, draw_warp, sheet_size
 from .warps import Warp
 
 # what the numbers after a seed stand for
-ORDER, BATCH, WARP, VIEW = range(4)
+ORDER, BATCH, SHEET, WARP, VIEW = range(5)
 
 
 @dataclass(frozen=True)
 class PhotoBatch:
-    """One batch, or a process's share of it. number: of the batch, in its stage. photos: (B + 1, H, W, 3) uint8, the last one belongs to
+    """One batch, or a process's share of it. number: of the batch, in its stage. sheets: (B + 1, H, W, 3) uint8, the last one belongs to
     the next batch or share. warp: draw_warp's. Both on the device. rows: the share, start and stop.
     """
 
     number: int
-    photos: torch.Tensor
+    sheets: torch.Tensor
     warp: Warp
     difficulty: Difficulty
     rows: tuple[int, int]
@@ -87,13 +87,18 @@ class PhotoLoader:
         progress = number / (config.steps * config.accumulate)
         difficulty = draw_difficulty(config, progress, np.random.default_rng([config.seed, self._stage, BATCH, number]))
         first = number * config.pairs
-        chosen = [self._indices[self._position(first + row)] for row in range(start, stop + 1)]
-        photos = torch.from_numpy(self._cache.pixels[chosen])
+        sheets = torch.from_numpy(np.stack([self._sheet(first + row) for row in range(start, stop + 1)]))
         share = Share(seeded("cpu", config.seed, self._stage, WARP, number), config.pairs, start, stop)
         warp = draw_warp(config.crop_size, difficulty, share)
         if self._device.type == "cuda":
-            photos = photos.pin_memory()
-        return PhotoBatch(number, photos.to(self._device, non_blocking=True), warp.to(self._device), difficulty, (start, stop))
+            sheets = sheets.pin_memory()
+        return PhotoBatch(number, sheets.to(self._device, non_blocking=True), warp.to(self._device), difficulty, (start, stop))
+
+    def _sheet(self, sample: int) -> np.ndarray:
+        """Cut from the photo that comes at a place in the endless order of photos."""
+        photo = self._cache.pixels[self._indices[self._position(sample)]]
+        random = np.random.default_rng([self._config.seed, self._stage, SHEET, sample])
+        return cut_sheet(photo, sheet_size(self._config.crop_size), random)
 
     def _position(self, sample: int) -> int:
         """Which of the indices comes at a place in the endless order of photos."""

@@ -24,7 +24,7 @@ def render(images: torch.Tensor, background: torch.Tensor | None, warp: Warp, sa
     for dx in places:
         for dy in places:
             source = warp.source_positions(grid + grid.new_tensor([dx, dy])).to(images.dtype).reshape(len(warp), height, width, 2)
-            shown = _within_pixels(source, warp.source_size)[:, None].to(images.dtype)
+            shown = within_pixels(source, warp.source_size)[:, None].to(images.dtype)
             total += sample(images, source) * shown
             cover += shown
     cover /= samples ** 2
@@ -47,7 +47,7 @@ def pixel_grid(size: tuple[int, int], like: torch.Tensor) -> torch.Tensor:
     return torch.stack([x, y], dim=-1).reshape(1, -1, 2)
 
 
-def _within_pixels(xy: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
+def within_pixels(xy: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Whether places (..., 2) lie on the area of an image, its outermost pixels included to their edge."""
     return (xy[..., 0] >= -0.5) & (xy[..., 0] <= size[0] - 0.5) & (xy[..., 1] >= -0.5) & (xy[..., 1] <= size[1] - 0.5)
 

@@ -156,7 +156,7 @@ class Trainer:
         key = (config.seed, self.progress.stage, VIEW, batch.number)
         share = Share(seeded(self.world.device, *key), config.pairs, *batch.rows)
         with torch.no_grad():
-            views = make_views(batch.photos, batch.warp, batch.difficulty, share)
+            views = make_views(batch.sheets, batch.warp, batch.difficulty, share)
         offset = tuple(int(value) for value in np.random.default_rng(key).integers(0, 8, 2))
         torch.manual_seed(seeded("cpu", *key, self.world.rank).initial_seed())        # for dropout
         done = batch.number / (config.steps * config.accumulate)

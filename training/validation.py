@@ -18,7 +18,7 @@ from .draws import Share, seeded
 from .modes import MODES
 from .photo_cache import PhotoCache
 from .schedule import Difficulty
-from .views import Views, draw_warp, make_views
+from .views import Views, cut_sheet, draw_warp, make_views
 
 SEED = 7                    # validation pairs are the same in every run
 BATCH = 4                   # pairs at once
@@ -54,7 +54,9 @@ def validation_views(cache: PhotoCache, indices: np.ndarray, config: TrainingCon
             chosen = indices[(np.arange(BATCH + 1) + number * BATCH) % len(indices)]
             share = Share(seeded("cpu", SEED, int(value), number), BATCH, 0, BATCH)
             warp = draw_warp(config.crop_size, difficulty, share)
-            made = make_views(torch.from_numpy(cache.pixels[chosen]), warp, difficulty, share)
+            random = np.random.default_rng([SEED, int(value), number])
+            sheets = np.stack([cut_sheet(cache.pixels[index], warp.source_size, random) for index in chosen])
+            made = make_views(torch.from_numpy(sheets), warp, difficulty, share)
             views.setdefault(level, []).append(made.to(device))
     return views
 

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
+import cv2
+import numpy as np
 import torch
 import torch.nn.functional as F
 
 from .appearance import change_appearance
-from .draws import Share, symmetric, uniform
+from .dense_positions import dense_positions
+from .draws import Share, symmetric
 from .occluders import random_blobs
-from .rendering import render, sample
+from .rendering import sample, within_pixels
 from .schedule import Difficulty
 from .warps import Warp, inside, random_warp
 
@@ -71,37 +74,44 @@ def draw_warp(size: tuple[int, int], difficulty: Difficulty, share: Share) -> Wa
     return replace(warp, homography=warp.homography * warp.homography.new_tensor([scale, scale, 1.0])[:, None])
 
 
-def make_views(photos: torch.Tensor, warp: Warp, difficulty: Difficulty, share: Share) -> Views:
+def make_views(sheets: torch.Tensor, warp: Warp, difficulty: Difficulty, share: Share) -> Views:
     """The views of a share of a batch.
 
-    photos: (B + 1, H, W, 3) uint8, those of the share and the one that follows. warp: draw_warp's, on the photos' device.
+    sheets: (B + 1, H, W, 3) uint8, those of the share and the one that follows. warp: draw_warp's, on the same device.
     The draws depend on the share's generator and rows alone, however the batch is divided.
     """
-    size, source = warp.size, warp.source_size
-    sheets = _cut_sheets(photos, source, Share(share.generator, share.total + 1, share.start, share.stop + 1))
-    own, others = sheets[:-1], sheets[1:]
-    left, top = (source[0] - size[0]) // 2, (source[1] - size[1]) // 2
-    gray_a = own[:, :1, top:top + size[1], left:left + size[0]]
-    gray_b, _ = render(own[:, 1:], others[:, 1:, :size[1], :size[0]], warp)
-    covered = random_blobs(len(own), size, difficulty.occluders, share, photos.device)
-    gray_b = torch.where(covered[:, None], others[:, 1:, -size[1]:, -size[0]:], gray_b)
+    (width, height), source = warp.size, warp.source_size
+    grays = _mix_colours(sheets, Share(share.generator, share.total + 1, share.start, share.stop + 1))
+    own, others = grays[:-1], grays[1:]
+    left, top = (source[0] - width) // 2, (source[1] - height) // 2
+    gray_a = own[:, :1, top:top + height, left:left + width]
+    gray_b = _draw(own[:, 1:], others[:, 1:, :height, :width], warp)
+    covered = random_blobs(len(own), warp.size, difficulty.occluders, share, sheets.device)
+    gray_b = torch.where(covered[:, None], others[:, 1:, -height:, -width:], gray_b)
     return Views(change_appearance(gray_a, LIGHT_OF_A * difficulty.light, share),
                  change_appearance(gray_b, difficulty.light, share), warp, (left, top), covered)
 
 
-def _cut_sheets(photos: torch.Tensor, size: tuple[int, int], share: Share) -> torch.Tensor:
-    """(B, 2, h, w): of each photo a random part in random scale, half of them mirrored, in two random mixtures of the colours."""
-    batch, height, width, _ = photos.shape
-    mixture = torch.exp2(symmetric(share, COLOUR, batch, 2, 3)).to(photos.device)
+def cut_sheet(photo: np.ndarray, size: tuple[int, int], random: np.random.Generator) -> np.ndarray:
+    """A random part of a photo HxWx3 uint8 in random scale, half of the time mirrored: a sheet of size (width, height)."""
+    height, width = photo.shape[:2]
+    scale = random.uniform(1.0, min(width / size[0], height / size[1]))
+    part_width, part_height = (round(length * scale) for length in size)
+    left, top = random.integers(width - part_width + 1), random.integers(height - part_height + 1)
+    sheet = cv2.resize(photo[top:top + part_height, left:left + part_width], size, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(sheet[:, ::-1]) if random.random() < 0.5 else sheet
+
+
+def _mix_colours(sheets: torch.Tensor, share: Share) -> torch.Tensor:
+    """(B, 2, H, W) in 0 to 1: two random mixtures of the colours of each sheet (B, H, W, 3)."""
+    mixture = torch.exp2(symmetric(share, COLOUR, len(sheets), 2, 3)).to(sheets.device)
     mixture = mixture / (255 * mixture.sum(dim=2, keepdim=True))
-    grays = torch.einsum("bhwc,bmc->bmhw", photos.float(), mixture)
-    room = min(width / size[0], height / size[1])
-    scale = uniform(share, 1.0, room, batch, 1, 1).to(photos.device)         # pixels of the photo for one of the sheet
-    mirrored = torch.where(uniform(share, 0, 1, batch, 1, 1) < 0.5, -1.0, 1.0).to(photos.device)
-    whole, part = grays.new_tensor([width, height]), grays.new_tensor(size)
-    middle = (whole - 1) / 2 + symmetric(share, 0.5, batch, 1, 2).to(photos.device) * (whole - part * scale)
-    x, y = ((torch.arange(length * SAMPLES, device=photos.device) + 0.5) / SAMPLES - length / 2 for length in size)
-    grid = torch.stack([x[None].expand(len(y), -1), y[:, None].expand(-1, len(x))], dim=-1).reshape(1, -1, 2)
-    flip = torch.cat([mirrored, torch.ones_like(mirrored)], dim=2)
-    places = (grid * flip * scale + middle).reshape(batch, len(y), len(x), 2)
-    return F.avg_pool2d(sample(grays, places), SAMPLES)
+    return (sheets.flatten(1, 2).float() @ mixture.mT).mT.unflatten(2, sheets.shape[1:3]).contiguous()
+
+
+def _draw(sheets: torch.Tensor, background: torch.Tensor, warp: Warp) -> torch.Tensor:
+    """rendering.render for pictures alone: (B, 1, h, w)."""
+    source = dense_positions(warp, SAMPLES)
+    drawn, shown = sample(sheets, source), within_pixels(source, warp.source_size)[:, None]
+    cover = F.avg_pool2d(shown.to(drawn), SAMPLES)
+    return F.avg_pool2d(drawn * shown, SAMPLES) + background * (1 - cover)

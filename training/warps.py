@@ -65,8 +65,15 @@ class Warp:
 
         They may lie outside A: there B shows its background.
         """
-        sheet = self.coarse.apply(self.fine.apply(_to_units(xy.to(self.homography), self.size)))
-        return _to_pixels(self.folds.unfold(_project(self.homography, sheet)), self.source_size)
+        return self.unfolded(_project(self.homography, self.bent(xy)))
+
+    def bent(self, xy: torch.Tensor) -> torch.Tensor:
+        """The smooth first part of source_positions: pixels of B to places (B, N, 2) that the homography takes on."""
+        return self.coarse.apply(self.fine.apply(_to_units(xy.to(self.homography), self.size)))
+
+    def unfolded(self, places: torch.Tensor) -> torch.Tensor:
+        """The last part of source_positions: what the homography gave to pixels of A. (B, N, 2)."""
+        return _to_pixels(self.folds.unfold(places), self.source_size)
 
     def find(self, xy: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The places in B (B, N, 2) that show places in A, and whether they do (B, N) bool; pixels. xy: (B, N, 2).
