@@ -42,9 +42,11 @@ def main(args: list[str] | None = None) -> int:
     options = parser().parse_args(args)
     from dalf_core.weights import WeightsError
 
+    from .memory import keep_freed_memory
     from .run import train
     from .trainer import DivergedError
 
+    keep_freed_memory()
     try:
         with stop_signals() as received:
             train(options, lambda: bool(received))

@@ -100,6 +100,8 @@ class TrainingConfig:
         return [_updated(whole, stage) for stage in self.stages] or [whole]
 
 
+# no settings of a single stage
+WHOLE_RUN = ("stages", "photo_size", "seed", "device", "precision", "compile")
 # changing these neither changes what is learned nor what has been
 FREE_ON_RESUME = ("device", "compile", "prefetch", "log_every", "picture_every", "validate_every", "save_every", "tensorboard")
 
@@ -227,8 +229,8 @@ def _check(config: TrainingConfig) -> None:
     _check_schedules(config)
     _check_sizes(config)
     for number, stage in enumerate(config.stages, 1):
-        if "stages" in stage or "photo_size" in stage or "seed" in stage:
-            raise ConfigError(f"stage {number}: stages, photo_size and seed hold for the whole run")
+        if common := [key for key in WHOLE_RUN if key in stage]:
+            raise ConfigError(f"stage {number}: {common[0]} holds for the whole run; set it outside of the stages")
         try:
             _updated(replace(config, stages=()), stage)
         except ConfigError as error:

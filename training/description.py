@@ -51,8 +51,9 @@ def bent_patches(network: DalfNetwork, gray: torch.Tensor, sampled: torch.Tensor
     sampled: (M, 128) the warper's map at the keypoints. All in float32: half precision would move the samples.
     """
     with torch.autocast(gray.device.type, enabled=False):
-        offsets = network.polar_warp(network.warper.spline_parameters(sampled))
-        return sample_atlas(gray.float(), image, xy[:, None] + offsets)
+        parameters = network.warper.spline_parameters(sampled)
+        bend = torch.einsum("pk,nkc->npc", network.polar_warp.basis, parameters)        # one product for all patches
+        return sample_atlas(gray.float(), image, xy[:, None] + network.polar_warp.offsets + bend)
 
 
 def sample_atlas(gray: torch.Tensor, image: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:

@@ -19,10 +19,10 @@ from .checkpoint import RunError, RunFolder
 from .config import TrainingConfig, to_plain
 from .distributed import World, average, share_batch_norms
 from .draws import Share, seeded
+from .fast_layers import autocast_type, make_fast
 from .modes import MODES, prepare, train_parts
 from .photo_cache import PhotoCache
 from .photo_loader import VIEW, PhotoBatch, PhotoLoader
-from .precision import autocast_type, keep_logits_in_float32
 from .report import Report
 from .schedule import value_at
 from .step import Outcome, batch_loss
@@ -63,14 +63,14 @@ class Trainer:
             if stage.pairs % world.processes or (stage.pairs // world.processes) % stage.negative_group:
                 raise ValueError(f"stage {number}: {stage.pairs} pairs cannot be divided among {world.processes} processes in groups of "
                                  f"{stage.negative_group} (settings pairs and negative_group)")
+        self._autocast = autocast_type(config.precision, world.device)
         self.network = network.to(world.device, memory_format=torch.channels_last)
-        keep_logits_in_float32(self.network)
+        make_fast(self.network, self._autocast)
         share_batch_norms(self.network, world)
         if config.compile:
             self.network.backbone.compile()
             self.network.patch_descriptor.compile()
         self._saved_optimizer: dict[str, Any] | None = None
-        self._autocast: torch.dtype | None = None
         kept = cache.validation()
         self._validation_photos = kept if len(kept) else cache.training()
 
@@ -100,7 +100,6 @@ class Trainer:
     def _run_stage(self, should_stop: Callable[[], bool]) -> bool:
         """Whether the stage was brought to its end."""
         config, progress = self.stages[self.progress.stage], self.progress
-        self._autocast = autocast_type(config.precision, self.world.device)
         parameters = prepare(self.network, MODES[config.mode], config.dropout)
         for parameter in parameters:
             parameter.grad = torch.zeros_like(parameter)
