@@ -11,6 +11,8 @@ from dalf_core.geometry import CORRECTED, image_to_features, image_to_warper
 from dalf_core.network import DESCRIPTORS, DalfNetwork
 from dalf_core.polar_grid import PATCH_SIZE
 
+from .fast_layers import full_precision
+
 LEAST_ROWS = 2      # a batch norm needs two
 
 
@@ -37,23 +39,23 @@ def describe_slots(network: DalfNetwork, gray: torch.Tensor, features: torch.Ten
 
 
 def sample_maps(maps: torch.Tensor, xy: torch.Tensor, mode: str) -> torch.Tensor:
-    """Read maps (B, C, h, w) at samples xy (B, K, 2), the first being (0, 0), repeated beyond the rim: (B, K, C) float32."""
+    """Read maps (B, C, h, w) at samples xy (B, K, 2), the first being (0, 0), repeated beyond the rim: (B, K, C), float32 at least."""
     with torch.autocast(maps.device.type, enabled=False):
         size = xy.new_tensor([maps.shape[-1] - 1, maps.shape[-2] - 1]).clamp_min(1)
         grid = xy / size * 2 - 1
-        sampled = F.grid_sample(maps.float(), grid[:, :, None], mode=mode, padding_mode="border", align_corners=True)
+        sampled = F.grid_sample(full_precision(maps), grid[:, :, None], mode=mode, padding_mode="border", align_corners=True)
     return sampled[..., 0].mT
 
 
 def bent_patches(network: DalfNetwork, gray: torch.Tensor, sampled: torch.Tensor, xy: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
     """Polar patches (M, 1, 32, 32) around pixels xy (M, 2) of the images with index `image` (M,) in gray (B, 1, H, W).
 
-    sampled: (M, 128) the warper's map at the keypoints. All in float32: half precision would move the samples.
+    sampled: (M, 128) the warper's map at the keypoints. None of it in half precision, which would move the samples.
     """
     with torch.autocast(gray.device.type, enabled=False):
         parameters = network.warper.spline_parameters(sampled)
         bend = torch.einsum("pk,nkc->npc", network.polar_warp.basis, parameters)        # one product for all patches
-        return sample_atlas(gray.float(), image, xy[:, None] + network.polar_warp.offsets + bend)
+        return sample_atlas(gray, image, xy[:, None] + network.polar_warp.offsets + bend)
 
 
 def sample_atlas(gray: torch.Tensor, image: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
@@ -79,5 +81,6 @@ def _rows(valid: torch.Tensor) -> torch.Tensor:
 
 def _into_slots(described: torch.Tensor, rows: torch.Tensor, valid: torch.Tensor, length: int) -> torch.Tensor:
     """(M, D) to unit descriptors (B, K, D)."""
-    slots = described.new_zeros(valid.numel(), length, dtype=torch.float32).index_copy(0, rows, F.normalize(described.float()))
+    unit = F.normalize(full_precision(described))
+    slots = unit.new_zeros(valid.numel(), length).index_copy(0, rows, unit)
     return slots.reshape(*valid.shape, length) * valid[..., None]

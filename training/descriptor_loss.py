@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import torch
 
+from .fast_layers import full_precision
+
 NEAR_DUPLICATE = 0.01       # descriptors nearer than this are taken for the same thing
 LEAST_MATCHES = 16          # pairs with fewer matches teach no descriptors
 FAR = 1e3                   # stands for no negative at all
@@ -24,7 +26,7 @@ def triplet_loss(a: torch.Tensor, b: torch.Tensor, xy_a: torch.Tensor, valid: to
     """
     pairs, slots, length = a.shape
     valid = valid & (valid.sum(dim=1, keepdim=True) >= LEAST_MATCHES)
-    a, b = (side.float().reshape(pairs // group, group * slots, length) for side in (a, b))
+    a, b = (full_precision(side).reshape(pairs // group, group * slots, length) for side in (a, b))
     distance = descriptor_distance(a, b)
     usable = valid.reshape(len(a), -1)
     excluded = ~(usable[:, :, None] & usable[:, None]) | _neighbours(xy_a, group, least_apart) | (distance.detach() < NEAR_DUPLICATE)
@@ -47,5 +49,5 @@ def _neighbours(xy: torch.Tensor, group: int, least_apart: float) -> torch.Tenso
 
 def wrongly_described(a: torch.Tensor, b: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     """(B, K) bool: matches whose descriptor in A is nearer to that of another match of the pair in B. Shapes as for triplet_loss."""
-    distance = descriptor_distance(a.float(), b.float()).masked_fill(~valid[:, None], FAR)
-    return (distance.argmin(dim=2) != torch.arange(a.shape[1], device=a.device)) & valid
+    similarity = (full_precision(a) @ full_precision(b).mT).masked_fill(~valid[:, None], -2.0)
+    return (similarity.argmax(dim=2) != torch.arange(a.shape[1], device=a.device)) & valid

@@ -38,6 +38,11 @@ def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:
     return torch.bfloat16 if supported else None
 
 
+def full_precision(x: torch.Tensor) -> torch.Tensor:
+    """float32, for what is in half precision; all else stays."""
+    return x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+
+
 def enlarge(x: torch.Tensor, size: torch.Size) -> torch.Tensor:
     """(B, C, h, w) to (B, C, *size), as F.interpolate(x, size, mode="bicubic", align_corners=True), by two matrix products.
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from dalf_core.geometry import CORRECTED, heatmap_to_image
 
 from .draws import Source, uniform
+from .fast_layers import full_precision
 
 CELL = 8        # heatmap samples; one keypoint at most is drawn from each cell
 
@@ -38,7 +39,7 @@ def draw_keypoints(heatmap: torch.Tensor, chance: torch.Tensor, border: float, o
     """
     batch, _, height, width = heatmap.shape
     columns, rows = cells((width, height), offset)
-    logits = _by_cell(heatmap.float()[:, 0, offset[1]:, offset[0]:], columns, rows)
+    logits = _by_cell(full_precision(heatmap)[:, 0, offset[1]:, offset[0]:], columns, rows)
     choice = _categorical(logits.detach(), chance[..., 0])
     value = logits.gather(2, choice[..., None])[..., 0]
     accepted = chance[..., 1] < torch.sigmoid(value.detach())

@@ -1,6 +1,7 @@
 """What a run tells: progress bar, history, TensorBoard."""
 from __future__ import annotations
 
+import sys
 import time
 from typing import Any
 
@@ -14,6 +15,8 @@ from .step import MEASURES, Outcome
 from .validation import Validation
 from .views import Views
 
+LOG_SECONDS = 10.0      # between lines of the progress bar where it is no terminal
+
 
 class Report:
     """Records of one stage. In processes that do not lead it does nothing. Hold it in a `with` block."""
@@ -22,9 +25,10 @@ class Report:
         self._folder, self._config, self._stage, self._before, self._leads = folder, config, stage, before, leads
         self._writer = self._open_tensorboard(before + step) if leads and config.tensorboard else None
         self._bar = tqdm(total=config.steps, initial=step, desc=f"stage {stage + 1}, {config.mode}", unit="step", disable=not leads,
-                         dynamic_ncols=True)
+                         dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else LOG_SECONDS)
         self._best = ""
-        self._since, self._last_step = time.perf_counter(), step
+        self._since = time.perf_counter()
+        self._measures: list[torch.Tensor] = []         # of the steps since the last record
 
     def __enter__(self) -> Report:
         return self
@@ -42,14 +46,18 @@ class Report:
         return SummaryWriter(str(self._folder.tensorboard), purge_step=step + 1 if step else None)
 
     def step(self, step: int, measures: torch.Tensor, learning_rate: float) -> None:
-        """After each step. measures: see step.Outcome."""
-        self._bar.update(1)
-        if not self._leads or (step % self._config.log_every and step != self._config.steps):
+        """After each step. measures: see step.Outcome; what is told is their mean since the last time."""
+        if not self._leads:
             return
-        values = dict(zip(MEASURES, measures.tolist()))
-        now = time.perf_counter()
-        values["pairs_per_second"] = self._config.pairs * self._config.accumulate * (step - self._last_step) / (now - self._since)
-        self._since, self._last_step = now, step
+        self._bar.update(1)
+        self._measures.append(measures)
+        if step % self._config.log_every and step != self._config.steps:
+            return
+        now, count = time.perf_counter(), len(self._measures)
+        values = dict(zip(MEASURES, torch.stack(self._measures).mean(dim=0).tolist()))
+        values["pairs_per_second"] = self._config.pairs * self._config.accumulate * count / (now - self._since)
+        self._since = now
+        self._measures.clear()
         self._bar.set_postfix_str(f"loss {values['loss']:.4f}, reward {values['matches']:.1f}, right {values['accuracy']:.0%}, "
                                   f"{values['pairs_per_second']:.1f} pairs/s{self._best}")
         self._folder.append_history({"stage": self._stage, "step": step, "mode": self._config.mode, **values,

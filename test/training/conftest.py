@@ -1,0 +1,52 @@
+"""Photos and settings small enough to train within a test."""
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from dalf_training.config import TrainingConfig
+from dalf_training.photo_cache import PhotoCache, open_photos
+from dalf_training.photos import held_out
+
+SMALL = {"photo_size": (144, 96), "crop_size": (96, 64), "pairs": 2, "accumulate": 1, "negative_group": 1, "border": 4.0, "matches": 16,
+         "steps": 4, "rotation": ((0, 10.0),), "difficulty": ((0, 0.3),), "tensorboard": False, "validation_pairs": 3, "log_every": 1,
+         "validate_every": 2, "save_every": 2, "picture_every": 100, "precision": "float32", "device": "cpu"}
+
+
+def texture(seed: int, size: tuple[int, int]) -> np.ndarray:
+    """HxWx3 uint8: smooth noise of several scales."""
+    random = np.random.default_rng(seed)
+    layers = [cv2.resize(random.random((n * 2, n * 3, 3), dtype=np.float32), size, interpolation=cv2.INTER_CUBIC) / n ** 0.5
+              for n in (4, 9, 20)]
+    total = np.sum(layers, axis=0)
+    return np.clip(255 * (total - total.min()) / np.ptp(total), 0, 255).astype(np.uint8)
+
+
+@pytest.fixture(scope="session")
+def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight photos to learn from and two kept for validation, in two folders."""
+    folder = tmp_path_factory.mktemp("photos")
+    (folder / "more").mkdir()
+    names = [f"p{number}.png" for number in range(100)]
+    chosen = [name for name in names if not held_out(name)][:8] + [name for name in names if held_out(name)][:2]
+    for number, name in enumerate(chosen):
+        cv2.imwrite(str(folder / ("more" if number % 2 else ".") / name), texture(number, (180, 120)))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def photos(photo_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> PhotoCache:
+    """The same at the size of small_config."""
+    return open_photos(photo_folder, (144, 96), (96, 64), tmp_path_factory.mktemp("cache"), progress=False)
+
+
+@pytest.fixture
+def small_config() -> TrainingConfig:
+    return TrainingConfig(**SMALL)
+
+
+@pytest.fixture(name="texture")
+def texture_fixture():
+    return texture
