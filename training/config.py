@@ -139,15 +139,15 @@ def from_plain(settings: Mapping[str, Any]) -> TrainingConfig:
 
 def first_difference(config: TrainingConfig, saved: Mapping[str, Any]) -> str | None:
     """A key whose settings differ, in words; None where a run with the saved settings may go on with these."""
-    ours, theirs = ({key: value for key, value in settings.items() if key not in FREE_ON_RESUME}
-                    for settings in (to_plain(config), to_plain(from_plain(saved))))
-    for key, value in ours.items():
-        if key != "stages" and value != theirs[key]:
-            return f"{key} is {value}, but the run was started with {theirs[key]}"
-    for index, (mine, before) in enumerate(zip(config.stage_configs(), from_plain(saved).stage_configs())):
-        if found := first_difference(mine, to_plain(before)):
-            return f"in stage {index + 1}, {found}"
-    return None if len(ours["stages"]) == len(theirs["stages"]) else "stages are not as many as the run was started with"
+    ours, theirs = config.stage_configs(), from_plain(saved).stage_configs()
+    if len(ours) != len(theirs):
+        return f"stages are {len(ours)}, but the run was started with {len(theirs)}"
+    for number, (mine, before) in enumerate(zip(ours, theirs), 1):
+        for key, value in vars(mine).items():
+            if key not in FREE_ON_RESUME and value != getattr(before, key):
+                where = f"in stage {number}, " if len(ours) > 1 else ""
+                return f"{where}{key} is {_plain(value)}, but the run was started with {_plain(getattr(before, key))}"
+    return None
 
 
 def _read(path: Path) -> Mapping[str, Any]:

@@ -9,12 +9,12 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
-from torch.distributed.nn.functional import all_reduce
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,20 @@ def average(values: list[torch.Tensor], world: World) -> None:
         value.copy_(mean.view_as(value))
 
 
+class _Sum(torch.autograd.Function):
+    """The sum of a tensor over all processes; so is its gradient, for what each computes from the sum depends on all."""
+
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+        x = x.clone()
+        dist.all_reduce(x)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+        return _Sum.forward(ctx, gradient)
+
+
 class _WholeBatchNorm(nn.modules.batchnorm._BatchNorm):
     """A batch norm without scale and shift that takes the statistics of the batch of all processes."""
 
@@ -93,7 +107,7 @@ def _whole_statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torc
     axes = [axis for axis in range(x.dim()) if axis != 1]
     count = x.numel() / x.shape[1]
     variance, mean = (value.double() for value in torch.var_mean(x.float(), axes, correction=0))
-    sums = all_reduce(torch.cat([count * mean, count * (variance + mean.square()), mean.new_tensor([count])]))
+    sums = _Sum.apply(torch.cat([count * mean, count * (variance + mean.square()), mean.new_tensor([count])]))
     first, second, total = sums[:len(mean)], sums[len(mean):-1], sums[-1]
     mean = first / total
     return mean.float(), (second / total - mean.square()).clamp_min(0).float(), total.float().detach()

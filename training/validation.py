@@ -46,18 +46,18 @@ class Validation:
 
 def validation_views(cache: PhotoCache, indices: np.ndarray, config: TrainingConfig, device: torch.device) -> dict[str, list[Views]]:
     """Fixed views by level, in batches."""
-    count = -(-config.validation_pairs // (3 * BATCH))
+    wanted = -(-config.validation_pairs // len(LEVELS))
     views: dict[str, list[Views]] = {}
     for level, value in LEVELS.items():
         difficulty = Difficulty(warp_range(value), value, 0)
-        for number in range(count):
-            chosen = indices[(np.arange(BATCH + 1) + number * BATCH) % len(indices)]
-            share = Share(seeded("cpu", SEED, int(value), number), BATCH, 0, BATCH)
+        for first in range(0, wanted, BATCH):
+            pairs = min(BATCH, wanted - first)
+            share = Share(seeded("cpu", SEED, int(value), first), pairs, 0, pairs)
             warp = draw_warp(config.crop_size, difficulty, share)
-            random = np.random.default_rng([SEED, int(value), number])
+            random = np.random.default_rng([SEED, int(value), first])
+            chosen = indices[(np.arange(pairs + 1) + first) % len(indices)]
             sheets = np.stack([cut_sheet(cache.pixels[index], warp.source_size, random) for index in chosen])
-            made = make_views(torch.from_numpy(sheets), warp, difficulty, share)
-            views.setdefault(level, []).append(made.to(device))
+            views.setdefault(level, []).append(make_views(torch.from_numpy(sheets), warp, difficulty, share).to(device))
     return views
 
 

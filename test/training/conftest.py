@@ -10,9 +10,11 @@ from dalf_training.config import TrainingConfig
 from dalf_training.photo_cache import PhotoCache, open_photos
 from dalf_training.photos import held_out
 
-SMALL = {"photo_size": (144, 96), "crop_size": (96, 64), "pairs": 2, "accumulate": 1, "negative_group": 1, "border": 4.0, "matches": 16,
-         "steps": 4, "rotation": ((0, 10.0),), "difficulty": ((0, 0.3),), "tensorboard": False, "validation_pairs": 3, "log_every": 1,
-         "validate_every": 2, "save_every": 2, "picture_every": 100, "precision": "float32", "device": "cpu"}
+SMALL = {
+    "photo_size": (144, 96), "crop_size": (96, 64), "pairs": 2, "accumulate": 1, "negative_group": 1, "border": 4.0, "matches": 16,
+    "steps": 4, "rotation": ((0, 10.0),), "reward_radius": ((0, 6.0),), "difficulty": ((0, 0.3),), "tensorboard": False,
+    "validation_pairs": 3, "log_every": 1, "validate_every": 2, "save_every": 2, "picture_every": 100, "precision": "float32",
+    "device": "cpu"}
 
 
 def texture(seed: int, size: tuple[int, int]) -> np.ndarray:

@@ -48,7 +48,8 @@ def drawn(generator: torch.Generator) -> DrawnKeypoints:
 def test_detector_loss() -> None:
     generator = seeded("cpu", 4)
     a, b = drawn(generator), drawn(generator)
-    found = mutual_nearest(torch.rand(2, 12, 2, generator=generator), a.accepted, torch.rand(2, 12, 2, generator=generator), b.accepted, 0.3)
+    xy_a, xy_b = (torch.rand(2, 12, 2, generator=generator) for _ in range(2))
+    found = mutual_nearest(xy_a, a.accepted, xy_b, b.accepted, 0.3)
     wrong = found.matched & (torch.rand(2, 12, generator=generator) < 0.5)
     assert wrong.any() and (found.matched & ~wrong).any()
     loss = detector_loss(a, b, found, wrong, 0.01, 0.25)

@@ -37,7 +37,8 @@ def network_for(mode: str) -> tuple[DalfNetwork, list[torch.nn.Parameter]]:
     """In double precision, so that rounding does not decide which negative is the hardest. A small patch descriptor saves time."""
     torch.manual_seed(3)
     network = DalfNetwork()
-    network.patch_descriptor = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten(), torch.nn.LayerNorm(64), torch.nn.Linear(64, 64))
+    network.patch_descriptor = torch.nn.Sequential(torch.nn.AvgPool2d(4), torch.nn.Flatten(), torch.nn.LayerNorm(64),
+                                                   torch.nn.Linear(64, 64))
     network.double()
     network.backbone.keypoint_head[-1].bias.data.fill_(2.0)             # many keypoints
     for layer in network.warper.perceptron:
@@ -50,8 +51,8 @@ def network_for(mode: str) -> tuple[DalfNetwork, list[torch.nn.Parameter]]:
 
 @pytest.mark.parametrize("mode", ["ts1", "ts-fl", "end2end-full"])
 def test_step(views: Views, mode: str) -> None:
-    config = TrainingConfig(mode=mode, crop_size=SIZE, pairs=PAIRS, negative_group=2, border=4, reward_radius=((0, 4.0),), keypoint_cost=1e-3,
-                            matches=1000, dropout=0)
+    config = TrainingConfig(mode=mode, crop_size=SIZE, pairs=PAIRS, negative_group=2, border=4, reward_radius=((0, 4.0),), matches=1000,
+                            keypoint_cost=1e-3, dropout=0)
     gradients, losses = [], []
     for step in (fast_step, literal_step):
         network, parameters = network_for(mode)
@@ -89,7 +90,8 @@ def literal_step(network: DalfNetwork, views: Views, config: TrainingConfig) -> 
     mode, total, measures = MODES[config.mode], torch.zeros(()), []
     for pair in range(PAIRS):
         a, b = keypoints[pair], keypoints[PAIRS + pair]
-        triplet = torch.stack([triplets_one_by_one(descriptors[kind], keypoints, matches, pair, config) for kind in mode.descriptors]).mean()
+        triplets = [triplets_one_by_one(descriptors[kind], keypoints, matches, pair, config) for kind in mode.descriptors]
+        triplet = torch.stack(triplets).mean()
         first = descriptors[mode.descriptors[0]][pair]
         right = [int(torch.stack([a @ b for _, b in first]).argmax()) == i for i, (a, _) in enumerate(first)]
         gain = torch.zeros(())
@@ -120,7 +122,7 @@ def draw_one_by_one(heatmap: torch.Tensor, chance: torch.Tensor, border: float) 
 
 
 def match_one_by_one(xy_a: list[torch.Tensor], b_in_a: torch.Tensor, shown: torch.Tensor, radius: float) -> list[tuple[int, int]]:
-    distance = np.array([[math.dist(a, b) if ok else np.inf for b, ok in zip(b_in_a.tolist(), shown)] for a in (xy.tolist() for xy in xy_a)])
+    distance = np.array([[math.dist(a.tolist(), b) if ok else np.inf for b, ok in zip(b_in_a.tolist(), shown)] for a in xy_a])
     return [(i, j) for i, j in enumerate(distance.argmin(axis=1)) if distance[i, j] <= radius and distance[:, j].argmin() == i]
 
 
