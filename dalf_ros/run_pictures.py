@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 
 from dalf_core.camera import PinholeCamera
-from dalf_core.draw import draw_keypoints, draw_matches
+from dalf_core.draw import draw_keypoints, draw_matches, write_text
 from dalf_core.render import RenderingUnavailable, SurfaceRenderer
 from dalf_core.tracking import FeatureFrame, SurfaceFrame
 from dalf_core.types import Features, Matches
 from dalf_core.video import VideoWriter
 
-from .pictures import contact_sheet, draw_motion, write_text
+from .pictures import contact_sheet, draw_motion
 
 SHEET_ROWS = 6
 FILM_PICTURES = 600         # a longer recording is thinned to about so many
