@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from torch import nn
 
-from .network import DalfNetwork
+from .network import Backbone, DalfNetwork
+from .strips import BackboneInStrips
 
 log = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "openvino", "pytorch")
-PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+PRECISIONS = ("float32", "bfloat16", "float16")
+OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
 SHAPES_KEPT = 4          # compiled graphs for so many image sizes
 
 
@@ -39,14 +41,26 @@ def accelerate(network: DalfNetwork, batch: int, backend: str = "auto", precisio
         log.warning("OpenVINO is not installed: the CPU runs PyTorch, at about half the speed (pip install openvino)")
         return "pytorch"
     core = openvino.Core()
-    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": PRECISIONS[precision], "PERFORMANCE_HINT": "LATENCY"}
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[precision], "PERFORMANCE_HINT": "LATENCY"}
     if threads := os.environ.get("OMP_NUM_THREADS"):
         settings["INFERENCE_NUM_THREADS"] = int(threads)
     if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         log.warning("this CPU has no bfloat16: float32 is used")
-    network.backbone = OpenVinoModule(network.backbone, core, settings)                          # type: ignore[assignment]
+    network.backbone = OpenVinoBackbone(network.backbone, core, settings)                               # type: ignore[assignment]
     network.patch_descriptor = OpenVinoModule(network.patch_descriptor, core, settings, batch)          # type: ignore[assignment]
     return f"openvino {openvino.__version__.split('-')[0]}"
+
+
+class OpenVinoBackbone(nn.Module):
+    """Stands in for the backbone. Strips stay with PyTorch: a graph for each shape of each block takes more memory than they save."""
+
+    def __init__(self, backbone: Backbone, core: Any, settings: dict[str, Any]) -> None:
+        super().__init__()
+        self._whole = OpenVinoModule(backbone, core, settings)
+        self.in_strips = BackboneInStrips(backbone)
+
+    def forward(self, gray: torch.Tensor) -> Any:
+        return self._whole(gray)
 
 
 class OpenVinoModule(nn.Module):

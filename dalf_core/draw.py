@@ -63,16 +63,13 @@ def draw_matches(reference_image: np.ndarray, image: np.ndarray, reference: Feat
 
     inlier: (M,) bool, which matches to colour; matches.inlier if not given.
     """
-    left, right = as_bgr(reference_image), as_bgr(image)
-    canvas = np.zeros((max(left.shape[0], right.shape[0]), left.shape[1] + right.shape[1], 3), np.uint8)
-    canvas[:left.shape[0], :left.shape[1]] = left
-    canvas[:right.shape[0], left.shape[1]:] = right
+    canvas = beside(reference_image, image)
     kept = matches.inlier if inlier is None else np.asarray(inlier, bool)
     start = reference.keypoints[matches.reference_index]
     end = features.keypoints[matches.query_index]
     colors = np.tile(np.array(DROPPED, np.uint8), (len(matches), 1))
     colors[kept] = flow_colors(start[kept], end[kept])
-    end = end + [left.shape[1], 0]
+    end = end + [reference_image.shape[1], 0]
     for index in [*np.flatnonzero(~kept), *np.flatnonzero(kept)]:
         a, b = _fixed_point(np.stack([start[index], end[index]]))
         cv2.line(canvas, a, b, tuple(int(c) for c in colors[index]), 1, cv2.LINE_AA, SUBPIXEL_BITS)
@@ -80,6 +77,12 @@ def draw_matches(reference_image: np.ndarray, image: np.ndarray, reference: Feat
     _dots(canvas, start[kept], colors[kept], radius)
     _dots(canvas, end[kept], colors[kept], radius)
     return canvas
+
+
+def beside(*pictures: np.ndarray) -> np.ndarray:
+    """Pictures in a row (BGR), each at its size; black below the lower ones."""
+    height = max(picture.shape[0] for picture in pictures)
+    return np.hstack([cv2.copyMakeBorder(as_bgr(p), 0, height - p.shape[0], 0, 0, cv2.BORDER_CONSTANT) for p in pictures])
 
 
 def draw_heatmap(image: np.ndarray, heatmap: np.ndarray, opacity: float = 0.6, *, geometry: str = CORRECTED,

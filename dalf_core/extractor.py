@@ -3,23 +3,25 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Iterator, Sequence
 
 import cv2
 import numpy as np
 import torch
-import torch.nn.functional as F
 
 from .acceleration import BACKENDS, PRECISIONS, accelerate
-from .geometry import CORRECTED, GEOMETRIES, ORIGINAL, heatmap_to_image
+from .cuda_graph import GraphedFunction
+from .geometry import CORRECTED, GEOMETRIES, ORIGINAL
+from .image_input import MIN_SIDE, check_mask, to_gray
 from .network import DESCRIPTORS
+from .pipeline import Found, Pipeline
 from .types import Features
 from .weights import load_network
 
-MIN_SIDE = 32               # pixels; the network halves the image three times and then loses a border
 DEFAULT_THRESHOLD = 25.0    # of the heatmap; the official code's
 KEYPOINT_SIZE = 6.0         # pixels; cv2.KeyPoint wants one, the official code's
-BORDER = 2                  # heatmap samples at the rim that see the network's zero padding
-CHUNK = {"cpu": 64, "cuda": 1024}       # patches described at once: fits a processor's cache, fills a GPU
+MULTI_SCALE = (1 / 6, 1 / 4, 1 / 2, 1.0)        # the official code's
+BATCH = {"cpu": 1, "cuda": 16}                  # images worked on at once: a processor gains nothing from more than one
 
 log = logging.getLogger(__name__)
 
@@ -33,10 +35,12 @@ class DALF:
     geometry: "corrected" reads the network's maps where they lie, keypoints are sub-pixel; "original" is the official code's reading.
     threshold: least heatmap value of a keypoint.
     descriptor: "fused" (128 numbers), "polar" or "backbone" (64); polar alone stands large rotations better.
-
-    precision: "float32", or "bfloat16" on the CPU: faster, keypoints move by some tenths of a pixel.
+    precision: "float32"; "bfloat16" on the CPU: faster, keypoints move by some tenths of a pixel; "float16" on a GPU: half precision
+    where it costs nothing, run as one CUDA graph.
     backend: what runs the network on the CPU: "openvino", "pytorch", or "auto", OpenVINO where it is installed. CUDA and the original
     geometry always take PyTorch.
+    scales: the image is looked at resized by each of these factors, and each gets an equal part of top_k; what the coarser ones leave
+    goes to the finest. MULTI_SCALE is the official choice. A scale that makes the image smaller than 32x32 is left out.
 
     Raises WeightsError (no or bad weights), RuntimeError (CUDA asked for, but absent), ValueError (other arguments).
     One object serves one thread at a time.
@@ -44,35 +48,45 @@ class DALF:
 
     def __init__(self, weights: str | os.PathLike | None = None, device: str = "auto", top_k: int = 2048,
                  geometry: str = CORRECTED, threshold: float = DEFAULT_THRESHOLD, descriptor: str = "fused",
-                 precision: str = "float32", backend: str = "auto") -> None:
-        if geometry not in GEOMETRIES:
-            raise ValueError(f"geometry must be one of {GEOMETRIES}, not {geometry!r}")
-        if descriptor not in DESCRIPTORS:
-            raise ValueError(f"descriptor must be one of {tuple(DESCRIPTORS)}, not {descriptor!r}")
+                 precision: str = "float32", backend: str = "auto", scales: Sequence[float] = (1.0,)) -> None:
+        _check_choices(geometry, descriptor, precision, backend)
         if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 1:
             raise ValueError(f"top_k must be a positive whole number, not {top_k!r}")
         if not np.isfinite(threshold):
             raise ValueError(f"threshold must be finite, not {threshold!r}")
-        if precision not in PRECISIONS:
-            raise ValueError(f"precision must be one of {tuple(PRECISIONS)}, not {precision!r}")
-        if backend not in BACKENDS:
-            raise ValueError(f"backend must be one of {BACKENDS}, not {backend!r}")
+        if len(scales) == 0 or not all(0.01 <= scale <= 8 for scale in scales):
+            raise ValueError(f"scales must be factors between 0.01 and 8, not {scales!r}")
         self.device = choose_device(device)
         self.top_k, self.geometry, self.threshold, self.descriptor = int(top_k), geometry, float(threshold), descriptor
+        self.scales = tuple(sorted(float(scale) for scale in scales))
         network, loaded = load_network(weights)
         if loaded.geometry == CORRECTED and geometry == ORIGINAL:
             log.warning("%s was trained with corrected geometry; reading it as %r loses accuracy", loaded.source, geometry)
         self.weights = loaded.source
-        self.keypoint_bias = loaded.keypoint_bias if geometry == CORRECTED else 0.0
         # rounding decides which samples of a plateau are maxima, so parity needs the official order of operations
         self.network = (network.requires_grad_(False).to(self.device) if geometry == ORIGINAL
                         else network.folded().to(self.device, memory_format=torch.channels_last))
-        self.backend = "pytorch"
-        if self.device.type == "cpu" and geometry == CORRECTED:
-            self.backend = accelerate(self.network, CHUNK["cpu"], backend, precision)
-        if precision != "float32" and self.backend == "pytorch":
-            raise ValueError(f"precision {precision!r} needs the OpenVINO backend and the corrected geometry on the CPU")
+        self.keypoint_bias = loaded.keypoint_bias if geometry == CORRECTED else 0.0
+        self._pipeline = Pipeline(self.network, self.device, geometry, self.threshold, descriptor, self.keypoint_bias)
+        self._graph: GraphedFunction | None = None
+        self.backend = self._accelerate(backend, precision)
         log.info("DALF on %s (%s), weights %s, %s geometry", self.device, self.backend, loaded.source, geometry)
+
+    def _accelerate(self, backend: str, precision: str) -> str:
+        """What runs the network, in words. ValueError: the precision is not to be had."""
+        on_cpu, corrected = self.device.type == "cpu", self.geometry == CORRECTED
+        used = "pytorch"
+        if precision == "float16":
+            if on_cpu or not corrected:
+                raise ValueError("precision 'float16' needs a GPU and the corrected geometry")
+            self.network.to_half()
+            self._graph = GraphedFunction(lambda gray: self._pipeline.run_fixed(gray, self.top_k), self.device)
+            return "pytorch, one CUDA graph"
+        if on_cpu and corrected:
+            used = accelerate(self.network, self._pipeline.chunk, backend, precision)
+        if precision == "bfloat16" and used == "pytorch":
+            raise ValueError("precision 'bfloat16' needs the OpenVINO backend and the corrected geometry on the CPU")
+        return used
 
     @property
     def dimension(self) -> int:
@@ -82,64 +96,135 @@ class DALF:
     def detectAndCompute(self, image: np.ndarray, mask: np.ndarray | None = None) -> tuple[list[cv2.KeyPoint], np.ndarray]:  # noqa: N802
         """As OpenCV's feature extractors: ([cv2.KeyPoint], (N, D) float32), strongest first. Arguments as for extract."""
         features = self.extract(image, mask)
-        keypoints = [cv2.KeyPoint(float(x), float(y), KEYPOINT_SIZE, 0.0, float(score))
-                     for (x, y), score in zip(features.keypoints, features.scores)]
+        keypoints = [cv2.KeyPoint(float(x), float(y), KEYPOINT_SIZE / float(scale), 0.0, float(score))
+                     for (x, y), score, scale in zip(features.keypoints, features.scores, features.scales)]
         return keypoints, features.descriptors
 
     def detect(self, image: np.ndarray, mask: np.ndarray | None = None) -> list[cv2.KeyPoint]:
         """The keypoints alone."""
         return self.detectAndCompute(image, mask)[0]
 
-    @torch.inference_mode()
     def extract(self, image: np.ndarray, mask: np.ndarray | None = None) -> Features:
         """Keypoints and descriptors of an image, strongest first. scores are heatmap values over the heatmap's maximum.
 
         image: HxWx3 BGR, HxWx4 BGRA (alpha is ignored) or HxW; uint8, or float in 0 to 1. At least 32x32.
         mask: HxW, nonzero (or True) where keypoints may lie. ValueError: anything else, NaN, or a constant image.
+        RuntimeError: the GPU's memory does not do even in the smallest steps.
         """
-        gray = torch.from_numpy(to_gray(image))
-        allowed = None if mask is None else _check_mask(mask, gray.shape)
-        gray = gray.to(self.device)[None, None]
-        heatmap, features = self._maps(gray)
-        keypoints, scores = self._keypoints(heatmap, allowed)
-        descriptors = self.network.describe(gray, features, keypoints, geometry=self.geometry, descriptor=self.descriptor,
-                                            chunk=CHUNK.get(self.device.type, 256))
-        height, width = gray.shape[-2:]
-        return Features(keypoints.cpu().numpy(), scores.cpu().numpy(), descriptors.float().cpu().numpy(), (width, height))
+        return self.extract_batch([image], [mask])[0]
+
+    @torch.inference_mode()
+    def extract_batch(self, images: Sequence[np.ndarray], masks: Sequence[np.ndarray | None] | None = None) -> list[Features]:
+        """What extract gives for each image. A GPU works on images of the same size together. Sizes may differ.
+
+        masks: one for each image, or None. ValueError: as extract, or another number of masks.
+        """
+        masks = [None] * len(images) if masks is None else masks
+        if len(masks) != len(images):
+            raise ValueError(f"there are {len(images)} images but {len(masks)} masks")
+        grays = [to_gray(image) for image in images]
+        allowed = [None if mask is None else torch.from_numpy(check_mask(mask, gray.shape)) for gray, mask in zip(grays, masks)]
+        results: dict[int, Features] = {}
+        for indices in _same_size(grays, BATCH[self.device.type]):
+            some = self._extract_some([grays[i] for i in indices], [allowed[i] for i in indices])
+            results.update(zip(indices, some))
+        return [results[i] for i in range(len(grays))]
 
     @torch.inference_mode()
     def heatmap(self, image: np.ndarray) -> np.ndarray:
         """(H, W) float32, the detector's response. Its positions are the network's; geometry.heatmap_to_image has the pixels."""
         gray = torch.from_numpy(to_gray(image)).to(self.device)[None, None]
-        return self._maps(gray)[0][0, 0].float().cpu().numpy()
+        return self._pipeline.maps(gray)[0][0, 0].float().cpu().numpy()
 
-    def _maps(self, gray: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """Heatmap and features. The original geometry takes one CPU thread, so that its rounding does not depend on their number."""
-        threads = torch.get_num_threads()
-        if self.geometry != ORIGINAL or self.device.type != "cpu" or threads == 1:
-            return self.network(gray)
-        torch.set_num_threads(1)
-        try:
-            return self.network(gray)
-        finally:
-            torch.set_num_threads(threads)
+    def _extract_some(self, grays: list[np.ndarray], allowed: list[torch.Tensor | None]) -> list[Features]:
+        """Images of the same size, at all scales."""
+        height, width = grays[0].shape
+        sizes = {scale: (round(width * scale), round(height * scale)) for scale in self.scales}
+        usable = [scale for scale in self.scales if min(sizes[scale]) >= MIN_SIDE] or [1.0]
+        left = np.full(len(grays), self.top_k)
+        parts: list[list[Features]] = [[] for _ in grays]
+        for scale in usable:
+            quota = self.top_k if scale == usable[-1] else self.top_k // len(usable)
+            found = self._run([_resized(gray, sizes.get(scale, (width, height))) for gray in grays], allowed, quota)
+            for i, one in enumerate(found):
+                parts[i].append(_to_features(one, int(min(quota, left[i])), scale, (width, height)))
+                left[i] -= len(parts[i][-1])
+        return [_join(some) for some in parts]
 
-    def _keypoints(self, heatmap: torch.Tensor, allowed: torch.Tensor | None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Positions (N, 2) in image pixels and scores (N,) of the strongest local maxima of a heatmap (1, 1, H, W)."""
-        height, width = heatmap.shape[-2:]
-        corrected = self.geometry == CORRECTED
-        index = local_maxima(heatmap[0, 0], self.threshold, BORDER if corrected else 0, plateaus=not corrected)
-        xy = torch.stack([index % width, torch.div(index, width, rounding_mode="floor")], dim=1).to(heatmap.dtype)
-        if corrected:
-            xy = xy + quadratic_offset(heatmap[0, 0], index)
-        xy = heatmap_to_image(xy, (width, height), self.geometry) - self.keypoint_bias
-        score = heatmap.flatten()[index]
-        if allowed is not None:
-            nearest = xy.round().long()
-            inside = allowed.to(xy.device)[nearest[:, 1].clamp(0, height - 1), nearest[:, 0].clamp(0, width - 1)]
-            xy, score = xy[inside], score[inside]
-        order = (torch.argsort(score, descending=True, stable=True) if corrected else torch.argsort(-score))[:self.top_k]
-        return xy[order], score[order] / heatmap.max()
+    def _run(self, grays: list[np.ndarray], allowed: list[torch.Tensor | None], top_k: int) -> list[Found]:
+        """The pipeline on images of the same size. When the GPU's memory does not do, in smaller steps."""
+        batch = torch.from_numpy(np.stack(grays)[:, None])
+        if self.device.type == "cuda":
+            batch = batch.pin_memory()
+        while True:
+            try:
+                if self._graph and len(batch) == 1 and allowed[0] is None and top_k == self.top_k:
+                    return [_found_rows(Found(*self._graph(batch)))]
+                return self._pipeline.run(batch.to(self.device, non_blocking=True), allowed, top_k)
+            except torch.OutOfMemoryError as error:
+                cause = error
+            self._graph = None
+            if len(batch) > 1:
+                return [self._run([gray], [mask], top_k)[0] for gray, mask in zip(grays, allowed)]
+            if not self._pipeline.shrink():
+                raise RuntimeError(f"the memory of {self.device} does not do for an image of {batch.shape[3]}x{batch.shape[2]} and {top_k} "
+                                   "keypoints, even in the smallest steps: free some, make the image smaller, or take device='cpu'"
+                                   ) from cause
+            log.warning("the memory of %s was too small: working in smaller steps from now on, which takes longer", self.device)
+            if self.device.type == "cuda":
+                torch.cuda.empty_cache()
+
+
+def _check_choices(geometry: str, descriptor: str, precision: str, backend: str) -> None:
+    for name, value, choices in (("geometry", geometry, GEOMETRIES), ("descriptor", descriptor, tuple(DESCRIPTORS)),
+                                 ("precision", precision, PRECISIONS), ("backend", backend, BACKENDS)):
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {choices}, not {value!r}")
+
+
+def _same_size(grays: list[np.ndarray], most: int) -> Iterator[list[int]]:
+    """Indices of images of one size, at most so many together."""
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    for index, gray in enumerate(grays):
+        by_size.setdefault(gray.shape, []).append(index)
+    for indices in by_size.values():
+        for start in range(0, len(indices), most):
+            yield indices[start:start + most]
+
+
+def _resized(gray: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """gray at a size (width, height)."""
+    if size == (gray.shape[1], gray.shape[0]):
+        return gray
+    return cv2.resize(gray, size, interpolation=cv2.INTER_AREA if size[0] < gray.shape[1] else cv2.INTER_LINEAR)
+
+
+def _found_rows(found: Found) -> Found:
+    """The rows that are keypoints, copied from where the next image's will be written."""
+    count = int((found.scores > -torch.inf).sum())
+    return Found(*(values[:count].clone() for values in found))
+
+
+def _to_features(found: Found, count: int, scale: float, image_size: tuple[int, int]) -> Features:
+    """The first `count` of what was found in an image resized by about `scale`, in pixels of the image of size (width, height)."""
+    width, height = image_size
+    xy = found.keypoints[:count].float().cpu().numpy()
+    if scale != 1.0:
+        ratio = np.array([round(width * scale) / width, round(height * scale) / height], np.float32)
+        xy = ((xy + 0.5) / ratio - 0.5).clip(0, [width - 1, height - 1]).astype(np.float32)
+    descriptors = found.descriptors[:count].float()
+    return Features(xy, found.scores[:count].float().cpu().numpy(), descriptors.cpu().numpy(), image_size,
+                    np.full(len(xy), scale, np.float32), descriptors if descriptors.is_cuda else None)
+
+
+def _join(parts: list[Features]) -> Features:
+    """What several scales found, as one, strongest first."""
+    if len(parts) == 1:
+        return parts[0]
+    order = np.argsort(-np.concatenate([part.scores for part in parts]), kind="stable")
+    keypoints, scores, descriptors, scales = (np.concatenate([getattr(part, name) for part in parts])[order]
+                                              for name in ("keypoints", "scores", "descriptors", "scales"))
+    return Features(keypoints, scores, descriptors, parts[0].image_size, scales)
 
 
 def choose_device(name: str) -> torch.device:
@@ -157,90 +242,3 @@ def choose_device(name: str) -> torch.device:
     if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
         raise RuntimeError(f'device {name!r} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA GPUs; use "cpu" or "auto"')
     return device
-
-
-def to_gray(image: np.ndarray) -> np.ndarray:
-    """Checks an image and returns it as HxW float32 in 0 to 1: the plain mean of the colours, as the network was trained."""
-    if not isinstance(image, np.ndarray):
-        raise ValueError(f"image must be a NumPy array, not {type(image).__name__}; could the file be read?")
-    if image.ndim == 3 and image.shape[2] == 1:
-        image = image[:, :, 0]
-    if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
-        raise ValueError(f"image must be HxW, HxWx3 (BGR) or HxWx4 (BGRA), not of shape {image.shape}")
-    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
-        raise ValueError(f"image must be uint8 or float in 0 to 1, not {image.dtype}")
-    if min(image.shape[:2]) < MIN_SIDE:
-        raise ValueError(f"image must be at least {MIN_SIDE}x{MIN_SIDE} pixels, not {image.shape[1]}x{image.shape[0]}")
-    gray = _channel_mean(image)
-    if image.dtype == np.uint8:
-        gray /= 255.0
-    low, high = float(gray.min()), float(gray.max())
-    if not np.isfinite(low + high):
-        raise ValueError("image holds NaN or infinity")
-    if low < 0 or high > 1 + 1e-6:
-        raise ValueError(f"a float image must lie in 0 to 1, this one spans {low:g} to {high:g}")
-    if low == high:
-        raise ValueError("image is constant: there is nothing to find; is the lens covered?")
-    return gray
-
-
-def _channel_mean(image: np.ndarray) -> np.ndarray:
-    """HxW float32, a new array."""
-    if image.ndim == 2:
-        return image.astype(np.float32)
-    if image.dtype == np.uint8:
-        image = np.ascontiguousarray(image)
-        weights = np.full((1, image.shape[2]), 1 / 3, np.float32)
-        weights[0, 3:] = 0
-        return cv2.transform(image.astype(np.float32), weights)
-    return image[:, :, :3].mean(axis=2, dtype=np.float64).astype(np.float32)
-
-
-def _check_mask(mask: np.ndarray, shape: torch.Size) -> torch.Tensor:
-    if not isinstance(mask, np.ndarray) or mask.shape[:2] != tuple(shape) or mask.size != shape[0] * shape[1]:
-        raise ValueError(f"mask must be a {shape[0]}x{shape[1]} array like the image, not {getattr(mask, 'shape', type(mask).__name__)}")
-    return torch.from_numpy(mask.reshape(shape) != 0)
-
-
-def local_maxima(heatmap: torch.Tensor, threshold: float, border: int = 0, plateaus: bool = False) -> torch.Tensor:
-    """Flat indices (N,) of the 3x3 local maxima above threshold, rising; a plateau counts once.
-
-    heatmap: (H, W). border: maxima within so many samples of the rim are left out.
-    plateaus: keep every sample of a plateau, as the official code does.
-    """
-    height, width = heatmap.shape
-    peak = (heatmap == F.max_pool2d(heatmap[None], 3, stride=1, padding=1)[0]) & (heatmap > threshold)
-    if border:
-        inner = torch.zeros_like(peak)
-        inner[border:height - border, border:width - border] = True
-        peak &= inner
-    index = peak.flatten().nonzero()[:, 0]
-    if plateaus:
-        return index
-    x, y = index % width, torch.div(index, width, rounding_mode="floor")
-    first = torch.ones_like(index, dtype=torch.bool)
-    for dx, dy in ((-1, 0), (-1, -1), (0, -1), (1, -1)):        # two peaks that touch are equal: keep the first in reading order
-        nx, ny = x + dx, y + dy
-        inside = (nx >= 0) & (nx < width) & (ny >= 0)
-        first &= ~(inside & peak[ny.clamp(min=0), nx.clamp(0, width - 1)])
-    return index[first]
-
-
-def quadratic_offset(heatmap: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
-    """Where a quadratic fitted to the 3x3 values around each peak has its top, relative to the peak: (N, 2), within half a sample.
-
-    heatmap: (H, W). index: (N,) flat indices of local maxima at least one sample inside the rim.
-    """
-    width = heatmap.shape[1]
-    flat = heatmap.flatten()
-    value = {(dx, dy): flat[index + dy * width + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)}
-    gx = (value[1, 0] - value[-1, 0]) / 2
-    gy = (value[0, 1] - value[0, -1]) / 2
-    gxx = value[1, 0] - 2 * value[0, 0] + value[-1, 0]
-    gyy = value[0, 1] - 2 * value[0, 0] + value[0, -1]
-    gxy = (value[1, 1] - value[1, -1] - value[-1, 1] + value[-1, -1]) / 4
-    determinant = gxx * gyy - gxy * gxy
-    usable = (determinant > 1e-6 * gxx * gyy) & (gxx < 0) & (gyy < 0)
-    safe = torch.where(usable, determinant, torch.ones_like(determinant))
-    offset = torch.stack([gxy * gy - gyy * gx, gxy * gx - gxx * gy], dim=1) / safe[:, None]
-    return torch.where(usable[:, None], offset.clamp(-0.5, 0.5), torch.zeros_like(offset))

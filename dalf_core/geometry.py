@@ -8,6 +8,8 @@ to corner, and the patches half a pixel up and left. It is kept for parity.
 """
 from __future__ import annotations
 
+from functools import lru_cache
+
 import torch
 
 ORIGINAL, CORRECTED = "original", "corrected"
@@ -18,8 +20,17 @@ _DECODER_LOSS = 2       # samples a side, at half resolution, lost to the decode
 _WARPER_LOSS = 1        # samples a side, at an eighth, lost to the warper's unpadded convolution
 
 
-def _sizes(image_size: tuple[int, int], like: torch.Tensor) -> torch.Tensor:
-    return torch.tensor(image_size, dtype=like.dtype, device=like.device)
+@lru_cache(maxsize=256)
+def _constant(values: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
+    with torch.inference_mode(False):       # training needs it, too
+        return torch.tensor(values, dtype=dtype, device=device)
+
+
+def constant(values: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
+    """A small tensor of the type and device of another. It is kept, since copying one to a GPU makes the program wait for it."""
+    if torch.compiler.is_compiling():       # what is made while a graph is recorded is no value to keep
+        return torch.tensor(values, dtype=like.dtype, device=like.device)
+    return _constant(tuple(int(value) for value in values), like.dtype, like.device)
 
 
 def heatmap_to_image(xy: torch.Tensor, image_size: tuple[int, int], geometry: str) -> torch.Tensor:
@@ -29,7 +40,7 @@ def heatmap_to_image(xy: torch.Tensor, image_size: tuple[int, int], geometry: st
     """
     if geometry == ORIGINAL:
         return xy
-    size = _sizes(image_size, xy)
+    size = constant(image_size, xy)
     half = torch.div(size, 2, rounding_mode="floor")
     return 2 * (xy * (half - 2 * _DECODER_LOSS - 1) / (size - 1) + _DECODER_LOSS) + 0.5
 
@@ -38,7 +49,7 @@ def image_to_heatmap(xy: torch.Tensor, image_size: tuple[int, int], geometry: st
     """The inverse of heatmap_to_image."""
     if geometry == ORIGINAL:
         return xy
-    size = _sizes(image_size, xy)
+    size = constant(image_size, xy)
     half = torch.div(size, 2, rounding_mode="floor")
     return ((xy - 0.5) / 2 - _DECODER_LOSS) * (size - 1) / (half - 2 * _DECODER_LOSS - 1)
 
@@ -47,7 +58,7 @@ def image_to_features(xy: torch.Tensor, image_size: tuple[int, int], geometry: s
     """Image pixels (N, 2) to samples (N, 2) of the backbone's feature map, (H//8, W//8)."""
     if geometry == CORRECTED:
         return (xy - 3.5) / 8
-    size = _sizes(image_size, xy)
+    size = constant(image_size, xy)
     return xy * (torch.div(size, 8, rounding_mode="floor") - 1) / (size - 1)
 
 
@@ -55,5 +66,5 @@ def image_to_warper(xy: torch.Tensor, image_size: tuple[int, int], geometry: str
     """Image pixels (N, 2) to samples (N, 2) of the warper's parameter map, (H//8 - 2, W//8 - 2)."""
     if geometry == CORRECTED:
         return (xy - 3.5) / 8 - _WARPER_LOSS
-    size = _sizes(image_size, xy)
+    size = constant(image_size, xy)
     return xy * (torch.div(size, 8, rounding_mode="floor") - 2 * _WARPER_LOSS - 1) / (size - 1)

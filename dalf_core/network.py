@@ -6,13 +6,15 @@ their tensors load unchanged; OFFICIAL_NAMES maps the names.
 from __future__ import annotations
 
 import copy
+import math
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .geometry import CORRECTED, PatchOffset, image_to_features, image_to_warper
+from .geometry import CORRECTED, PatchOffset, constant, image_to_features, image_to_warper
 from .polar_grid import PolarWarp, sample_patches
+from .strips import BackboneInStrips
 
 ARCHITECTURE = "ts-fl"
 CHANNELS = (1, 32, 64, 64)                      # of the image and of the maps at 1/2, 1/4 and 1/8
@@ -62,15 +64,19 @@ class Backbone(nn.Module):
 
     def forward(self, gray: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """gray: (B, 1, H, W), any brightness scale. Returns heatmap (B, 1, H, W) and features (B, 64, H//8, W//8)."""
-        half = self.encoder[0](self.norm(gray))
+        half = self.encoder[0](self.norm(gray).to(dtype_of(self.encoder)))
         quarter = self.encoder[1](half)
         eighth = self.encoder[2](quarter)
         decoded = eighth
         for block, skip in zip(self.decoder, (quarter, half)):
             stretched = F.interpolate(decoded, size=skip.shape[-2:], mode="bilinear", align_corners=True)
             decoded = block(torch.cat([stretched, skip], dim=1))
-        full = F.interpolate(decoded, size=gray.shape[-2:], mode="bicubic", align_corners=True)
-        return self.keypoint_head(full), self.feature_head(eighth)
+        full = F.interpolate(decoded.to(dtype_of(self.keypoint_head)), size=gray.shape[-2:], mode="bicubic", align_corners=True)
+        return self.keypoint_head(full), self.feature_head(eighth).to(gray.dtype)
+
+    def in_strips(self, gray: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """The same as forward, in memory that hardly grows with the image; for large ones."""
+        return BackboneInStrips(self)(gray)
 
 
 class Warper(nn.Module):
@@ -120,7 +126,7 @@ class PatchDescriptor(nn.Module):
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
         """(N, 1, 32, 32) patches [angle, radius] to (N, 64), not normalised."""
-        return self.layers(patches).flatten(1)
+        return self.layers(patches.to(dtype_of(self.layers))).flatten(1).to(patches.dtype)
 
 
 class Fusion(nn.Module):
@@ -140,7 +146,7 @@ class Fusion(nn.Module):
 def sample_map(values: torch.Tensor, xy: torch.Tensor, *, mode: str, padding: str) -> torch.Tensor:
     """Read a map (1, C, h, w) at samples xy (N, 2); the first sample is (0, 0). Returns (N, C)."""
     height, width = values.shape[-2:]
-    grid = xy / xy.new_tensor([max(width - 1, 1), max(height - 1, 1)]) * 2 - 1
+    grid = xy / constant((max(width - 1, 1), max(height - 1, 1)), xy) * 2 - 1
     return F.grid_sample(values, grid.view(1, -1, 1, 2).to(values.dtype), mode=mode, padding_mode=padding,
                          align_corners=True)[0, :, :, 0].t()
 
@@ -156,8 +162,13 @@ class DalfNetwork(nn.Module):
         self.patch_descriptor = PatchDescriptor()
         self.fusion = Fusion()
 
-    def forward(self, gray: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        """gray: (B, 1, H, W). Returns heatmap (B, 1, H, W) and features (B, 64, H//8, W//8)."""
+    def forward(self, gray: torch.Tensor, whole_pixels: float = math.inf) -> tuple[torch.Tensor, torch.Tensor]:
+        """gray: (B, 1, H, W). Returns heatmap (B, 1, H, W) and features (B, 64, H//8, W//8).
+
+        whole_pixels: larger images are worked on in strips.
+        """
+        if gray.shape[-2] * gray.shape[-1] > whole_pixels:
+            return self.backbone.in_strips(gray)
         return self.backbone(gray)
 
     def backbone_descriptors(self, features: torch.Tensor, xy: torch.Tensor, image_size: tuple[int, int],
@@ -205,6 +216,17 @@ class DalfNetwork(nn.Module):
             if isinstance(module, nn.Sequential):
                 _fold_batch_norms(module)
         return network
+
+    def to_half(self) -> DalfNetwork:
+        """Turn the costly layers to float16, in place. Where keypoints are placed, float32 stays: half precision has plateaus there."""
+        for module in (self.backbone.encoder, self.backbone.decoder, self.backbone.feature_head, self.patch_descriptor):
+            module.half()
+        return self
+
+
+def dtype_of(module: nn.Module) -> torch.dtype:
+    """The type of a module's weights."""
+    return next(module.parameters()).dtype
 
 
 def rename_official(name: str) -> str:

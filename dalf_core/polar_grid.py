@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from .geometry import constant
 from .thin_plate_spline import reduced_basis
 
 PATCH_SIZE = 32                 # angles and radii
@@ -53,6 +54,6 @@ def sample_patches(gray: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     gray: (1, 1, H, W). positions: (N, 1024, 2) pixels x, y, pixel centres at integers. Returns (N, 1, 32, 32).
     """
     height, width = gray.shape[-2:]
-    size = positions.new_tensor([width, height])
-    grid = ((positions * 2 + 1) / size - 1).reshape(1, -1, PATCH_SIZE, 2)
-    return F.grid_sample(gray, grid, mode="bilinear", padding_mode="zeros", align_corners=False).reshape(-1, 1, PATCH_SIZE, PATCH_SIZE)
+    grid = ((positions * 2 + 1) / constant((width, height), positions) - 1).reshape(1, -1, PATCH_SIZE, 2)
+    patches = F.grid_sample(gray, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    return patches.reshape(len(positions), 1, PATCH_SIZE, PATCH_SIZE)

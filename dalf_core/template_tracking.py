@@ -10,7 +10,6 @@ from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
-import torch
 
 from .extractor import DALF
 from .image_registration import MIN_MATCHES, ImageWarp, ImageWarpError, fit_image_warp, warp_to_template
@@ -127,7 +126,7 @@ class TemplateTracker:
     def _near(self, prediction: ImageWarp, reach: float, features: Features, gray: np.ndarray, trusted: np.ndarray) -> ImageWarp | None:
         """The map from matches near predicted places: each verified without a prediction too, or borne out by the picture."""
         radius = reach * float(np.hypot(*features.image_size))
-        matches = _match_near(self.features, features, prediction.image_positions(self.features.keypoints), radius)
+        matches = match(self.features, features, predicted=prediction.image_positions(self.features.keypoints), radius=radius)
         chosen = verify(self.features, features, matches)
         independent = np.isin(_pairs(matches, len(features)), trusted)
         warp = self._fit(features, matches, chosen)
@@ -139,19 +138,6 @@ class TemplateTracker:
         chosen[chosen] = warp.inlier
         chosen &= independent | borne_out
         return self._fit(features, matches, chosen)
-
-
-def _match_near(reference: Features, query: Features, predicted: np.ndarray, radius: float) -> Matches:
-    """Mutual nearest neighbours among the pairs whose query keypoint lies within `radius` pixels of the predicted place (N, 2)."""
-    if not len(query):
-        return NO_MATCHES
-    similarity = torch.from_numpy(reference.descriptors) @ torch.from_numpy(query.descriptors).t()
-    distance = torch.cdist(torch.from_numpy(predicted.astype(np.float32)), torch.from_numpy(query.keypoints))
-    similarity[distance > radius] = -2.0
-    best, forward = (values.numpy() for values in similarity.max(dim=1))
-    backward = similarity.argmax(dim=0).numpy()
-    rows = np.flatnonzero((backward[forward] == np.arange(len(forward))) & (best >= -1.5))
-    return Matches(rows, forward[rows], np.sqrt(np.maximum(2 - 2 * best[rows], 0)).astype(np.float32), np.ones(len(rows), bool))
 
 
 def _pairs(matches: Matches, query_count: int) -> np.ndarray:

@@ -20,12 +20,20 @@ class Features:
     scores: (N,) float32, detector response; larger is stronger.
     descriptors: (N, D) float32, unit length; (N, 0) when none were asked for.
     image_size: (width, height) in pixels of the image they belong to.
+    scales: (N,) float32, by what factor the image was resized when each was found; all 1 if not given.
+    on_device: the descriptors as a tensor on the GPU that made them, for matching there; None otherwise.
     """
 
     keypoints: np.ndarray
     scores: np.ndarray
     descriptors: np.ndarray
     image_size: tuple[int, int]
+    scales: np.ndarray = None       # type: ignore[assignment]
+    on_device: Any = field(default=None, compare=False, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.scales is None:
+            object.__setattr__(self, "scales", np.ones(len(self.keypoints), np.float32))
 
     def __len__(self) -> int:
         return len(self.keypoints)
@@ -47,6 +55,10 @@ class Matches:
 
     def __len__(self) -> int:
         return len(self.reference_index)
+
+    def chosen(self, rows: np.ndarray) -> Matches:
+        """Some of them: rows (K,) indices or (M,) bool."""
+        return Matches(self.reference_index[rows], self.query_index[rows], self.distance[rows], self.inlier[rows])
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ class RunPictures:
 def _some(matches: Matches) -> Matches:
     """An even choice of the matches, by their distance."""
     chosen = np.unique(np.linspace(0, len(matches) - 1, min(MAX_LINES, len(matches))).astype(int)) if len(matches) else np.zeros(0, int)
-    return Matches(matches.reference_index[chosen], matches.query_index[chosen], matches.distance[chosen], matches.inlier[chosen])
+    return matches.chosen(chosen)
 
 
 def _around_surface(picture: np.ndarray, shot: Shot) -> np.ndarray:

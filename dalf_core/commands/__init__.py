@@ -1,1 +1,1 @@
-"""Commands that need no ROS: `./run match`, `./run video`, or `python -m dalf_core.commands.match`."""
+"""Commands that need no ROS: `python -m dalf_core.commands.NAME`, or `./run NAME`."""

@@ -26,10 +26,10 @@ class HelpWithDefaults(argparse.ArgumentDefaultsHelpFormatter):
 
 
 def add_extractor_options(parser: argparse.ArgumentParser, precision: str) -> None:
-    """--weights, --device, --precision, --top-k, --descriptor."""
+    """--weights, --device, --precision, --top-k, --descriptor. precision: the default."""
     parser.add_argument("--weights", help="checkpoint: a path, or 'official'; the default one when not given")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16"), default=precision,
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default=precision,
                         help="auto: bfloat16 where OpenVINO runs the network on the CPU, float32 elsewhere")
     parser.add_argument("--top-k", type=int, default=2048, help="at most so many keypoints an image")
     parser.add_argument("--descriptor", choices=("fused", "polar", "backbone"), default="fused", help="polar stands larger rotations")

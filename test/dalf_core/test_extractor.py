@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-from dalf_core import DALF
-from dalf_core.extractor import choose_device, local_maxima, quadratic_offset, to_gray
+from dalf_core import DALF, extractor, match
+from dalf_core.extractor import MULTI_SCALE, choose_device
+from dalf_core.image_input import to_gray
 from dalf_core.network import DalfNetwork
 from dalf_core.types import Features
 from dalf_core.weights import OFFICIAL_FILE, save_weights
@@ -112,26 +113,6 @@ def test_a_mirrored_image_gives_mirrored_keypoints_without_bias(dalf, picture, w
     assert np.abs(median_offset(whole, np.array(whole.image_size) - 1 - mirrored.keypoints)).max() < 0.2
 
 
-def test_quadratic_peak_is_found_exactly():
-    y, x = torch.meshgrid(torch.arange(9.0), torch.arange(11.0), indexing="ij")
-    heatmap = 50 - 2 * (x - 5.3) ** 2 - (y - 3.8) ** 2 + 0.5 * (x - 5.3) * (y - 3.8)
-    index = local_maxima(heatmap, 0.0, 1)
-    assert index.tolist() == [4 * 11 + 5]
-    assert quadratic_offset(heatmap, index)[0].tolist() == pytest.approx([0.3, -0.2], abs=1e-5)
-
-
-def test_plateaus_count_once_and_the_border_is_left_out():
-    heatmap = torch.zeros(10, 12)
-    heatmap[2, 3:6] = 5
-    heatmap[6:8, 7:9] = 6
-    heatmap[0, 0] = heatmap[9, 11] = 9
-    assert local_maxima(heatmap, 1.0, 1).tolist() == [2 * 12 + 3, 6 * 12 + 7]
-    assert len(local_maxima(heatmap, 1.0)) == 4
-    assert len(local_maxima(heatmap, 1.0, plateaus=True)) == 9
-    flat = quadratic_offset(torch.ones(5, 5), torch.tensor([12]))
-    assert flat.tolist() == [[0.0, 0.0]]
-
-
 # ---------------------------------------------------------------- conventions
 
 def test_opencv_convention(dalf, picture, whole):
@@ -205,6 +186,91 @@ def test_an_empty_mask_gives_nothing(untrained):
     assert keypoints == [] and descriptors.shape == (0, 128)
 
 
+# ---------------------------------------------------------------- many images, many scales, little memory
+
+@pytest.mark.parametrize("together", [1, 3])
+def test_a_batch_gives_what_single_images_give(monkeypatch, untrained, together):
+    monkeypatch.setitem(extractor.BATCH, "cpu", together)
+    images = [textured(96, 64, seed) for seed in range(4)] + [textured(64, 96, 9)]
+    mask = np.zeros((64, 96), np.uint8)
+    mask[20:50, 30:80] = 1
+    masks = [None, mask, None, None, None]
+    results = untrained.extract_batch(images, masks)
+    assert [result.image_size for result in results] == [(96, 64)] * 4 + [(64, 96)]
+    for image, own_mask, result in zip(images, masks, results):
+        alone = untrained.extract(image, own_mask)
+        assert len(alone) == len(result) > 10
+        assert np.allclose(alone.keypoints, result.keypoints, atol=1e-3)
+        assert (alone.descriptors * result.descriptors).sum(axis=1).min() > 0.9999
+    assert untrained.extract_batch([]) == []
+    with pytest.raises(ValueError, match="5 images but 1 masks"):
+        untrained.extract_batch(images, [None])
+
+
+def test_scales_share_the_keypoints(official, picture):
+    dalf = DALF(official, device="cpu", top_k=200, scales=MULTI_SCALE)
+    features = dalf.extract(picture)
+    scales, counts = np.unique(features.scales, return_counts=True)
+    assert len(features) == 200 and (np.diff(features.scores) <= 0).all()
+    assert scales == pytest.approx(MULTI_SCALE) and counts[1:].min() >= 50 and counts[0] > 10
+    assert (features.keypoints >= 0).all() and (features.keypoints <= [639, 359]).all()
+    sizes = {round(6 / keypoint.size, 3) for keypoint in dalf.detect(picture)}
+    assert sizes == {round(scale, 3) for scale in MULTI_SCALE}
+
+
+def test_a_coarse_scale_finds_what_the_small_image_shows(official, picture):
+    """Half of an image of twice the size is the image: the same keypoints, where they lie in the large one."""
+    large = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
+    whole = DALF(official, device="cpu", top_k=100, descriptor="backbone").extract(picture)
+    coarse = DALF(official, device="cpu", top_k=100, descriptor="backbone", scales=[0.5]).extract(large)
+    assert np.allclose(coarse.keypoints, whole.keypoints * 2 + 0.5, atol=0.01)
+    assert np.allclose(coarse.descriptors, whole.descriptors, atol=1e-4)
+    tiny = DALF(official, device="cpu", top_k=10, descriptor="backbone", scales=[0.1, 1.0]).extract(picture[:64, :64])
+    assert (tiny.scales == 1).all()             # a tenth of it would be too small to look at
+
+
+def test_little_memory_means_smaller_steps_then_an_error(monkeypatch, untrained, caplog):
+    image = textured(96, 64)
+    expected = untrained.extract(image)
+    describe, room = DalfNetwork.describe, 40
+
+    def crammed(network, gray, features, xy, *, chunk, **options):
+        if chunk > room:
+            raise torch.OutOfMemoryError("out of memory")
+        return describe(network, gray, features, xy, chunk=chunk, **options)
+
+    monkeypatch.setattr(DalfNetwork, "describe", crammed)
+    before = vars(untrained._pipeline).copy()
+    try:
+        with caplog.at_level(logging.WARNING):
+            assert np.allclose(untrained.extract(image).descriptors, expected.descriptors, atol=1e-5)
+            assert len(caplog.records) == 1 and "smaller steps" in caplog.text
+            untrained.extract(image)
+            assert len(caplog.records) == 1                 # said once
+        room = 0
+        with pytest.raises(RuntimeError, match="memory of cpu does not do for an image of 96x64"):
+            untrained.extract(image)
+    finally:
+        vars(untrained._pipeline).update(before)
+
+
+def test_half_precision_stays_close_where_it_may(official, picture):
+    """What the GPU runs as one graph, run here by hand: fixed number of rows, half precision in the convolutions."""
+    dalf = DALF(official, device="cpu", top_k=300, backend="pytorch")
+    image = picture[:200, :240]
+    expected = dalf.extract(image)
+    dalf.network.to_half()
+    with torch.inference_mode():
+        fixed = dalf._pipeline.run_fixed(torch.from_numpy(to_gray(image))[None, None], 300)
+    count = int((fixed.scores > -torch.inf).sum())
+    keypoints, descriptors = fixed.keypoints[:count].numpy(), fixed.descriptors[:count].numpy()
+    assert descriptors.dtype == np.float32 and len(fixed.scores) == 300
+    distance = np.linalg.norm(keypoints[:, None] - expected.keypoints[None], axis=2)
+    near = distance.min(axis=1) < 0.1
+    assert near.mean() > 0.97
+    assert (descriptors * expected.descriptors[distance.argmin(axis=1)]).sum(axis=1)[near].min() > 0.999
+
+
 # ---------------------------------------------------------------- wrong input
 
 def _with_nan() -> np.ndarray:
@@ -240,6 +306,7 @@ def test_wrong_masks_are_named(untrained):
 
 
 @pytest.mark.parametrize("options", [{"geometry": "flat"}, {"descriptor": "sift"}, {"top_k": 0}, {"top_k": 2.5}, {"threshold": np.nan},
+                                     {"scales": ()}, {"scales": (0.5, -1)}, {"precision": "float64"},
                                      {"device": "tpu"}, {"device": "meta"}, {"device": None}])
 def test_wrong_options_are_named(options):
     with pytest.raises(ValueError, match=next(iter(options))):
@@ -263,3 +330,17 @@ def test_the_gpu_gives_what_the_cpu_gives(official, picture, whole):
     near = distance.min(axis=1) < 0.05
     cosine = (features.descriptors * whole.descriptors[distance.argmin(axis=1)]).sum(axis=1)
     assert near.mean() > 0.98 and np.median(cosine[near]) > 0.9999
+
+
+@pytest.mark.gpu
+def test_half_precision_as_one_graph_on_the_gpu(official, picture, whole):
+    dalf = DALF(official, device="cuda", top_k=1000, precision="float16")
+    first, other, again = dalf.extract(picture), dalf.extract(picture[::-1]), dalf.extract(picture)
+    assert np.array_equal(first.keypoints, again.keypoints) and not np.array_equal(first.keypoints, other.keypoints)
+    distance = np.linalg.norm(first.keypoints[:, None] - whole.keypoints[None], axis=2)
+    near = distance.min(axis=1) < 0.2
+    cosine = (first.descriptors * whole.descriptors[distance.argmin(axis=1)]).sum(axis=1)
+    assert near.mean() > 0.95 and np.median(cosine[near]) > 0.999
+    found = match(whole, first)
+    assert first.on_device is not None and (np.linalg.norm(whole.keypoints[found.reference_index] - first.keypoints[found.query_index],
+                                                           axis=1) < 0.5).mean() > 0.95

@@ -1,6 +1,8 @@
 """Mutual nearest neighbours, against a plain computation."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -46,6 +48,33 @@ def test_bounds_drop_pairs():
     strict = match(a, b, ratio=0.95)
     second = np.sort(np.linalg.norm(a.descriptors[strict.reference_index][:, None] - b.descriptors[None], axis=2), axis=1)[:, 1]
     assert 0 < len(strict) < len(everything) and (strict.distance < 0.95 * second).all()
+
+
+@pytest.mark.parametrize("elements", [1 << 23, 1000])
+def test_only_pairs_near_the_predicted_place(monkeypatch, elements):
+    """Against a plain computation over all pairs; one row has no candidate, one may lie anywhere."""
+    monkeypatch.setattr(matching, "ELEMENTS_AT_ONCE", elements)
+    rng = np.random.default_rng(0)
+    a, b = features(150, seed=1), features(220, seed=2)
+    b = replace(b, keypoints=rng.uniform(0, 640, (220, 2)).astype(np.float32))
+    predicted = rng.uniform(0, 640, (150, 2))
+    predicted[3], predicted[7] = -1000, np.nan
+    far = np.linalg.norm(predicted[:, None] - b.keypoints[None], axis=2) > 90
+    similarity = np.where(far, -np.inf, a.descriptors.astype(float) @ b.descriptors.T.astype(float))
+    expected = {i: int(j) for i, j in enumerate(similarity.argmax(1)) if similarity[:, j].argmax() == i and not far[i, j]}
+    found = match(a, b, predicted=predicted, radius=90)
+    assert dict(zip(found.reference_index.tolist(), found.query_index.tolist())) == expected
+    assert 50 < len(expected) < 150 and 3 not in expected
+    everywhere = match(a, b, predicted=np.full((150, 2), np.nan), radius=1)
+    assert np.array_equal(everywhere.reference_index, match(a, b).reference_index)
+    assert len(match(a, b, predicted=np.full((150, 2), -1e6), radius=1, ratio=0.9)) == 0
+
+
+@pytest.mark.parametrize("options", [{"predicted": np.zeros((3, 2))}, {"radius": 3.0}, {"predicted": np.zeros((2, 2)), "radius": 3.0},
+                                     {"predicted": np.zeros((3, 2)), "radius": 0.0}, {"predicted": np.zeros((3, 2)), "radius": np.nan}])
+def test_wrong_search_options_are_named(options):
+    with pytest.raises(ValueError, match="predicted|radius"):
+        match(features(3), features(4), **options)
 
 
 @pytest.mark.parametrize(("left", "right"), [(0, 0), (0, 10), (10, 0), (1, 1), (1, 10), (10, 1)])

@@ -1,0 +1,61 @@
+"""`./run export --output FILE.onnx`: the whole extractor as one ONNX graph, for TensorRT or ONNX Runtime, checked against PyTorch.
+
+Input gray (1, 1, H, W) float32 in 0 to 1; outputs keypoints (top_k, 2), scores (top_k,), -inf beyond the last keypoint, and
+descriptors (top_k, D). For TensorRT in half precision: trtexec --onnx=FILE.onnx --fp16
+"""
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from pathlib import Path
+
+from ..extractor import DALF, DEFAULT_THRESHOLD
+from ..image_input import MIN_SIDE
+from ..network import DESCRIPTORS
+from ..onnx_export import ExportError, export_onnx
+from ..weights import WeightsError
+
+
+def image_size(text: str) -> tuple[int, int]:
+    """640x480 as (640, 480)."""
+    found = re.fullmatch(r"(\d+)x(\d+)", text)
+    if not found or min(size := (int(found[1]), int(found[2]))) < MIN_SIDE:
+        raise argparse.ArgumentTypeError(f"{text!r} is no size such as 640x480, at least {MIN_SIDE}x{MIN_SIDE}")
+    return size
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--output", type=Path, required=True, metavar="FILE", help="the .onnx file to write")
+    p.add_argument("--size", type=image_size, default=(640, 480), metavar="WxH", help="image size (default 640x480)")
+    p.add_argument("--top-k", type=int, default=2048, help="keypoints (default 2048)")
+    p.add_argument("--weights", help='"official" or a checkpoint file (default: as for DALF)')
+    p.add_argument("--descriptor", choices=tuple(DESCRIPTORS), default="fused", help="default fused")
+    p.add_argument("--threshold", type=float, default=DEFAULT_THRESHOLD, help=f"least heatmap value (default {DEFAULT_THRESHOLD:g})")
+    return p
+
+
+def main(args: list[str] | None = None) -> int:
+    """Exit status: 0 written and checked, 2 an error, 130 interrupted."""
+    options = parser().parse_args(args)
+    width, height = options.size
+    try:
+        dalf = DALF(options.weights, "cpu", options.top_k, threshold=options.threshold, descriptor=options.descriptor, backend="pytorch")
+        print(f"Exporting for {width}x{height}, {options.top_k} keypoints; this takes some seconds…", file=sys.stderr)
+        agreement = export_onnx(options.output, dalf, width, height)
+    except KeyboardInterrupt:
+        return 130
+    except ImportError as error:
+        print(f"error: {error}; pip install onnx onnxscript onnxruntime", file=sys.stderr)
+        return 2
+    except (ExportError, WeightsError, ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(f"Wrote {options.output} ({options.output.stat().st_size / 1e6:.1f} MB). Against PyTorch on {agreement.keypoints} keypoints: "
+          f"{agreement.common:.1%} the same, worst descriptor cosine {agreement.cosine:.6f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,87 @@
+"""Keypoints: the local maxima of the heatmap, placed between its samples."""
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+
+from .geometry import CORRECTED, heatmap_to_image
+
+BORDER = 2                  # heatmap samples at the rim that see the network's zero padding
+
+
+def peaks(heatmap: torch.Tensor, threshold: float, border: int = 0, plateaus: bool = False) -> torch.Tensor:
+    """(H, W) bool, the 3x3 local maxima above threshold; a plateau counts once.
+
+    heatmap: (H, W). border: maxima within so many samples of the rim are left out.
+    plateaus: keep every sample of a plateau, as the official code does.
+    """
+    height, width = heatmap.shape
+    peak = (heatmap == F.max_pool2d(heatmap[None], 3, stride=1, padding=1)[0]) & (heatmap > threshold)
+    if border:
+        x, y = torch.arange(width, device=heatmap.device), torch.arange(height, device=heatmap.device)
+        peak = peak & ((x >= border) & (x < width - border)) & ((y >= border) & (y < height - border))[:, None]
+    if plateaus:
+        return peak
+    around = F.pad(peak, (1, 1, 1, 0))      # two peaks that touch are equal: keep the first in reading order
+    earlier = around[1:, :-2] | around[:-1, :-2] | around[:-1, 1:-1] | around[:-1, 2:]
+    return peak & ~earlier
+
+
+def find_keypoints(heatmap: torch.Tensor, threshold: float, geometry: str, bias: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """All keypoints of a heatmap (H, W), strongest first: positions (N, 2) in image pixels, and heatmap values (N,).
+
+    bias: pixels by which the detector's answer lies too far right and down.
+    """
+    height, width = heatmap.shape
+    if geometry == CORRECTED:
+        index = peaks(heatmap, threshold, BORDER).flatten().nonzero()[:, 0]
+        score = heatmap.flatten()[index]
+        score, order = score.sort(descending=True, stable=True)
+        index = index[order]
+        return _places(heatmap, index, bias), score
+    index = peaks(heatmap, threshold, plateaus=True).flatten().nonzero()[:, 0]
+    score = heatmap.flatten()[index]
+    order = torch.argsort(-score)       # the official order where scores are equal
+    return _grid(index[order], width, heatmap.dtype), score[order]
+
+
+def strongest_keypoints(heatmap: torch.Tensor, count: int, threshold: float, bias: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+    """As find_keypoints with corrected geometry, always `count` of them: nothing here waits for the GPU to learn how many there are.
+
+    Rows beyond the last keypoint have the score -inf and some place inside the image.
+    """
+    score = torch.where(peaks(heatmap, threshold, BORDER), heatmap, -torch.inf).flatten()
+    score, index = score.topk(min(count, len(score)))
+    index = torch.where(score > -torch.inf, index, heatmap.shape[1] * BORDER + BORDER)
+    return _places(heatmap, index, bias), score
+
+
+def _grid(index: torch.Tensor, width: int, dtype: torch.dtype) -> torch.Tensor:
+    return torch.stack([index % width, torch.div(index, width, rounding_mode="floor")], dim=1).to(dtype)
+
+
+def _places(heatmap: torch.Tensor, index: torch.Tensor, bias: float) -> torch.Tensor:
+    """Flat indices (N,) of maxima to image pixels (N, 2), corrected geometry."""
+    height, width = heatmap.shape
+    xy = _grid(index, width, heatmap.dtype) + quadratic_offset(heatmap, index)
+    return heatmap_to_image(xy, (width, height), CORRECTED) - bias
+
+
+def quadratic_offset(heatmap: torch.Tensor, index: torch.Tensor) -> torch.Tensor:
+    """Where a quadratic fitted to the 3x3 values around each peak has its top, relative to the peak: (N, 2), within half a sample.
+
+    heatmap: (H, W). index: (N,) flat indices of local maxima at least one sample inside the rim.
+    """
+    width = heatmap.shape[1]
+    flat = heatmap.flatten()
+    value = {(dx, dy): flat[index + dy * width + dx] for dy in (-1, 0, 1) for dx in (-1, 0, 1)}
+    gx = (value[1, 0] - value[-1, 0]) / 2
+    gy = (value[0, 1] - value[0, -1]) / 2
+    gxx = value[1, 0] - 2 * value[0, 0] + value[-1, 0]
+    gyy = value[0, 1] - 2 * value[0, 0] + value[0, -1]
+    gxy = (value[1, 1] - value[1, -1] - value[-1, 1] + value[-1, -1]) / 4
+    determinant = gxx * gyy - gxy * gxy
+    usable = (determinant > 1e-6 * gxx * gyy) & (gxx < 0) & (gyy < 0)
+    safe = torch.where(usable, determinant, torch.ones_like(determinant))
+    offset = torch.stack([gxy * gy - gyy * gx, gxy * gx - gxx * gy], dim=1) / safe[:, None]
+    return torch.where(usable[:, None], offset.clamp(-0.5, 0.5), torch.zeros_like(offset))

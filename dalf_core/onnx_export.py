@@ -1,0 +1,119 @@
+"""The whole extractor as one ONNX graph, for TensorRT, ONNX Runtime and the like; checked against PyTorch.
+
+Input `gray` (1, 1, H, W) float32, the mean of the colours, 0 to 1. Outputs, strongest keypoint first, always top_k rows:
+`keypoints` (top_k, 2) pixels, pixel centres at integers; `scores` (top_k,), -inf where there was no further keypoint;
+`descriptors` (top_k, D) of unit length. The image size and top_k are fixed in the graph; all else is in its metadata.
+"""
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from torch import nn
+
+from .extractor import DALF
+from .geometry import CORRECTED
+from .network import ARCHITECTURE
+from .pipeline import Found
+
+OPSET = 20              # the first whose GridSample and Resize are the ones used here
+PLACE_TOLERANCE = 0.05      # pixels: further apart is another keypoint
+LEAST_AGREEMENT = 0.99      # of the keypoints: rounding decides which sample of a flat top is the maximum
+LEAST_COSINE = 0.9999
+
+
+class ExportError(RuntimeError):
+    """The graph could not be made, or does not do what PyTorch does."""
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """ONNX Runtime against PyTorch on one image: keypoints found, the part of them found by both, and the worst descriptor cosine."""
+
+    keypoints: int
+    common: float
+    cosine: float
+
+
+class _Extraction(nn.Module):
+    """From grey image to keypoints, scores and descriptors, of fixed shapes."""
+
+    def __init__(self, dalf: DALF) -> None:
+        super().__init__()
+        self.network = dalf.network
+        self._pipeline, self._top_k = dalf._pipeline, dalf.top_k
+
+    def forward(self, gray: torch.Tensor) -> Found:
+        return self._pipeline.run_fixed(gray, self._top_k)
+
+
+def export_onnx(path: str | os.PathLike[str], dalf: DALF, width: int, height: int) -> Agreement:
+    """Write the extractor as an ONNX file for images of width x height, and check it on a made-up picture.
+
+    dalf: on the CPU, backend="pytorch", corrected geometry, one scale. An existing file is taken over only when the new one is right.
+    Raises ExportError (differs from PyTorch), ValueError (another dalf), ImportError (pip install onnx onnxscript onnxruntime), OSError.
+    """
+    if dalf.device.type != "cpu" or dalf.backend != "pytorch" or dalf.geometry != CORRECTED or dalf.scales != (1.0,):
+        raise ValueError('the export needs DALF(device="cpu", backend="pytorch") with the corrected geometry and one scale')
+    path = Path(path)
+    gray = torch.from_numpy(_test_picture(width, height))[None, None]
+    partial = path.with_name(f".{path.stem}.{os.getpid()}.part.onnx")
+    try:
+        partial.touch()         # a folder that cannot be written to shows before the work
+        _write(partial, _Extraction(dalf).eval(), gray, _metadata(dalf, width, height))
+        agreement = _compare(partial, dalf, gray)
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+    return agreement
+
+
+def _metadata(dalf: DALF, width: int, height: int) -> dict[str, str]:
+    return {"architecture": ARCHITECTURE, "geometry": dalf.geometry, "weights": dalf.weights, "descriptor": dalf.descriptor,
+            "threshold": str(dalf.threshold), "top_k": str(dalf.top_k), "image_size": f"{width}x{height}"}
+
+
+def _write(path: Path, module: nn.Module, gray: torch.Tensor, metadata: dict[str, str]) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)         # it tells that torchvision is not installed
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        program = torch.onnx.export(module, (gray,), dynamo=True, opset_version=OPSET, input_names=["gray"],
+                                    output_names=list(Found._fields), verbose=False)
+    assert program is not None
+    program.model.metadata_props.update(metadata)
+    program.save(str(path), external_data=False)
+
+
+def _test_picture(width: int, height: int) -> np.ndarray:
+    """(H, W) float32: smoothed noise of several sizes, full of corners."""
+    rng = np.random.default_rng(0)
+    picture = sum(sigma * cv2.GaussianBlur(rng.normal(size=(height, width)), (0, 0), sigma) for sigma in (1.5, 3.0, 8.0))
+    return cv2.normalize(picture, None, 0, 1, cv2.NORM_MINMAX).astype(np.float32)
+
+
+def _compare(path: Path, dalf: DALF, gray: torch.Tensor) -> Agreement:
+    """ExportError: they differ by more than rounding."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    ours = Found(*(torch.from_numpy(value) for value in session.run(None, {"gray": gray.numpy()})))
+    with torch.inference_mode():
+        expected = dalf._pipeline.run_fixed(gray, dalf.top_k)
+    kept, wanted = ours.scores > -torch.inf, expected.scores > -torch.inf
+    if not wanted.any():
+        return Agreement(0, 1.0, 1.0) if not kept.any() else Agreement(0, 0.0, 0.0)
+    apart = torch.cdist(expected.keypoints[wanted], ours.keypoints[kept], compute_mode="donot_use_mm_for_euclid_dist")
+    distance, nearest = apart.min(dim=1)
+    near = distance < PLACE_TOLERANCE
+    cosine = (expected.descriptors[wanted][near] * ours.descriptors[kept][nearest[near]]).sum(dim=1)
+    agreement = Agreement(int(wanted.sum()), float(near.float().mean()), float(cosine.min()) if len(cosine) else 0.0)
+    if agreement.common < LEAST_AGREEMENT or agreement.cosine < LEAST_COSINE:
+        raise ExportError(f"the ONNX graph differs from PyTorch: {agreement.common:.1%} of {agreement.keypoints} keypoints agree, worst "
+                          f"descriptor cosine {agreement.cosine:.5f}")
+    return agreement

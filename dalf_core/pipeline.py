@@ -1,0 +1,87 @@
+"""Tensors in, tensors out: from a batch of grey images to keypoints and descriptors on the device."""
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+
+from .geometry import CORRECTED, ORIGINAL
+from .keypoints import find_keypoints, strongest_keypoints
+from .network import DalfNetwork
+
+CHUNK = {"cpu": 64, "cuda": 1024}                   # patches described at once: fits a processor's cache, fills a GPU
+WHOLE_PIXELS = {"cpu": 2_100_000, "cuda": 9_000_000}    # larger images are worked on in strips, which is slower; 2.1: full HD
+LEAST_CHUNK, LEAST_WHOLE_PIXELS = 32, 300_000
+
+
+class Found(NamedTuple):
+    """keypoints (N, 2) pixels; scores (N,) heatmap values over the heatmap's maximum, strongest first; descriptors (N, D)."""
+
+    keypoints: torch.Tensor
+    scores: torch.Tensor
+    descriptors: torch.Tensor
+
+
+class Pipeline:
+    """The network with how its maps are read. See DALF for the arguments."""
+
+    def __init__(self, network: DalfNetwork, device: torch.device, geometry: str, threshold: float, descriptor: str, bias: float) -> None:
+        self._network, self._device = network, device
+        self._geometry, self._threshold, self._descriptor, self._bias = geometry, threshold, descriptor, bias
+        self.chunk, self.whole_pixels = CHUNK[device.type], WHOLE_PIXELS[device.type]
+
+    def shrink(self) -> bool:
+        """Take smaller steps from now on; False when they cannot get smaller."""
+        if self.chunk <= LEAST_CHUNK and self.whole_pixels <= LEAST_WHOLE_PIXELS:
+            return False
+        self.chunk = max(self.chunk // 4, LEAST_CHUNK)
+        self.whole_pixels = max(self.whole_pixels // 4, LEAST_WHOLE_PIXELS)
+        return True
+
+    def maps(self, gray: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Heatmap and features of gray (B, 1, H, W). The original geometry takes one CPU thread, so that its rounding does not depend
+        on their number, and the whole image at once."""
+        if self._geometry != ORIGINAL:
+            return self._network(gray, self.whole_pixels)
+        threads = torch.get_num_threads()
+        if self._device.type != "cpu" or threads == 1:
+            return self._network(gray)
+        torch.set_num_threads(1)
+        try:
+            return self._network(gray)
+        finally:
+            torch.set_num_threads(threads)
+
+    def run(self, gray: torch.Tensor, allowed: list[torch.Tensor | None], top_k: int) -> list[Found]:
+        """gray: (B, 1, H, W). allowed: for each image (H', W') bool, where keypoints may lie, at any resolution; or None."""
+        heatmaps, features = self.maps(gray)
+        found = []
+        for image, heatmap, feature, mask in zip(gray.split(1), heatmaps, features.split(1), allowed):
+            xy, score = find_keypoints(heatmap[0], self._threshold, self._geometry, self._bias)
+            if mask is not None:
+                inside = _inside(xy, mask, heatmap.shape[-2:])
+                xy, score = xy[inside], score[inside]
+            xy, score = xy[:top_k], score[:top_k]
+            found.append(Found(xy, score / heatmap.max(), self._describe(image, feature, xy)))
+        return found
+
+    def run_fixed(self, gray: torch.Tensor, top_k: int) -> Found:
+        """As run for one image (1, 1, H, W) without a mask, with corrected geometry, always top_k rows: those beyond the last keypoint
+        have a score of -inf. Nothing in here waits for the GPU, so that it can be captured as one graph."""
+        assert self._geometry == CORRECTED
+        heatmap, features = self.maps(gray)
+        xy, score = strongest_keypoints(heatmap[0, 0], top_k, self._threshold, self._bias)
+        return Found(xy, score / heatmap.max(), self._describe(gray, features, xy))
+
+    def _describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
+        return self._network.describe(gray, features, xy, geometry=self._geometry, descriptor=self._descriptor, chunk=self.chunk)
+
+
+def _inside(xy: torch.Tensor, mask: torch.Tensor, size: torch.Size) -> torch.Tensor:
+    """(N,) bool: which pixels xy (N, 2) of an image of size (H, W) the mask (H', W') of the same view allows."""
+    mask = mask.to(xy.device)
+    place = []
+    for column, length, ours in ((0, mask.shape[1], size[1]), (1, mask.shape[0], size[0])):
+        ratio = length / ours
+        place.append(((xy[:, column] + 0.5) * ratio - 0.5).round().long().clamp(0, length - 1))
+    return mask[place[1], place[0]]

@@ -1,0 +1,76 @@
+"""The ONNX graph by ONNX Runtime against PyTorch, on a picture the export did not see."""
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+pytest.importorskip("onnxscript")
+onnxruntime = pytest.importorskip("onnxruntime")
+
+from dalf_core import DALF, onnx_export  # noqa: E402
+from dalf_core.commands import export  # noqa: E402
+from dalf_core.image_input import to_gray  # noqa: E402
+from dalf_core.network import DalfNetwork  # noqa: E402
+from dalf_core.onnx_export import ExportError, export_onnx  # noqa: E402
+from dalf_core.weights import save_weights  # noqa: E402
+
+from ..feature_fixtures import textured  # noqa: E402
+
+
+@pytest.fixture(scope="module")
+def weights(tmp_path_factory) -> str:
+    torch.manual_seed(0)
+    path = tmp_path_factory.mktemp("weights") / "random.safetensors"
+    save_weights(DalfNetwork(), path)
+    return str(path)
+
+
+def test_the_graph_extracts_what_pytorch_extracts(tmp_path, weights, capsys):
+    path = tmp_path / "dalf.onnx"
+    arguments = ["--output", str(path), "--weights", weights, "--size", "141x96", "--top-k", "400", "--threshold=-1e9"]
+    assert export.main(arguments) == 0 and "100.0% the same" in capsys.readouterr().out
+    assert [file.name for file in tmp_path.iterdir()] == ["dalf.onnx"]
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata["geometry"] == "corrected" and metadata["image_size"] == "141x96" and metadata["top_k"] == "400"
+    image = textured(141, 96)
+    keypoints, scores, descriptors = session.run(["keypoints", "scores", "descriptors"], {"gray": to_gray(image)[None, None]})
+    expected = DALF(weights, "cpu", 400, threshold=-1e9, backend="pytorch").extract(image)
+    count = len(expected)
+    assert keypoints.shape == (400, 2) and 50 < count < 400
+    assert (scores[:count] > -np.inf).all() and (scores[count:] == -np.inf).all()
+    assert np.allclose(scores[:count], expected.scores, atol=1e-4)
+    apart = np.linalg.norm(keypoints[:count, None] - expected.keypoints, axis=2)        # equal scores may change places
+    same = apart.min(axis=1) < 0.01         # random weights have flat tops, where rounding decides
+    assert same.mean() > 0.98
+    assert (descriptors[:count] * expected.descriptors[apart.argmin(axis=1)]).sum(axis=1)[same].min() > 0.9999
+
+
+def test_a_graph_that_differs_is_not_kept(tmp_path, weights, monkeypatch):
+    path = tmp_path / "dalf.onnx"
+    path.write_text("the old one")
+    dalf = DALF(weights, "cpu", 50, threshold=-1e9, backend="pytorch", descriptor="polar")
+    write = onnx_export._write
+
+    def wrongly(partial, module, gray, metadata):
+        next(dalf.network.patch_descriptor.parameters()).neg_()
+        write(partial, module, gray, metadata)
+        next(dalf.network.patch_descriptor.parameters()).neg_()
+
+    monkeypatch.setattr(onnx_export, "_write", wrongly)
+    with torch.inference_mode(), pytest.raises(ExportError, match="differs from PyTorch"):
+        export_onnx(path, dalf, 64, 64)
+    assert path.read_text() == "the old one" and len(list(tmp_path.iterdir())) == 1
+
+
+def test_what_cannot_be_exported_is_named(tmp_path, weights, capsys):
+    assert export.main(["--output", str(tmp_path / "no" / "dalf.onnx"), "--weights", weights, "--size", "32x32"]) == 2
+    assert "No such file" in capsys.readouterr().err
+    assert export.main(["--output", str(tmp_path / "dalf.onnx"), "--weights", str(tmp_path / "none.pth")]) == 2
+    assert "none.pth" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as exit_status:
+        export.main(["--output", "dalf.onnx", "--size", "640"])
+    assert exit_status.value.code == 2
+    with pytest.raises(ValueError, match="one scale"):
+        export_onnx(tmp_path / "dalf.onnx", DALF(weights, "cpu", backend="pytorch", scales=[0.5, 1]), 64, 64)
