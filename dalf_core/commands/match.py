@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .command_line import (PICTURES, HelpWithDefaults, add_extractor_options, check_output, exit_status, make_extractor, read_picture,
-                           write_picture)
+from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor
+from .files import PICTURES, check_output, read_picture, write_picture
 
 if TYPE_CHECKING:
     from ..extractor import DALF
