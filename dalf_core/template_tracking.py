@@ -84,15 +84,14 @@ class TemplateTracker:
     def process(self, image: np.ndarray) -> TemplateFrame:
         """Register one image of the clip. One that shows nothing, or not the template, is a frame with a status, not an error."""
         clock = Stopwatch()
-        try:
-            features = self.dalf.extract(image)
-        except ValueError as error:
-            return TemplateFrame(FAILED, str(error), None, NO_MATCHES, None, np.nan, clock.laps)
+        gray = _gray(image)
+        if np.ptp(gray) == 0:
+            return TemplateFrame(FAILED, "the image is constant", None, NO_MATCHES, None, np.nan, clock.laps)
+        features = self.dalf.extract(image)
         clock.lap("extract")
         matches = match(self.features, features)
         matches = replace(matches, inlier=verify(self.features, features, matches))
         clock.lap("match")
-        gray = _gray(image)
         method, warp = self._register(features, matches, gray)
         clock.lap("register")
         if warp is None:
