@@ -34,7 +34,8 @@ def _dots(picture: np.ndarray, xy: np.ndarray, colors: np.ndarray, radius: float
 def flow_colors(reference_xy: np.ndarray, query_xy: np.ndarray) -> np.ndarray:
     """(M, 3) uint8 BGR: hue is the direction of each match's movement relative to the median one, saturation its length.
 
-    Neighbours that move together share a colour; a wrong match stands out.
+    Neighbours that move together share a colour; a wrong match stands out. Differences of under 1 % of the keypoints' extent, such as the
+    noise of a mere shift, fade to white.
     """
     flow = np.asarray(query_xy, float) - np.asarray(reference_xy, float)
     if len(flow) == 0:
@@ -43,6 +44,7 @@ def flow_colors(reference_xy: np.ndarray, query_xy: np.ndarray) -> np.ndarray:
     length = np.linalg.norm(flow, axis=1)
     hue = (np.arctan2(flow[:, 1], flow[:, 0]) / (2 * np.pi) % 1.0) * 180
     saturation = 90 + 165 * np.clip(length / max(np.percentile(length, 90), 1e-9), 0, 1)
+    saturation *= np.clip(length / max(0.01 * float(np.hypot(*np.ptp(reference_xy, axis=0))), 1e-9), 0, 1)
     hsv = np.stack([hue, saturation, np.full_like(hue, 255)], axis=1)
     return cv2.cvtColor(hsv.clip(0, 255).astype(np.uint8)[:, None], cv2.COLOR_HSV2BGR)[:, 0]
 

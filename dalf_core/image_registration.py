@@ -22,7 +22,8 @@ OUTLIER = 3.0               # times the usual residual: there a match counts a q
 MAX_CONTROL_POINTS = 400    # the fit costs the cube of it; more predicted left-out matches no better on a real clip
 LEAST_SPREAD = 0.02         # of the matches, across over along: less is a line
 MAP_STEP = 8                # pixels between the points at which the spline itself is evaluated
-REACH = 0.06                # of the template's diagonal: how wide a gap between matches is taken as seen, to either side
+REACH = (0.06, 0.12)        # of the template's diagonal, least and most: half the width of a gap between matches that is taken as seen
+REACH_SPACINGS = 2.0        # that half width in spacings of the matches, between these bounds
 MARGIN = 0.25               # of the reach: how far the seen part goes beyond the outermost matches
 COMPANY = 2                 # other matches within the reach of one that counts as support
 
@@ -110,15 +111,19 @@ def fit_image_warp(template_xy: np.ndarray, image_xy: np.ndarray, template_size:
         raise ValueError(f"smoothing must be at least 0 and reach positive, not {smoothing} and {reach}")
     control = _control_points(len(template_xy))
     source, target = template_xy[control], image_xy[control]
-    penalty = smoothing * cv2.contourArea(cv2.convexHull(source.astype(np.float32))) / len(source)
+    spacing = np.sqrt(cv2.contourArea(cv2.convexHull(source.astype(np.float32))) / len(source))
+    penalty = smoothing * spacing ** 2
     weight = np.ones(len(source))
     for _ in range(REWEIGHTINGS):
         spline = _spline(source, target, penalty / weight)
         weight = _belief(np.linalg.norm(spline(source) - target, axis=1))
     spline = _spline(source, target, penalty / weight)
     weight = _belief(np.linalg.norm(spline(template_xy) - image_xy, axis=1))
-    reach = REACH * float(np.hypot(*template_size)) if reach is None else float(reach)
-    return ImageWarp((template_size[0], template_size[1]), (image_size[0], image_size[1]), template_xy, image_xy, weight, reach, spline)
+    if reach is None:
+        least, most = np.array(REACH) * np.hypot(*template_size)
+        reach = float(np.clip(REACH_SPACINGS * spacing, least, most))
+    (width, height), (image_width, image_height) = template_size, image_size
+    return ImageWarp((width, height), (image_width, image_height), template_xy, image_xy, weight, float(reach), spline)
 
 
 def warp_to_template(image: np.ndarray, warp: ImageWarp, interpolation: int = cv2.INTER_LINEAR) -> np.ndarray:
