@@ -15,13 +15,13 @@ from scipy.interpolate import RBFInterpolator, make_interp_spline
 from scipy.spatial import cKDTree
 
 MIN_MATCHES = 6             # an affine map takes 3; fewer than twice that cannot contradict one another
-SMOOTHING = 2.0             # of the squared spacing of the matches: the map follows bends of about two spacings and more
+SMOOTHING = 0.5             # of the squared spacing of the matches: the map follows bends of about one spacing and more
 REWEIGHTINGS = 3
 LEAST_SCATTER = 0.25        # pixels: keypoints are not placed more precisely than that
 OUTLIER = 3.0               # times the usual residual: there a match counts a quarter
 MAX_CONTROL_POINTS = 400    # the fit costs the cube of it; more predicted left-out matches no better on a real clip
 LEAST_SPREAD = 0.02         # of the matches, across over along: less is a line
-MAP_STEP = 8                # pixels between the points at which the spline itself is evaluated
+MAP_STEP = 6                # pixels between the points at which the spline itself is evaluated
 REACH = (0.06, 0.12)        # of the template's diagonal, least and most: half the width of a gap between matches that is taken as seen
 REACH_SPACINGS = 2.0        # that half width in spacings of the matches, between these bounds
 MARGIN = 0.25               # of the reach: how far the seen part goes beyond the outermost matches
@@ -63,7 +63,7 @@ class ImageWarp:
 
     @cached_property
     def image_map(self) -> np.ndarray:
-        """(H, W, 2) float32, `image_positions` of every template pixel, to less than 0.1 px: bicubic between points 8 px apart."""
+        """(H, W, 2) float32, `image_positions` of every template pixel, to less than 0.1 px: cubic splines between points 6 px apart."""
         width, height = self.template_size
         x, y = _knots(width), _knots(height)
         coarse = self.spline(np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)).reshape(len(y), len(x), 2)
