@@ -86,6 +86,7 @@ class NonRigidRegistration:
         self._pixel_m = distance / min(self.camera.fx, self.camera.fy)
         count = len(self.graph)
         self._state = State(np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3)))
+        self._before = self._state
         self._tracking = False
         self._last: Registration | None = None
 
@@ -145,7 +146,11 @@ class NonRigidRegistration:
         return Landmarks(source, target, kept, self.graph.node_index[nearest], self.graph.weight[nearest])
 
     def _warm(self, depth: np.ndarray, landmarks: Landmarks) -> Fit:
-        return self._solver.solve(self._state.copy(), depth, landmarks, warm_stages(self._length))
+        """From where the surface was, or would be if it moved on as it did, whichever the landmarks say is nearer."""
+        start, ahead = self._state, predicted(self._before, self._state)
+        if landmarks.distance(ahead, self.graph.position) < landmarks.distance(start, self.graph.position):
+            start = ahead
+        return self._solver.solve(start, depth, landmarks, warm_stages(self._length))
 
     def _agreeing(self, fit: Fit, landmarks: Landmarks) -> np.ndarray:
         return (fit.landmark_residual < 1.5 * self._length) & (landmarks.confidence > 0)
@@ -180,7 +185,7 @@ class NonRigidRegistration:
             status, reason = DEGRADED, f"depth supports only {supported:.0%} of the surface"
         elif agree.sum() < 4:
             status, reason = DEGRADED, f"only {int(agree.sum())} landmarks: depth alone can slide along the surface"
-        self._state, self._tracking = fit.state, True
+        self._before, self._state, self._tracking = self._state if self._tracking else fit.state, fit.state, True
         return self._result(status, reason, fit, agree)
 
     def _result(self, status: str, reason: str, fit: Fit, inlier: np.ndarray) -> Registration:
@@ -224,6 +229,11 @@ def final_stage(length: float, iterations: int) -> Stage:
 def warm_stages(length: float) -> list[Stage]:
     """From the last frame's state."""
     return [final_stage(length, 10)]
+
+
+def predicted(before: State, now: State) -> State:
+    """Where the nodes go if they move on as they did from the frame before to this one."""
+    return State(np.ascontiguousarray(now.R @ before.R.transpose(0, 2, 1) @ now.R), 2.0 * now.t - before.t)
 
 
 def _check_pairs(a: np.ndarray, b: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
