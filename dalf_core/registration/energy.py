@@ -154,6 +154,55 @@ def depth_term(band, rhs, vertices, normals, node_index, node_weight, R, t, g, d
 
 
 @njit(cache=True, fastmath=True)
+def silhouette_term(band, rhs, vertices, node_index, node_weight, R, t, g, nearest, fx, fy, cx, cy, sigma, importance, wanted, seen):
+    """Free space is empty: a vertex that is not supported and projects beside the surface is drawn sideways to its outline.
+
+    nearest: from outline.nearest_surface; fx, fy, cx, cy: of its pixels. seen: what each vertex met, from depth_term.
+    Robust with Geman-McClure of scale `sigma` metres.
+    """
+    height, width = nearest.shape[:2]
+    y = np.zeros((4, 3))
+    row = np.zeros((4, 6))
+    energy = 0.0
+    for v in range(len(vertices)):
+        if seen[v] == SUPPORTED:
+            continue
+        nodes = node_index[v]
+        weights = node_weight[v]
+        px, py, pz = _deform(vertices[v], nodes, weights, R, t, g, y)
+        if pz < 1e-3:
+            continue
+        u = fx * px / pz + cx
+        w = fy * py / pz + cy
+        x0 = int(math.floor(u + 0.5))
+        y0 = int(math.floor(w + 0.5))
+        if x0 < 0 or y0 < 0 or x0 >= width or y0 >= height:
+            continue
+        dx = u - nearest[y0, x0, 0]
+        dy = w - nearest[y0, x0, 1]
+        distance = math.sqrt(dx * dx + dy * dy)
+        if not distance > 1.0:          # within the pixel, or there is no outline (NaN)
+            continue
+        shrink = (distance - 1.0) / distance * pz
+        ex, ey = dx * shrink / fx, dy * shrink / fy
+        square = ex * ex + ey * ey
+        fraction = sigma * sigma / (sigma * sigma + square)
+        energy += 0.5 * importance * square * fraction
+        if wanted == VALUE:
+            continue
+        for axis in range(2):       # the distance to the outline's viewing ray, along x and along y
+            mx, my = 1.0 - axis, 1.0 * axis
+            mz = (cx - nearest[y0, x0, 0]) / fx if axis == 0 else (cy - nearest[y0, x0, 1]) / fy
+            for k in range(4):
+                row[k, 0] = y[k, 1] * mz - y[k, 2] * my
+                row[k, 1] = y[k, 2] * mx - y[k, 0] * mz
+                row[k, 2] = y[k, 0] * my - y[k, 1] * mx
+                row[k, 3], row[k, 4], row[k, 5] = mx, my, mz
+            _add_row(band, rhs, nodes, weights, row, ex if axis == 0 else ey, importance * fraction * fraction, wanted)
+    return energy
+
+
+@njit(cache=True, fastmath=True)
 def landmark_term(band, rhs, points, targets, confidence, node_index, node_weight, R, t, g, sigma, importance, wanted, residuals):
     """Landmarks: |x' - q|, robust with Geman-McClure of scale `sigma` metres. residuals[m] receives the distance, metres."""
     y = np.zeros((4, 3))

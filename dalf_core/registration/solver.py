@@ -13,17 +13,22 @@ from ..surface import Surface
 from . import energy
 from .energy import EQUATIONS, GRADIENT, VALUE
 from .graph import VERTICES_PER_NODE, DeformationGraph
+from .outline import nearest_surface, outline_camera
 
 CONVERGED = 2e-2     # share of the energy; a step that changes it by less is the last of its stage
 RISE = 0.02          # share by which a fresh step may raise the energy: re-association does, and it is no failure
 MAX_AGE = 3          # steps that one factor serves
+BEHIND = 3.0         # node spacings behind the surface's farthest node: what is farther is background
 # small band solves: threads cost far more than they save
 _BLAS = ThreadpoolController()
 
 
 @dataclass(frozen=True)
 class Stage:
-    """One stretch of iterations with constant weights. Scales in metres; weights relative to one vertex's depth reading."""
+    """One stretch of iterations with constant weights. Scales in metres; weights relative to one vertex's depth reading.
+
+    free_space: of a vertex that projects beside all that the depth image shows.
+    """
 
     iterations: int
     landmark_sigma: float
@@ -33,6 +38,7 @@ class Stage:
     depth_weight: float
     stretch: float
     bend: float
+    free_space: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -109,6 +115,7 @@ class Solver:
     def __init__(self, surface: Surface, graph: DeformationGraph, camera: PinholeCamera, fit_radius: int = 2) -> None:
         self.graph = graph
         self.camera = camera
+        self._coarse = outline_camera(camera)
         self.vertices = surface.vertices.astype(np.float64)
         self.normals = surface.normals.astype(np.float64)
         self.fit_radius = fit_radius
@@ -122,12 +129,17 @@ class Solver:
     def solve(self, state: State, depth: np.ndarray, landmarks: Landmarks, stages: list[Stage]) -> Fit:
         """Run the stages from `state`. depth: clean (H, W) float32 metres. Never returns a non-finite state."""
         iterations = 0
+        self._outline = nearest_surface(depth, self._coarse, self._reach(state))
         for stage in stages:
             state, evaluation, steps = self._run(state, depth, landmarks, stage)
             iterations += steps
         squares, supported = evaluation.squares, evaluation.supported
         rms = float(np.sqrt(squares / supported)) if supported else float("nan")
         return Fit(state, evaluation.energy, evaluation.seen, rms, supported, evaluation.landmark_residual, iterations)
+
+    def _reach(self, state: State) -> float:
+        """Metres from the camera beyond which nothing can be the surface or in front of it."""
+        return float((self.graph.position + state.t)[:, 2].max()) + BEHIND * self.graph.spacing
 
     def _run(self, state: State, depth: np.ndarray, landmarks: Landmarks, stage: Stage) -> tuple[State, Evaluation, int]:
         """One stage of Newton steps. Returns the state, what was found there, and the number of steps tried.
@@ -174,6 +186,11 @@ class Solver:
             self._band, self._rhs, self.vertices, self.normals, graph.node_index, graph.weight, state.R, state.t, graph.position, depth,
             camera.fx, camera.fy, camera.cx, camera.cy, self.fit_radius, self.slope, stage.depth_gate, stage.depth_tukey,
             stage.depth_weight * self.vertex_weight, wanted, seen)
+        if stage.free_space > 0:
+            coarse = self._coarse
+            value += energy.silhouette_term(
+                self._band, self._rhs, self.vertices, graph.node_index, graph.weight, state.R, state.t, graph.position, self._outline,
+                coarse.fx, coarse.fy, coarse.cx, coarse.cy, graph.spacing, stage.free_space * self.vertex_weight, wanted, seen)
         if len(landmarks):
             value += energy.landmark_term(
                 self._band, self._rhs, landmarks.points, landmarks.targets, landmarks.confidence, landmarks.node_index,
