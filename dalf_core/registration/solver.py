@@ -11,7 +11,7 @@ from ..camera import PinholeCamera
 from ..depth import jump_slope
 from ..surface import Surface
 from . import energy
-from .energy import EQUATIONS, GRADIENT, VALUE
+from .energy import EQUATIONS, GRADIENT
 from .graph import VERTICES_PER_NODE, DeformationGraph
 from .outline import nearest_surface, outline_camera
 
