@@ -66,8 +66,8 @@ class DALF:
         # rounding decides which samples of a plateau are maxima, so parity needs the official order of operations
         self.network = (network.requires_grad_(False).to(self.device) if geometry == ORIGINAL
                         else network.folded().to(self.device, memory_format=torch.channels_last))
-        self._pipeline = Pipeline(self.network, self.device, geometry, self.threshold, descriptor,
-                                  loaded.keypoint_bias if geometry == CORRECTED else 0.0)
+        self.keypoint_bias = loaded.keypoint_bias if geometry == CORRECTED else 0.0
+        self._pipeline = Pipeline(self.network, self.device, geometry, self.threshold, descriptor, self.keypoint_bias)
         self._graph: GraphedFunction | None = None
         self.backend = self._accelerate(backend, precision)
         log.info("DALF on %s (%s), weights %s, %s geometry", self.device, self.backend, loaded.source, geometry)

@@ -56,6 +56,10 @@ class Matches:
     def __len__(self) -> int:
         return len(self.reference_index)
 
+    def chosen(self, rows: np.ndarray) -> Matches:
+        """Some of them: rows (K,) indices or (M,) bool."""
+        return Matches(self.reference_index[rows], self.query_index[rows], self.distance[rows], self.inlier[rows])
+
 
 @dataclass(frozen=True)
 class Registration:

@@ -6,15 +6,9 @@ import sys
 from pathlib import Path
 
 from dalf_core.camera import PinholeCamera
+from dalf_core.commands.command_line import HelpWithDefaults
 
 from .bag_source import BagError
-
-
-class HelpWithDefaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Tells defaults, but not of options that have none."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
 def parser() -> argparse.ArgumentParser:
