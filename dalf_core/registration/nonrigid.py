@@ -194,7 +194,8 @@ class NonRigidRegistration:
         vertices = energy.deform_points(self._solver.vertices, graph.node_index, graph.weight, state.R, state.t, graph.position)
         normals = energy.deform_normals(self._solver.normals, graph.node_index, graph.weight, state.R)
         self._last = Registration(status, reason, vertices.astype(np.float32), normals.astype(np.float32), fit.seen == energy.SUPPORTED,
-                                  fit.residual_m, inlier, state.R.copy(), state.t.copy(), warp=self._warp(state))
+                                  fit.residual_m, inlier, state.R.copy(), state.t.copy(), warp=self._warp(state),
+                                  confidence=supported_share(graph, fit.seen == energy.SUPPORTED))
         return self._last
 
     def _lost(self, reason: str, count: int) -> Registration:
@@ -230,6 +231,16 @@ def final_stage(length: float, iterations: int) -> Stage:
 def warm_stages(length: float) -> list[Stage]:
     """From the last frame's state."""
     return [final_stage(length, 10)]
+
+
+def supported_share(graph: DeformationGraph, supported: np.ndarray) -> np.ndarray:
+    """(V,) float32: which share of the vertices that move with a vertex is supported, by the nodes they have in common."""
+    share = np.zeros((2, len(graph)))
+    for k in range(graph.node_index.shape[1]):
+        share[0] += np.bincount(graph.node_index[:, k], graph.weight[:, k] * supported, len(graph))
+        share[1] += np.bincount(graph.node_index[:, k], graph.weight[:, k], len(graph))
+    node = share[0] / np.maximum(share[1], 1e-12)
+    return (node[graph.node_index] * graph.weight).sum(axis=1).astype(np.float32)
 
 
 def predicted(before: State, now: State) -> State:
