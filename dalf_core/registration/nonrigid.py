@@ -13,6 +13,7 @@ from ..surface import Surface, surface_from_depth
 from ..types import DEGRADED, LOST, TRACKED, Registration
 from . import energy
 from .graph import DeformationGraph, build_graph
+from .growing import carried_over, grow
 from .landmarks import PIXEL_NOISE, TRUSTED, initial_state, lift_pixels, prune
 from .solver import Fit, Landmarks, Solver, Stage, State
 
@@ -22,6 +23,7 @@ DEGRADED_SUPPORT = 0.40
 HOLDS_WITHIN = 0.5           # a tracked fit holds if so many of the trusted landmarks lie within this, in units of the robust scale;
 HOLDS_SHARE = 0.9            # else the frame is also solved from its landmarks alone, and the fit of lower energy is taken
 FREE_SPACE = 0.005           # weight of a vertex in free space: little, so that it only moves what nothing else holds
+GROW_EVERY = 5               # frames
 CONTRADICTED = 0.35          # share of the judged vertices that the depth may contradict
 
 
@@ -50,16 +52,19 @@ class NonRigidRegistration:
     camera: of the depth images (and of the pixel correspondences). device: "auto" or "cpu"; "cuda" is not there yet and is refused.
     node_spacing: metres between graph nodes, None = chosen from the surface. max_vertices: bound on the reference's size.
     pieces: "all" or "largest" connected piece of the reference depth.
+    grow_to: surface that comes into view beside the reference is added to it up to so many vertices; 0 = never. A frame in which that
+    happens has more vertices than the one before (the old ones first), and reference_vertices and surface change with it.
     """
 
     def __init__(self, camera: PinholeCamera, device: str = "auto", *, node_spacing: float | None = None,
-                 max_vertices: int = 6000, pieces: str = "all") -> None:
+                 max_vertices: int = 6000, pieces: str = "all", grow_to: int = 0) -> None:
         if device not in ("auto", "cpu"):
             raise RuntimeError(f"registration on device {device!r} is not available: only 'cpu' (or 'auto', which takes the CPU) is")
         self.camera = camera
         self.node_spacing = node_spacing
         self.max_vertices = max_vertices
         self.pieces = pieces
+        self.grow_to = grow_to
         self.surface: Surface | None = None
         self._reference_depth: np.ndarray | None = None
         self.reference_vertices: np.ndarray | None = None
@@ -77,11 +82,7 @@ class NonRigidRegistration:
     def set_reference_surface(self, surface: Surface) -> None:
         """Take a mesh in the camera optical frame as reference (see surface.Surface); register_points then follows it."""
         self._reference_depth = None
-        self.graph = build_graph(surface, self.node_spacing)
-        self._solver = Solver(surface, self.graph, self.camera)
-        self._tree = cKDTree(surface.vertices)
-        self.surface = surface
-        self.reference_vertices = surface.vertices
+        self._adopt(surface, self.node_spacing)
         distance = float(np.median(surface.vertices[:, 2]))
         self._length = max(self.graph.spacing, 0.012 * distance)       # robust scales follow the nodes, not below sensor noise
         self._pixel_m = distance / min(self.camera.fx, self.camera.fy)
@@ -89,7 +90,15 @@ class NonRigidRegistration:
         self._state = State(np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3)))
         self._before = self._state
         self._tracking = False
+        self._frames = 0
         self._last: Registration | None = None
+
+    def _adopt(self, surface: Surface, spacing: float | None) -> None:
+        self.graph = build_graph(surface, spacing)
+        self._solver = Solver(surface, self.graph, self.camera)
+        self._tree = cKDTree(surface.vertices)
+        self.surface = surface
+        self.reference_vertices = surface.vertices
 
     def register(self, depth_m: np.ndarray, reference_xy: np.ndarray, current_xy: np.ndarray,
                  camera: PinholeCamera | None = None) -> Registration:
@@ -139,7 +148,26 @@ class NonRigidRegistration:
             clock.lap("cold")
         result = self._judge(fit, landmarks, len(source))
         clock.lap("result")
+        if self._grows(result, depth):
+            landmarks = self._landmarks(source, target, confidence)
+            result = self._judge(self._solver.solve(self._state, depth, landmarks, warm_stages(self._length)), landmarks, len(source))
+            clock.lap("grow")
         return replace(result, milliseconds=clock.laps)
+
+    def _grows(self, result: Registration, depth: np.ndarray) -> bool:
+        """Add to the model what this frame shows beside it. True when there was something."""
+        surface = self._require_surface()
+        self._frames += 1
+        if result.status != TRACKED or len(surface.vertices) >= self.grow_to or self._frames % GROW_EVERY:
+            return False
+        graph, state = self.graph, self._state
+        grown = grow(surface, graph, state, result.vertices, result.confidence, depth, self.camera, self.grow_to)
+        if grown is None:
+            return False
+        self._adopt(grown.surface, graph.spacing)
+        self._state = carried_over(grown, self.graph, graph, state)
+        self._before = self._state
+        return True
 
     def _landmarks(self, source: np.ndarray, target: np.ndarray, confidence: np.ndarray) -> Landmarks:
         nearest = self._tree.query(source)[1] if len(source) else np.zeros(0, int)
