@@ -86,3 +86,8 @@ class Registration:
     node_translation: np.ndarray
     milliseconds: dict[str, float] = field(default_factory=dict)
     warp: Any = None
+    confidence: np.ndarray = None       # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.confidence is None:
+            object.__setattr__(self, "confidence", np.asarray(self.visible, np.float32))

@@ -78,7 +78,8 @@ class Session:
     def __init__(self, options: argparse.Namespace, dalf: DALF, camera: Any, has_depth: bool) -> None:
         self.options, self.dalf, self.camera, self.has_depth = options, dalf, camera, has_depth
         self.features = FeatureTracker(dalf, image_scale=options.image_scale)
-        self.surfaces = SurfaceTracker(max_vertices=options.max_vertices, node_spacing=options.node_spacing, pieces=options.pieces)
+        self.surfaces = SurfaceTracker(max_vertices=options.max_vertices, node_spacing=options.node_spacing, pieces=options.pieces,
+                                       grow_to=options.grow_to)
         self.results = SurfaceResults(self.surfaces)
         self.frames: list[dict[str, Any]] = []
         self.seconds = 0.0
