@@ -8,7 +8,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from official import official_extractor
+from official import add_to_path, official_extractor
 
 from dalf_core import DALF, Features, match
 from dalf_core.weights import OFFICIAL, resolve
@@ -39,6 +39,7 @@ def make_extractor(name: str, top_k: int, weights: str | os.PathLike | None = No
         raise ValueError(f"unknown extractor {name!r}; there are {', '.join(NAMES)}")
     if checkout is None:
         raise ValueError("the extractor 'official' needs a checkout of verlab/DALF_CVPR_2023: --official DIR")
+    add_to_path(checkout)           # says what is wrong before any weights are fetched
     extractor = official_extractor(checkout, str(resolve(OFFICIAL)))
     return Extractor(lambda image: _features(image, *extractor.detectAndCompute(image, top_k=top_k)), dalf_pairs)
 

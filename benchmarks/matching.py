@@ -28,6 +28,7 @@ from dalf_core.draw import draw_matches
 from dalf_core.weights import WeightsError
 
 Scores = dict[tuple[str, str], list[PairScore]]     # by level and extractor
+DRAWN = 150                                         # matches in a picture, about
 COLUMNS = {"repeatability": "repeatable", "matching_score": "MS", "mma_1": "MMA@1", "mma_2": "MMA@2", "mma_3": "MMA@3",
            "keypoints": "keypoints", "matches": "matches"}
 
@@ -94,9 +95,10 @@ def write_csv(path: Path, scores: Scores) -> None:
 
 
 def picture(pair: BenchmarkPair, a: Features, b: Features, matched: np.ndarray) -> np.ndarray:
-    """Both images of a pair; right matches coloured by their flow, wrong ones thin and grey."""
+    """Both images of a pair with some of the matches; right ones coloured by their flow, wrong ones thin and grey."""
     right = match_errors(a.keypoints, b.keypoints, matched, pair.warp) <= CORRECT
-    matches = Matches(matched[:, 0], matched[:, 1], np.zeros(len(matched), np.float32), right)
+    some = slice(None, None, max(1, len(matched) // DRAWN))
+    matches = Matches(matched[some, 0], matched[some, 1], np.zeros(len(matched[some]), np.float32), right[some])
     drawn = draw_matches(pair.image_a, pair.image_b, a, b, matches)
     text = f"{pair.level}: {right.sum()} of {len(right)} matches right"
     cv2.putText(drawn, text, (12, 28), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (0, 0, 0), 4, cv2.LINE_AA)
