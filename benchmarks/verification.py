@@ -29,16 +29,19 @@ from dalf_core.weights import WeightsError
 
 MATCHES = 2000      # milliseconds are scaled to so many
 ROUNDS = 3          # of which the fastest counts
+NEAR = 6.0          # pixels: a match that is off by more is a gross error
 FEWEST = 10         # right matches; a pair with fewer has nothing to verify
+TITLES = {"": 16, "precision": 10, "recall": 9, f"within {NEAR:g} px": 13, "all: precision": 16, "all: recall": 13, "ms at 2000": 12}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One verifier on one pair: matches kept, right ones, both, milliseconds scaled to 2000 matches."""
+    """One verifier on one pair: matches kept, right ones, both; kept and no gross error; milliseconds scaled to 2000 matches."""
 
     kept: int
     right: int
     both: int
+    near: int
     milliseconds: float
 
 
@@ -72,40 +75,44 @@ def measure(options: argparse.Namespace, dalf: DALF, verifiers: dict[str, Verifi
                 a, b = dalf.extract(pair.image_a), dalf.extract(pair.image_b)
                 matches = match(a, b)
                 matched = np.stack([matches.reference_index, matches.query_index], axis=1)
-                right = match_errors(a.keypoints, b.keypoints, matched, pair.warp) <= CORRECT
+                error = match_errors(a.keypoints, b.keypoints, matched, pair.warp)
+                right = error <= CORRECT
                 bar.update()
                 if right.sum() < FEWEST:
                     continue
                 before[level].append((int(right.sum()), len(right)))
                 given = putative(a, b, matches)
                 for name, verifier in verifiers.items():
-                    outcomes[level, name].append(run(verifier, given, right))
+                    outcomes[level, name].append(run(verifier, given, error))
     return outcomes, before
 
 
-def run(verifier: Verifier, given: Putative, right: np.ndarray) -> Outcome:
-    """One verifier on one pair."""
+def run(verifier: Verifier, given: Putative, error: np.ndarray) -> Outcome:
+    """One verifier on one pair whose matches are off by error (M,), pixels."""
     verifier(given)         # compiles and allocates what it needs
     seconds = []
     for _ in range(ROUNDS):
         started = time.perf_counter()
         kept = verifier(given)
         seconds.append(time.perf_counter() - started)
-    return Outcome(int(kept.sum()), int(right.sum()), int((kept & right).sum()), 1e3 * min(seconds) * MATCHES / len(right))
+    right = error <= CORRECT
+    return Outcome(int(kept.sum()), int(right.sum()), int((kept & right).sum()), int((kept & (error <= NEAR)).sum()),
+                   1e3 * min(seconds) * MATCHES / len(error))
 
 
 def table(outcomes: dict[tuple[str, str], list[Outcome]], before: dict[str, list[tuple[int, int]]]) -> str:
-    """Precision and recall: the mean over pairs, and of all pairs' matches together."""
+    """Precision, recall, and the share of kept matches without gross error: means over pairs; the first two also of all matches."""
     lines = []
     for level, counts in before.items():
         share = np.mean([right / total for right, total in counts])
         lines.append(f"{level}: {len(counts)} pairs, {np.mean([total for _, total in counts]):.0f} matches a pair, {share:.1%} right")
-        lines.append(f"  {'':16}{'precision':>10}{'recall':>9}{'all: precision':>16}{'recall':>9}{'ms at 2000':>12}")
+        lines.append("  " + "".join(f"{title:>{width}}" for title, width in TITLES.items()))
         for name, rows in ((name, rows) for (other, name), rows in outcomes.items() if other == level):
             precision = np.mean([row.both / max(row.kept, 1) for row in rows])
             recall = np.mean([row.both / row.right for row in rows])
+            near = np.mean([row.near / max(row.kept, 1) for row in rows])
             kept, right, both = (sum(getattr(row, key) for row in rows) for key in ("kept", "right", "both"))
-            lines.append(f"  {name:16}{precision:10.3f}{recall:9.3f}{both / max(kept, 1):16.3f}{both / right:9.3f}"
+            lines.append(f"  {name:16}{precision:10.3f}{recall:9.3f}{near:13.3f}{both / max(kept, 1):16.3f}{both / right:13.3f}"
                          f"{np.median([row.milliseconds for row in rows]):12.1f}")
     return "\n".join(lines)
 
