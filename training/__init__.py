@@ -1,1 +1,4 @@
-"""The offline trainer and the evaluation of DALF (installed as dalf_training). Its parts are still to come."""
+"""The offline trainer and the evaluation of DALF (installed as dalf_training).
+
+warps, rendering, appearance, pairs: random non-rigid image pairs with exact ground truth. photos: which photos are kept for evaluation.
+"""

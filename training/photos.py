@@ -1,0 +1,42 @@
+"""Photos on disk: which there are, and which of them are kept for evaluation."""
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+SUFFIXES = {".webp", ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
+HELD_OUT_SHARE = 0.1
+
+
+def held_out(path: str | os.PathLike) -> bool:
+    """Whether a photo is kept for evaluation and never trained on: about one in ten, by a hash of its file name alone."""
+    digest = hashlib.sha256(Path(path).name.encode()).digest()
+    return int.from_bytes(digest[:4], "big") < HELD_OUT_SHARE * 2 ** 32
+
+
+def find_photos(folder: str | os.PathLike) -> list[Path]:
+    """The photos in a folder and the folders below it, in order of their names. ValueError: there is no such folder, or no photo in it."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder} is no folder; name one that holds photos")
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in SUFFIXES and path.is_file())
+    if not found:
+        raise ValueError(f"{folder} holds no photos ({', '.join(sorted(SUFFIXES))})")
+    return found
+
+
+def read_photo(path: str | os.PathLike, size: tuple[int, int]) -> np.ndarray:
+    """A photo as HxWx3 uint8 BGR of size (width, height): its middle, cut to that shape and resized. ValueError: it cannot be read."""
+    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    if image is None:
+        raise ValueError(f"{path} cannot be read as a picture")
+    height, width = image.shape[:2]
+    scale = max(size[0] / width, size[1] / height)
+    cut_width, cut_height = min(width, round(size[0] / scale)), min(height, round(size[1] / scale))
+    left, top = (width - cut_width) // 2, (height - cut_height) // 2
+    cut = image[top:top + cut_height, left:left + cut_width]
+    return cv2.resize(cut, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
