@@ -21,6 +21,7 @@ WIDTH, HEIGHT, DISTANCE = 0.40, 0.32, 0.70
 RELIEF = 0.010
 CAMERA = PinholeCamera(262.0, 262.0, 160.0, 120.0, 320, 240)
 FINE_VERTICES = 80_000      # of the mesh that the camera sees: its facets are smaller than a pixel
+JITTER = 0.25               # of the mesh's inner vertices, in cells: on a regular mesh not every number of graph nodes can be had
 LANDMARK_NOISE = 1.5        # of a landmark's target, in units of the depth noise
 PATCH_SHIFT = (0.10, 0.16)  # metres along the sheet by which a coherent patch of landmarks is misplaced
 BLOB_RADIUS = (5, 11)       # pixels of a hole in the depth image 320 pixels wide
@@ -143,11 +144,14 @@ _SHEETS: dict[int, Surface] = {}
 
 
 def _sheet(vertices: int) -> Surface:
-    """The sheet at rest as a regular mesh of about so many vertices; made once."""
+    """The sheet at rest as a mesh of about so many vertices; made once."""
     if vertices not in _SHEETS:
         rows = round(np.sqrt(vertices * HEIGHT / WIDTH))
         columns = round(vertices / rows)
         u, v = np.meshgrid(np.linspace(-WIDTH / 2, WIDTH / 2, columns), np.linspace(-HEIGHT / 2, HEIGHT / 2, rows))
+        cell = np.array([WIDTH / (columns - 1), HEIGHT / (rows - 1)])
+        u[1:-1, 1:-1], v[1:-1, 1:-1] = np.stack([u, v])[:, 1:-1, 1:-1] + JITTER * cell[:, None, None] * np.random.default_rng(0).uniform(
+            -1, 1, (2, rows - 2, columns - 2))
         z = DISTANCE + RELIEF * np.sin(2 * np.pi * u / 0.30) * np.cos(2 * np.pi * v / 0.25)
         points = np.stack([u, v, z], axis=-1).reshape(-1, 3).astype(np.float32)
         index = np.arange(rows * columns, dtype=np.int32).reshape(rows, columns)
