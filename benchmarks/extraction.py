@@ -15,27 +15,18 @@ import resource
 import subprocess
 import sys
 import time
-import types
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
+from official import official_extractor
 
 DEFAULT_IMAGE = Path(__file__).parents[1] / "dalf_ros" / "simulation" / "data"
 LOW_THRESHOLD = -30.0       # of the heatmap: low enough that every variant has its top_k keypoints
 
 
 def official(folder: Path, weights: str, image: object, top_k: int) -> Callable[[], int]:
-    """The official extractor. Its import of torchvision is never used, so an empty module stands in."""
-    import torch
-
-    for name in ("torchvision", "torchvision.transforms"):
-        sys.modules.setdefault(name, types.ModuleType(name))
-    sys.modules["torchvision"].transforms = sys.modules["torchvision.transforms"]      # type: ignore[attr-defined]
-    sys.path.insert(0, str(folder))
-    from modules.models.DALF import DALF_extractor
-
-    extractor = DALF_extractor(weights, torch.device("cpu"))
+    extractor = official_extractor(folder, weights)
     return lambda: len(extractor.detectAndCompute(image, top_k=top_k, threshold=LOW_THRESHOLD)[0])
 
 

@@ -12,6 +12,7 @@ from .types import Features, Matches, Registration
 if TYPE_CHECKING:
     from .camera import PinholeCamera
     from .extractor import DALF
+    from .image_registration import ImageWarp, fit_image_warp, warp_to_template
     from .matching import match
     from .registration import NonRigidRegistration
     from .verification import verify
@@ -24,9 +25,13 @@ _HOME = {
     "NonRigidRegistration": "registration",
     "PinholeCamera": "camera",
     "WeightsError": "weights",
+    "ImageWarp": "image_registration",
+    "fit_image_warp": "image_registration",
+    "warp_to_template": "image_registration",
 }
 
-__all__ = ["DALF", "Features", "Matches", "NonRigidRegistration", "PinholeCamera", "Registration", "WeightsError", "match", "verify"]
+__all__ = ["DALF", "Features", "ImageWarp", "Matches", "NonRigidRegistration", "PinholeCamera", "Registration", "WeightsError",
+           "fit_image_warp", "match", "verify", "warp_to_template"]
 
 
 def __getattr__(name: str) -> Any:

@@ -14,7 +14,7 @@ from .cuda_graph import GraphedFunction
 from .geometry import CORRECTED, GEOMETRIES, ORIGINAL
 from .image_input import MIN_SIDE, check_mask, to_gray
 from .network import DESCRIPTORS
-from .pipeline import Found, Pipeline
+from .pipeline import OPENVINO_CHUNK, Found, Pipeline
 from .types import Features
 from .weights import load_network
 
@@ -66,9 +66,10 @@ class DALF:
         # rounding decides which samples of a plateau are maxima, so parity needs the official order of operations
         self.network = (network.requires_grad_(False).to(self.device) if geometry == ORIGINAL
                         else network.folded().to(self.device, memory_format=torch.channels_last))
-        self._pipeline = Pipeline(self.network, self.device, geometry, self.threshold, descriptor,
-                                  loaded.keypoint_bias if geometry == CORRECTED else 0.0)
+        self.keypoint_bias = loaded.keypoint_bias if geometry == CORRECTED else 0.0
+        self._pipeline = Pipeline(self.network, self.device, geometry, self.threshold, descriptor, self.keypoint_bias)
         self._graph: GraphedFunction | None = None
+        self._short_of_memory = False
         self.backend = self._accelerate(backend, precision)
         log.info("DALF on %s (%s), weights %s, %s geometry", self.device, self.backend, loaded.source, geometry)
 
@@ -83,7 +84,9 @@ class DALF:
             self._graph = GraphedFunction(lambda gray: self._pipeline.run_fixed(gray, self.top_k), self.device)
             return "pytorch, one CUDA graph"
         if on_cpu and corrected:
-            used = accelerate(self.network, self._pipeline.chunk, backend, precision)
+            used = accelerate(self.network, backend, precision)
+            if used != "pytorch":
+                self._pipeline.chunk = OPENVINO_CHUNK
         if precision == "bfloat16" and used == "pytorch":
             raise ValueError("precision 'bfloat16' needs the OpenVINO backend and the corrected geometry on the CPU")
         return used
@@ -170,7 +173,9 @@ class DALF:
                 raise RuntimeError(f"the memory of {self.device} does not do for an image of {batch.shape[3]}x{batch.shape[2]} and {top_k} "
                                    "keypoints, even in the smallest steps: free some, make the image smaller, or take device='cpu'"
                                    ) from cause
-            log.warning("the memory of %s was too small: working in smaller steps from now on, which takes longer", self.device)
+            if not self._short_of_memory:
+                log.warning("the memory of %s was too small: working in smaller steps from now on, which takes longer", self.device)
+            self._short_of_memory = True
             if self.device.type == "cuda":
                 torch.cuda.empty_cache()
 

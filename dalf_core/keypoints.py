@@ -16,7 +16,10 @@ def peaks(heatmap: torch.Tensor, threshold: float, border: int = 0, plateaus: bo
     plateaus: keep every sample of a plateau, as the official code does.
     """
     height, width = heatmap.shape
-    peak = (heatmap == F.max_pool2d(heatmap[None], 3, stride=1, padding=1)[0]) & (heatmap > threshold)
+    padded = F.pad(heatmap, (1, 1, 1, 1), value=-torch.inf)         # a pooling of one channel takes twenty times as long
+    beside = torch.maximum(torch.maximum(padded[:, :-2], padded[:, 1:-1]), padded[:, 2:])
+    highest = torch.maximum(torch.maximum(beside[:-2], beside[1:-1]), beside[2:])
+    peak = (heatmap == highest) & (heatmap > threshold)
     if border:
         x, y = torch.arange(width, device=heatmap.device), torch.arange(height, device=heatmap.device)
         peak = peak & ((x >= border) & (x < width - border)) & ((y >= border) & (y < height - border))[:, None]

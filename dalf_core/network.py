@@ -188,7 +188,7 @@ class DalfNetwork(nn.Module):
         padding = "border" if geometry == CORRECTED else "zeros"
         sampled = sample_map(warper_map, image_to_warper(xy, image_size, geometry), mode="bilinear", padding=padding)
         offsets = self.polar_warp(self.warper.spline_parameters(sampled).to(xy.dtype))
-        return sample_patches(gray, xy[:, None] + offsets + PatchOffset[geometry])
+        return sample_patches(gray, xy[:, :, None] + offsets + PatchOffset[geometry])
 
     def describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor, *, geometry: str = CORRECTED,
                  descriptor: str = "fused", chunk: int | None = None) -> torch.Tensor:

@@ -57,13 +57,17 @@ def surface_from_depth(depth_m: np.ndarray, camera: PinholeCamera, image: np.nda
     if readings < MIN_VERTICES:
         hint = "; is it in millimetres? metres are expected" if np.nanmax(depth_m, initial=0) > 100 else ""
         raise SurfaceError(f"only {readings} depth readings{' inside the mask' if mask is not None else ''}: too few for a surface{hint}")
-    depth = smooth_depth(depth, camera)
-    stride = max(1, int(np.ceil(np.sqrt(readings / max_vertices))))
-    pixels, triangles = _triangulate(depth, stride, jump_slope(camera))
-    pixels, triangles = _keep_pieces(pixels, triangles, pieces)
-    if len(pixels) < MIN_VERTICES:
-        raise SurfaceError(f"the largest connected piece of surface has {len(pixels)} points: too few; "
+    surface = grid_surface(depth, camera, image, max(1, int(np.ceil(np.sqrt(readings / max_vertices)))), pieces)
+    if len(surface.vertices) < MIN_VERTICES:
+        raise SurfaceError(f"the largest connected piece of surface has {len(surface.vertices)} points: too few; "
                            "is the object too far, too small, or its depth full of holes?")
+    return surface
+
+
+def grid_surface(depth: np.ndarray, camera: PinholeCamera, image: np.ndarray | None, stride: int, pieces: str = "all") -> Surface:
+    """Every stride-th pixel of a clean depth image as a mesh, cut at depth jumps; maybe of no vertices."""
+    depth = smooth_depth(depth, camera)
+    pixels, triangles = _keep_pieces(*_triangulate(depth, stride, jump_slope(camera)), pieces)
     z = depth[pixels[:, 1], pixels[:, 0]]
     vertices = camera.lift(pixels.astype(np.float64), z.astype(np.float64)).astype(np.float32)
     colors = None if image is None else _sample_colors(image, pixels, depth.shape)

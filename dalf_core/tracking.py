@@ -52,7 +52,7 @@ class SurfaceFrame:
     """One frame of the followed surface.
 
     registration is None while there is no reference yet; reason then says why.
-    is_reference: this frame became the reference. topology_id: changes with every new reference surface.
+    is_reference: this frame became the reference. topology_id: changes with every new reference surface, and when it grows.
     matches, inliers: landmarks received and kept.
     """
 
@@ -136,7 +136,7 @@ class SurfaceTracker:
     later matches are joined to it by their reference_index, so that it can start late, be restarted or be given a new
     reference while the feature half goes on. Matches that refer to another image than before start it anew.
 
-    registration_options: those of NonRigidRegistration (node_spacing, max_vertices, pieces).
+    registration_options: those of NonRigidRegistration (node_spacing, max_vertices, pieces, grow_to).
     """
 
     def __init__(self, *, device: str = "auto", **registration_options: Any) -> None:
@@ -206,7 +206,9 @@ class SurfaceTracker:
         index, query_xy = index[known], query_xy[known]
         pivot_xy = self._pivot_xy[index]
         seen = np.isfinite(pivot_xy[:, 0])
+        before = len(self.registration.reference_vertices)      # type: ignore[arg-type]
         result = self.registration.register(depth_m, pivot_xy[seen], query_xy[seen])
+        self.topology_id += len(result.vertices) != before      # the model has grown
         clock.lap("register")
         return SurfaceFrame(matches.stamp_ns, self._reference_stamp_ns, result, result.status, result.reason, False, self.topology_id,
                             int(seen.sum()), int(result.inlier.sum()), {**result.milliseconds, **clock.laps})

@@ -56,6 +56,10 @@ class Matches:
     def __len__(self) -> int:
         return len(self.reference_index)
 
+    def chosen(self, rows: np.ndarray) -> Matches:
+        """Some of them: rows (K,) indices or (M,) bool."""
+        return Matches(self.reference_index[rows], self.query_index[rows], self.distance[rows], self.inlier[rows])
+
 
 @dataclass(frozen=True)
 class Registration:
@@ -82,3 +86,8 @@ class Registration:
     node_translation: np.ndarray
     milliseconds: dict[str, float] = field(default_factory=dict)
     warp: Any = None
+    confidence: np.ndarray = None       # type: ignore[assignment]
+
+    def __post_init__(self) -> None:
+        if self.confidence is None:
+            object.__setattr__(self, "confidence", np.asarray(self.visible, np.float32))

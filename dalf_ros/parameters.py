@@ -60,6 +60,7 @@ FEATURE_PARAMETERS = (
 REGISTRATION_PARAMETERS = (
     Parameter("max_vertices", 6000, "bound on the reference surface's size", "", 100, 100000),
     Parameter("node_spacing", 0.0, "distance between nodes of the deformation graph; 0: chosen from the surface", "m", 0.0, 1.0),
+    Parameter("grow_to", 0, "surface that comes into view beside the reference is added up to so many vertices; 0: never", "", 0, 100000),
     Parameter("pieces", "all", "all pieces of the reference surface, or the largest connected one", choices=("all", "largest")),
     Parameter("buffer_seconds", 5.0, "how long depth waits for its matches, by its stamps", "s", 0.1, 60.0),
     Parameter("marker_triangles", 1000, "most triangles of the RViz marker", "", 10, 20000, read_only=False),

@@ -1,4 +1,4 @@
-"""Small pictures for people: the motion of the matches, text lines, contact sheets."""
+"""Small pictures for people: the motion of the matches, contact sheets."""
 from __future__ import annotations
 
 from collections.abc import Sequence
@@ -8,7 +8,7 @@ import numpy as np
 
 from dalf_core.tracking import FrameMatches
 
-GREEN, RED, GREY, WHITE = (90, 220, 90), (60, 60, 230), (150, 150, 150), (255, 255, 255)
+GREEN, RED, GREY = (90, 220, 90), (60, 60, 230), (150, 150, 150)
 
 
 def draw_motion(image: np.ndarray, matches: FrameMatches | None, keypoints: np.ndarray | None = None) -> np.ndarray:
@@ -24,14 +24,6 @@ def draw_motion(image: np.ndarray, matches: FrameMatches | None, keypoints: np.n
         for i in np.flatnonzero(chosen):
             cv2.line(picture, starts[i], ends[i], color, 1, cv2.LINE_AA)
             cv2.circle(picture, ends[i], 2, color, -1, cv2.LINE_AA)
-    return picture
-
-
-def write_text(picture: np.ndarray, text: str, line: int = 0) -> np.ndarray:
-    """White text on a dark band at the top of the picture, in place."""
-    top = 16 * line
-    picture[top:top + 16] = picture[top:top + 16] // 3
-    cv2.putText(picture, text, (4, top + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, WHITE, 1, cv2.LINE_AA)
     return picture
 
 

@@ -12,8 +12,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from dalf_core.interruption import Interruption
+
 from .bag_source import BagError, BagSource, RawMessage
-from .interruption import Interruption
 
 CLOCK_STEP_S = 0.01             # /clock goes on this often between messages
 NANOSECONDS = 1_000_000_000

@@ -11,9 +11,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from dalf_core.interruption import Interruption
+
 from .bag_source import BagError
 from .bag_writer import BagWriter
-from .interruption import Interruption
 
 LOOK_EVERY_S = 0.2
 

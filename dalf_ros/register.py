@@ -6,15 +6,9 @@ import sys
 from pathlib import Path
 
 from dalf_core.camera import PinholeCamera
+from dalf_core.commands.command_line import HelpWithDefaults
 
 from .bag_source import BagError
-
-
-class HelpWithDefaults(argparse.ArgumentDefaultsHelpFormatter):
-    """Tells defaults, but not of options that have none."""
-
-    def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
 
 
 def parser() -> argparse.ArgumentParser:
@@ -36,6 +30,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--image-scale", type=float, default=1.0, help="resize images by this before extraction; 2 helps small objects")
     p.add_argument("--max-frames", type=int, help="stop after so many frames")
     p.add_argument("--max-vertices", type=int, default=6000, help="bound on the reference surface's size")
+    p.add_argument("--grow-to", type=int, default=0, metavar="N",
+                   help="add surface that comes into view beside the reference, up to so many vertices (default 0: never)")
     p.add_argument("--node-spacing", type=float, help="metres between nodes of the deformation graph; chosen when not given")
     p.add_argument("--pieces", choices=("all", "largest"), default="all", help="of the reference surface")
     p.add_argument("--descriptors", choices=("none", "float16", "float32"), default="none", help="write descriptors to the results bag")
@@ -73,6 +69,7 @@ def check_options(options: argparse.Namespace) -> None:
         "max_frames": options.max_frames is None or options.max_frames > 0,
         "top_k": options.top_k > 0,
         "max_vertices": options.max_vertices >= 100,
+        "grow_to": options.grow_to >= 0,
         "image_scale": 0.05 <= options.image_scale <= 8,
         "tolerance": 0 <= options.tolerance <= 10,
         "node_spacing": options.node_spacing is None or options.node_spacing > 0,

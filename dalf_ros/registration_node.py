@@ -40,7 +40,8 @@ class RegistrationNode(WorkerNode):
     def load(self) -> None:
         NonRigidRegistration(PinholeCamera(1, 1, 0, 0, 1, 1), self.values["device"])    # refuses a device that it cannot use
         self._tracker = SurfaceTracker(device=self.values["device"], max_vertices=self.values["max_vertices"],
-                                       node_spacing=self.values["node_spacing"] or None, pieces=self.values["pieces"])
+                                       node_spacing=self.values["node_spacing"] or None, pieces=self.values["pieces"],
+                                       grow_to=self.values["grow_to"])
         self._results = SurfaceResults(self._tracker)
         started = time.perf_counter()
         self._tracker.warm_up()

@@ -11,6 +11,7 @@ from tqdm import tqdm
 
 from dalf_core import DALF
 from dalf_core.camera import PinholeCamera
+from dalf_core.interruption import Interruption
 from dalf_core.surface import save_ply
 from dalf_core.tracking import FeatureFrame, FeatureTracker, FrameMatches, SurfaceFrame, SurfaceTracker
 
@@ -19,7 +20,6 @@ from .bag_reader import RgbdFrame, count_frames, read_camera, read_frames
 from .bag_source import BagError, BagSource
 from .bag_topics import CameraTopics, choose_topics
 from .bag_writer import BagWriter
-from .interruption import Interruption
 from .messages import NANOSECONDS
 from .results import SurfaceResults, feature_results
 from .run_output import OutputFolder, summarise
@@ -78,7 +78,8 @@ class Session:
     def __init__(self, options: argparse.Namespace, dalf: DALF, camera: Any, has_depth: bool) -> None:
         self.options, self.dalf, self.camera, self.has_depth = options, dalf, camera, has_depth
         self.features = FeatureTracker(dalf, image_scale=options.image_scale)
-        self.surfaces = SurfaceTracker(max_vertices=options.max_vertices, node_spacing=options.node_spacing, pieces=options.pieces)
+        self.surfaces = SurfaceTracker(max_vertices=options.max_vertices, node_spacing=options.node_spacing, pieces=options.pieces,
+                                       grow_to=options.grow_to)
         self.results = SurfaceResults(self.surfaces)
         self.frames: list[dict[str, Any]] = []
         self.seconds = 0.0

@@ -10,13 +10,13 @@ import cv2
 import numpy as np
 
 from dalf_core.camera import PinholeCamera
-from dalf_core.draw import draw_keypoints, draw_matches
+from dalf_core.draw import draw_keypoints, draw_matches, write_text
 from dalf_core.render import RenderingUnavailable, SurfaceRenderer
 from dalf_core.tracking import FeatureFrame, SurfaceFrame
 from dalf_core.types import Features, Matches
 from dalf_core.video import VideoWriter
 
-from .pictures import contact_sheet, draw_motion, write_text
+from .pictures import contact_sheet, draw_motion
 
 SHEET_ROWS = 6
 FILM_PICTURES = 600         # a longer recording is thinned to about so many
@@ -151,7 +151,7 @@ class RunPictures:
 def _some(matches: Matches) -> Matches:
     """An even choice of the matches, by their distance."""
     chosen = np.unique(np.linspace(0, len(matches) - 1, min(MAX_LINES, len(matches))).astype(int)) if len(matches) else np.zeros(0, int)
-    return Matches(matches.reference_index[chosen], matches.query_index[chosen], matches.distance[chosen], matches.inlier[chosen])
+    return matches.chosen(chosen)
 
 
 def _around_surface(picture: np.ndarray, shot: Shot) -> np.ndarray:

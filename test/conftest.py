@@ -40,6 +40,21 @@ def data_folder() -> Path:
     return Path(path).resolve()
 
 
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with three photos (smooth noise, 800x600) that are held out from training, and three that are not."""
+    import cv2
+    import numpy as np
+    from dalf_training.photos import held_out
+
+    names = [f"photo_{index}.png" for index in range(200)]
+    kept, trained = [name for name in names if held_out(name)][:3], [name for name in names if not held_out(name)][:3]
+    for seed, name in enumerate(kept + trained):
+        noise = np.random.default_rng(seed).integers(0, 256, (30, 40, 3), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / name), cv2.resize(noise, (800, 600), interpolation=cv2.INTER_CUBIC))
+    return tmp_path
+
+
 # ---------------------------------------------------------------- ROS
 
 class RosProcess:

@@ -6,6 +6,7 @@ descriptors (top_k, D). For TensorRT in half precision: trtexec --onnx=FILE.onnx
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import re
 import sys
 from pathlib import Path
@@ -13,8 +14,10 @@ from pathlib import Path
 from ..extractor import DALF
 from ..image_input import MIN_SIDE
 from ..network import DESCRIPTORS
-from ..onnx_export import ExportError, export_onnx
-from ..weights import WeightsError
+from ..onnx_export import export_onnx
+from .command_line import exit_status
+
+PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
 
 def image_size(text: str) -> tuple[int, int]:
@@ -39,19 +42,17 @@ def parser() -> argparse.ArgumentParser:
 def main(args: list[str] | None = None) -> int:
     """Exit status: 0 written and checked, 2 an error, 130 interrupted."""
     options = parser().parse_args(args)
+    return exit_status(lambda: export(options))
+
+
+def export(options: argparse.Namespace) -> int:
+    """Write and check the graph."""
     width, height = options.size
-    try:
-        dalf = DALF(options.weights, "cpu", options.top_k, threshold=options.threshold, descriptor=options.descriptor, backend="pytorch")
-        print(f"Exporting for {width}x{height}, {options.top_k} keypoints; this takes some seconds…", file=sys.stderr)
-        agreement = export_onnx(options.output, dalf, width, height)
-    except KeyboardInterrupt:
-        return 130
-    except ImportError as error:
-        print(f"error: {error}; pip install onnx onnxscript onnxruntime", file=sys.stderr)
-        return 2
-    except (ExportError, WeightsError, ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    if not all(importlib.util.find_spec(name) for name in PACKAGES):
+        raise RuntimeError(f"the export needs more packages: pip install {' '.join(PACKAGES)}")
+    dalf = DALF(options.weights, "cpu", options.top_k, threshold=options.threshold, descriptor=options.descriptor, backend="pytorch")
+    print(f"Exporting for {width}x{height}, {options.top_k} keypoints; this takes some seconds…", file=sys.stderr)
+    agreement = export_onnx(options.output, dalf, width, height)
     print(f"Wrote {options.output} ({options.output.stat().st_size / 1e6:.1f} MB). Against PyTorch on {agreement.keypoints} keypoints: "
           f"{agreement.common:.1%} the same, worst descriptor cosine {agreement.cosine:.6f}")
     return 0

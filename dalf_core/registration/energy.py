@@ -17,6 +17,8 @@ from ..depth import fit_plane
 
 # what a vertex met in the depth image
 UNSEEN, SUPPORTED, OCCLUDED, CONTRADICTED = 0, 1, 2, 3
+# what is wanted of the terms: their energy; the right-hand side, too; the whole normal equations
+VALUE, GRADIENT, EQUATIONS = 0, 1, 2
 
 
 @njit(cache=True, fastmath=True, inline="always")
@@ -51,7 +53,7 @@ def _blend_normal(normal, nodes, weights, R):
 
 
 @njit(cache=True, fastmath=True, inline="always")
-def _add_row(band, rhs, nodes, weights, row, residual, importance):
+def _add_row(band, rhs, nodes, weights, row, residual, importance, wanted):
     """Add importance * (J^T J, -J^T r) of one residual row; row[k] is d r / d (omega, tau) of node k before its weight."""
     for a in range(4):
         if weights[a] == 0.0:
@@ -60,6 +62,8 @@ def _add_row(band, rhs, nodes, weights, row, residual, importance):
         scale_a = importance * weights[a]
         for i in range(6):
             rhs[6 * na + i] -= scale_a * row[a, i] * residual
+        if wanted == GRADIENT:
+            continue
         for b in range(4):
             nb = nodes[b]
             if nb > na or weights[b] == 0.0:
@@ -82,7 +86,7 @@ def _add_row(band, rhs, nodes, weights, row, residual, importance):
 
 @njit(cache=True, fastmath=True)
 def depth_term(band, rhs, vertices, normals, node_index, node_weight, R, t, g, depth, fx, fy, cx, cy,
-               radius, slope, gate, tukey, importance, assemble, seen):
+               radius, slope, gate, tukey, importance, wanted, seen):
     """Projective point-to-plane term: every vertex against the plane fitted to the depth readings where it projects.
 
     Robust with Tukey's biweight of scale `tukey` metres; a reading farther than `gate` metres in front means the vertex is
@@ -136,7 +140,7 @@ def depth_term(band, rhs, vertices, normals, node_index, node_weight, R, t, g, d
             continue
         q = 1.0 - ratio
         energy += limit * (1.0 - q * q * q)
-        if not assemble:
+        if wanted == VALUE:
             continue
         for k in range(4):
             row[k, 0] = y[k, 1] * mz - y[k, 2] * my
@@ -145,12 +149,61 @@ def depth_term(band, rhs, vertices, normals, node_index, node_weight, R, t, g, d
             row[k, 3] = mx
             row[k, 4] = my
             row[k, 5] = mz
-        _add_row(band, rhs, nodes, weights, row, residual, importance * q * q)
+        _add_row(band, rhs, nodes, weights, row, residual, importance * q * q, wanted)
     return energy, squares, supported
 
 
 @njit(cache=True, fastmath=True)
-def landmark_term(band, rhs, points, targets, confidence, node_index, node_weight, R, t, g, sigma, importance, assemble, residuals):
+def silhouette_term(band, rhs, vertices, node_index, node_weight, R, t, g, nearest, fx, fy, cx, cy, sigma, importance, wanted, seen):
+    """Free space is empty: a vertex that is not supported and projects beside the surface is drawn sideways to its outline.
+
+    nearest: from outline.nearest_surface; fx, fy, cx, cy: of its pixels. seen: what each vertex met, from depth_term.
+    Robust with Geman-McClure of scale `sigma` metres.
+    """
+    height, width = nearest.shape[:2]
+    y = np.zeros((4, 3))
+    row = np.zeros((4, 6))
+    energy = 0.0
+    for v in range(len(vertices)):
+        if seen[v] == SUPPORTED:
+            continue
+        nodes = node_index[v]
+        weights = node_weight[v]
+        px, py, pz = _deform(vertices[v], nodes, weights, R, t, g, y)
+        if pz < 1e-3:
+            continue
+        u = fx * px / pz + cx
+        w = fy * py / pz + cy
+        x0 = int(math.floor(u + 0.5))
+        y0 = int(math.floor(w + 0.5))
+        if x0 < 0 or y0 < 0 or x0 >= width or y0 >= height:
+            continue
+        dx = u - nearest[y0, x0, 0]
+        dy = w - nearest[y0, x0, 1]
+        distance = math.sqrt(dx * dx + dy * dy)
+        if not distance > 1.0:          # within the pixel, or there is no outline (NaN)
+            continue
+        shrink = (distance - 1.0) / distance * pz
+        ex, ey = dx * shrink / fx, dy * shrink / fy
+        square = ex * ex + ey * ey
+        fraction = sigma * sigma / (sigma * sigma + square)
+        energy += 0.5 * importance * square * fraction
+        if wanted == VALUE:
+            continue
+        for axis in range(2):       # the distance to the outline's viewing ray, along x and along y
+            mx, my = 1.0 - axis, 1.0 * axis
+            mz = (cx - nearest[y0, x0, 0]) / fx if axis == 0 else (cy - nearest[y0, x0, 1]) / fy
+            for k in range(4):
+                row[k, 0] = y[k, 1] * mz - y[k, 2] * my
+                row[k, 1] = y[k, 2] * mx - y[k, 0] * mz
+                row[k, 2] = y[k, 0] * my - y[k, 1] * mx
+                row[k, 3], row[k, 4], row[k, 5] = mx, my, mz
+            _add_row(band, rhs, nodes, weights, row, ex if axis == 0 else ey, importance * fraction * fraction, wanted)
+    return energy
+
+
+@njit(cache=True, fastmath=True)
+def landmark_term(band, rhs, points, targets, confidence, node_index, node_weight, R, t, g, sigma, importance, wanted, residuals):
     """Landmarks: |x' - q|, robust with Geman-McClure of scale `sigma` metres. residuals[m] receives the distance, metres."""
     y = np.zeros((4, 3))
     row = np.zeros((4, 6))
@@ -165,7 +218,7 @@ def landmark_term(band, rhs, points, targets, confidence, node_index, node_weigh
         fraction = sigma * sigma / (sigma * sigma + square)
         amount = importance * confidence[m]
         energy += 0.5 * amount * square * fraction
-        if not assemble or amount == 0.0:
+        if wanted == VALUE or amount == 0.0:
             continue
         amount *= fraction * fraction
         for axis in range(3):
@@ -176,12 +229,12 @@ def landmark_term(band, rhs, points, targets, confidence, node_index, node_weigh
                 row[k, (axis + 1) % 3] = y[k, (axis + 2) % 3]
                 row[k, (axis + 2) % 3] = -y[k, (axis + 1) % 3]
                 row[k, 3 + axis] = 1.0
-            _add_row(band, rhs, nodes, weights, row, e[axis], amount)
+            _add_row(band, rhs, nodes, weights, row, e[axis], amount, wanted)
     return energy
 
 
 @njit(cache=True, fastmath=True)
-def rigidity_term(band, rhs, edges, frame, R, t, g, stretch, bend, assemble):
+def rigidity_term(band, rhs, edges, frame, R, t, g, stretch, bend, wanted):
     """As rigid as possible (Sorkine & Alexa 2007) on directed node pairs: node i predicts where node j goes.
 
     The misfit is split along the axes of frame[i] (3x3 rows: normal, two tangents, in the reference), turned with the node:
@@ -208,14 +261,14 @@ def rigidity_term(band, rhs, edges, frame, R, t, g, stretch, bend, assemble):
             residual = a * r0 + b * r1 + c * r2
             importance = bend if axis == 0 else stretch
             energy += 0.5 * importance * residual * residual
-            if not assemble:
+            if wanted == VALUE:
                 continue
             # the axis turns with the node: d(f.r)/d omega = (y - r) x f, and y - r is where the neighbour really is
             q0, q1, q2 = y0 - r0, y1 - r1, y2 - r2
             row[0, 0], row[0, 1], row[0, 2] = q1 * c - q2 * b, q2 * a - q0 * c, q0 * b - q1 * a
             row[0, 3], row[0, 4], row[0, 5] = a, b, c
             row[1, 3], row[1, 4], row[1, 5] = -a, -b, -c
-            _add_row(band, rhs, nodes, weights, row, residual, importance)
+            _add_row(band, rhs, nodes, weights, row, residual, importance, wanted)
     return energy
 
 

@@ -5,8 +5,8 @@ import math
 
 import numpy as np
 from numba import njit
-from scipy.sparse import coo_matrix
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components, laplacian
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
@@ -20,6 +20,13 @@ FAR_VOTERS = 96          # landmarks from anywhere that vote on each
 DOUBT = 2.0              # votes against everyone: agreement with one or two dubious neighbours proves nothing
 TRUSTED = 0.5            # confidence above which a landmark is used
 CONTRADICTION = 0.03     # share of the pairs with the largest group that may grow; a group with more is dropped
+AMONG = 0.2              # share of a group that may lie among the largest one without having been there before
+LINKS = 8                # nearest landmarks that one may form a group with: farther ones keep their distance by chance
+COMMON = 2               # common neighbours that tie two landmarks into one group
+ON_ITSELF = 0.1          # share of a group that lies among others of it that came from elsewhere
+MAX_CUTS = 2
+MIN_GROUP = 6            # landmarks; fewer are no standard to measure others by
+MAX_RIVALRIES = 3        # groups excluded one after the other
 STRETCH = 0.08           # share by which a distance on the surface may change
 FOLD = 0.15              # share by which bending may shorten the chord between neighbours
 STRAIGHTER = 1.1         # ratio by which unbending may lengthen the chord between any two
@@ -68,29 +75,93 @@ def prune(source: np.ndarray, target: np.ndarray, noise_m: float, rounds: int = 
     neighbour = np.ascontiguousarray(neighbour[:, 1:])
     far = np.random.default_rng(0).permutation(count)[:FAR_VOTERS]
     source, target = np.ascontiguousarray(source), np.ascontiguousarray(target)
-    confidence = _vote(source, target, neighbour, far, noise_m, STRETCH, rounds)
-    return _drop_contradicting_groups(source, target, neighbour, confidence, noise_m)
+    allowed: np.ndarray = np.ones(count)
+    confidence = _vote(source, target, neighbour, far, noise_m, STRETCH, rounds, allowed)
+    for _ in range(MAX_RIVALRIES):
+        if _agree(source, target, np.nonzero(confidence > TRUSTED)[0], far, noise_m):
+            break
+        main, rivals = _rivals(source, target, confidence, noise_m)
+        if not rivals.any():
+            break
+        # whichever side finds more support among the rest once the other is gone
+        sides = [np.where(gone, 0.0, allowed) for gone in (rivals, main)]
+        votes = [_vote(source, target, neighbour, far, noise_m, STRETCH, rounds, side) for side in sides]
+        winner = int((votes[1] > TRUSTED).sum() > (votes[0] > TRUSTED).sum())
+        allowed, confidence = sides[winner], votes[winner]
+    return confidence
 
 
-def _drop_contradicting_groups(source: np.ndarray, target: np.ndarray, neighbour: np.ndarray, confidence: np.ndarray,
-                               noise_m: float) -> np.ndarray:
-    """Landmarks that keep short distances to each other form groups; a group that the largest one contradicts is wrong as a whole."""
-    count, near = neighbour.shape
-    a, b = np.repeat(np.arange(count), near), neighbour.ravel()
+def _agree(source: np.ndarray, target: np.ndarray, trusted: np.ndarray, far: np.ndarray, noise_m: float) -> bool:
+    """Is there no sign of groups that exclude each other? A quick look, for most frames have none."""
+    if len(trusted) < 2 * MIN_GROUP:
+        return True
+    some = np.intersect1d(trusted, far)
+    return not _grown(source, target, trusted, some, noise_m).any() and _among(source, target, trusted, trusted) < ON_ITSELF / 2
+
+
+def _grown(source: np.ndarray, target: np.ndarray, a: np.ndarray, b: np.ndarray, noise_m: float) -> np.ndarray:
+    """(len(a), len(b)) bool: pairs farther from each other than any bending explains."""
+    return cdist(target[a], target[b]) > cdist(source[a], source[b]) * (1 + STRETCH) * STRAIGHTER + 2 * noise_m
+
+
+def _rivals(source: np.ndarray, target: np.ndarray, confidence: np.ndarray, noise_m: float) -> tuple[np.ndarray, np.ndarray]:
+    """(M,) bool each: the largest group of landmarks, and those of the groups that cannot be right if it is.
+
+    Two groups exclude each other if distances between them have grown, or if they lie among each other now and did not before: both
+    are seen, so neither can be behind the other.
+    """
+    trusted = confidence > TRUSTED
+    group = _groups(source, target, trusted, noise_m)
+    size = np.bincount(group, weights=trusted)
+    chosen, rivals = (group == size.argmax()) & trusted, np.zeros(len(source), bool)
+    main = np.nonzero(chosen)[0]
+    if len(main) < MIN_GROUP:
+        return chosen, rivals
+    some = main[:: max(1, len(main) // 200)]
+    for name in np.unique(group[~chosen & (confidence > 0)]):
+        others = np.nonzero((group == name) & ~chosen & (confidence > 0))[0]
+        rivals[others] = _grown(source, target, others, some, noise_m).mean() > CONTRADICTION or (
+            len(others) >= MIN_GROUP and max(_among(source, target, main, others), _among(source, target, others, main)) > AMONG)
+    return chosen, rivals
+
+
+def _groups(source: np.ndarray, target: np.ndarray, trusted: np.ndarray, noise_m: float) -> np.ndarray:
+    """Group numbers (M,): trusted neighbours that keep their distance, and have common neighbours that do, are in one group. Each of
+    the others is alone. A large group that lies on itself is cut where it hangs together least."""
+    count = len(source)
+    index = np.nonzero(trusted)[0]
+    if len(index) < 2:
+        return np.arange(count)
+    near = min(LINKS, len(index) - 1)
+    a, b = np.repeat(index, near), index[cKDTree(source[index]).query(source[index], near + 1)[1][:, 1:]].ravel()
     before, after = np.linalg.norm(source[a] - source[b], axis=1), np.linalg.norm(target[a] - target[b], axis=1)
     agree = (after <= before * (1 + STRETCH) + noise_m) & (after >= before * (1 - STRETCH - FOLD) - noise_m)
-    agree &= (confidence[a] > TRUSTED) & (confidence[b] > TRUSTED)
-    _, group = connected_components(coo_matrix((np.ones(agree.sum(), bool), (a[agree], b[agree])), shape=(count, count)), directed=False)
-    size = np.bincount(group, weights=confidence > TRUSTED)
-    main = np.nonzero((group == size.argmax()) & (confidence > TRUSTED))[0]
-    main = main[:: max(1, len(main) // 200)]
-    others = np.nonzero((group != size.argmax()) & (confidence > 0))[0]
-    if not len(main) or not len(others):
-        return confidence
-    grown = cdist(target[others], target[main]) > cdist(source[others], source[main]) * (1 + STRETCH) * STRAIGHTER + 2 * noise_m
-    members = np.bincount(group[others], minlength=len(size))
-    share = np.bincount(group[others], grown.mean(axis=1), minlength=len(size)) / np.maximum(members, 1)
-    return np.where(share[group] > CONTRADICTION, 0.0, confidence)
+    link = csr_matrix((np.ones(agree.sum(), np.int32), (a[agree], b[agree])), shape=(count, count))
+    link = link.maximum(link.T)
+    link = link.multiply((link @ link) >= COMMON).tocsr()
+    parts, group = connected_components(link, directed=False)
+    for _ in range(MAX_CUTS):
+        members = np.nonzero(group == np.bincount(group, weights=trusted).argmax())[0]
+        if len(members) < 2 * MIN_GROUP or _among(source, target, members, members) < ON_ITSELF:
+            break
+        group[members[_weakest_cut(link[members][:, members])]] = parts
+        parts += 1
+    return group
+
+
+def _weakest_cut(link: csr_matrix) -> np.ndarray:
+    """(K,) bool: one side of a connected graph cut in two by its Fiedler vector (Fiedler 1973)."""
+    vector = np.linalg.eigh(laplacian(link.astype(float), normed=True).toarray())[1][:, 1]
+    return vector > 0
+
+
+def _among(source: np.ndarray, target: np.ndarray, main: np.ndarray, others: np.ndarray) -> float:
+    """Share of the others that now lie as near to landmarks of the main group as these lie to each other, but came from far away."""
+    k = min(3, len(main) - 1)
+    usual = np.median(cKDTree(target[main]).query(target[main], k + 1)[0][:, -1])
+    distance, index = cKDTree(target[main]).query(target[others], k + 1)        # one may be the landmark itself
+    came = np.linalg.norm(source[main][index] - source[others][:, None], axis=2)
+    return float(((distance <= 1.5 * usual) & (came > 3.0 * distance + 2.0 * usual)).any(axis=1).mean())
 
 
 @njit(cache=True)
@@ -99,9 +170,9 @@ def _distance(points, a, b):
 
 
 @njit(cache=True)
-def _vote(source, target, neighbour, far, noise, stretch, rounds):
+def _vote(source, target, neighbour, far, noise, stretch, rounds, allowed):
     count = len(source)
-    confidence = np.ones(count)
+    confidence = allowed.copy()
     fresh = np.empty(count)
     for _ in range(rounds):
         for i in range(count):
@@ -129,11 +200,11 @@ def _vote(source, target, neighbour, far, noise, stretch, rounds):
                     agree += vote
             overall = agree / total
             fresh[i] = local * local * max(0.0, 2.0 * overall - 1.0)
-        top = fresh.max()
+        top = (fresh * allowed).max()
         if top <= 0.0:
             return np.zeros(count)
         for i in range(count):
-            confidence[i] = min(1.0, fresh[i] / (0.6 * top))
+            confidence[i] = min(1.0, fresh[i] / (0.6 * top)) * allowed[i]
     return confidence
 
 

@@ -13,6 +13,7 @@ from ..surface import Surface, surface_from_depth
 from ..types import DEGRADED, LOST, TRACKED, Registration
 from . import energy
 from .graph import DeformationGraph, build_graph
+from .growing import carried_over, grow
 from .landmarks import PIXEL_NOISE, TRUSTED, initial_state, lift_pixels, prune
 from .solver import Fit, Landmarks, Solver, Stage, State
 
@@ -21,6 +22,8 @@ LOST_SUPPORT = 0.10          # share of the vertices that depth must support, or
 DEGRADED_SUPPORT = 0.40
 HOLDS_WITHIN = 0.5           # a tracked fit holds if so many of the trusted landmarks lie within this, in units of the robust scale;
 HOLDS_SHARE = 0.9            # else the frame is also solved from its landmarks alone, and the fit of lower energy is taken
+FREE_SPACE = 0.005           # weight of a vertex in free space: little, so that it only moves what nothing else holds
+GROW_EVERY = 5               # frames
 CONTRADICTED = 0.35          # share of the judged vertices that the depth may contradict
 
 
@@ -49,16 +52,19 @@ class NonRigidRegistration:
     camera: of the depth images (and of the pixel correspondences). device: "auto" or "cpu"; "cuda" is not there yet and is refused.
     node_spacing: metres between graph nodes, None = chosen from the surface. max_vertices: bound on the reference's size.
     pieces: "all" or "largest" connected piece of the reference depth.
+    grow_to: surface that comes into view beside the reference is added to it up to so many vertices; 0 = never. A frame in which that
+    happens has more vertices than the one before (the old ones first), and reference_vertices and surface change with it.
     """
 
     def __init__(self, camera: PinholeCamera, device: str = "auto", *, node_spacing: float | None = None,
-                 max_vertices: int = 6000, pieces: str = "all") -> None:
+                 max_vertices: int = 6000, pieces: str = "all", grow_to: int = 0) -> None:
         if device not in ("auto", "cpu"):
             raise RuntimeError(f"registration on device {device!r} is not available: only 'cpu' (or 'auto', which takes the CPU) is")
         self.camera = camera
         self.node_spacing = node_spacing
         self.max_vertices = max_vertices
         self.pieces = pieces
+        self.grow_to = grow_to
         self.surface: Surface | None = None
         self._reference_depth: np.ndarray | None = None
         self.reference_vertices: np.ndarray | None = None
@@ -76,18 +82,23 @@ class NonRigidRegistration:
     def set_reference_surface(self, surface: Surface) -> None:
         """Take a mesh in the camera optical frame as reference (see surface.Surface); register_points then follows it."""
         self._reference_depth = None
-        self.graph = build_graph(surface, self.node_spacing)
-        self._solver = Solver(surface, self.graph, self.camera)
-        self._tree = cKDTree(surface.vertices)
-        self.surface = surface
-        self.reference_vertices = surface.vertices
+        self._adopt(surface, self.node_spacing)
         distance = float(np.median(surface.vertices[:, 2]))
         self._length = max(self.graph.spacing, 0.012 * distance)       # robust scales follow the nodes, not below sensor noise
         self._pixel_m = distance / min(self.camera.fx, self.camera.fy)
         count = len(self.graph)
         self._state = State(np.tile(np.eye(3), (count, 1, 1)), np.zeros((count, 3)))
+        self._before = self._state
         self._tracking = False
+        self._frames = 0
         self._last: Registration | None = None
+
+    def _adopt(self, surface: Surface, spacing: float | None) -> None:
+        self.graph = build_graph(surface, spacing)
+        self._solver = Solver(surface, self.graph, self.camera)
+        self._tree = cKDTree(surface.vertices)
+        self.surface = surface
+        self.reference_vertices = surface.vertices
 
     def register(self, depth_m: np.ndarray, reference_xy: np.ndarray, current_xy: np.ndarray,
                  camera: PinholeCamera | None = None) -> Registration:
@@ -137,7 +148,26 @@ class NonRigidRegistration:
             clock.lap("cold")
         result = self._judge(fit, landmarks, len(source))
         clock.lap("result")
+        if self._grows(result, depth):
+            landmarks = self._landmarks(source, target, confidence)
+            result = self._judge(self._solver.solve(self._state, depth, landmarks, warm_stages(self._length)), landmarks, len(source))
+            clock.lap("grow")
         return replace(result, milliseconds=clock.laps)
+
+    def _grows(self, result: Registration, depth: np.ndarray) -> bool:
+        """Add to the model what this frame shows beside it. True when there was something."""
+        surface = self._require_surface()
+        self._frames += 1
+        if result.status != TRACKED or len(surface.vertices) >= self.grow_to or self._frames % GROW_EVERY:
+            return False
+        graph, state = self.graph, self._state
+        grown = grow(surface, graph, state, result.vertices, result.confidence, depth, self.camera, self.grow_to)
+        if grown is None:
+            return False
+        self._adopt(grown.surface, graph.spacing)
+        self._state = carried_over(grown, self.graph, graph, state)
+        self._before = self._state
+        return True
 
     def _landmarks(self, source: np.ndarray, target: np.ndarray, confidence: np.ndarray) -> Landmarks:
         nearest = self._tree.query(source)[1] if len(source) else np.zeros(0, int)
@@ -145,7 +175,11 @@ class NonRigidRegistration:
         return Landmarks(source, target, kept, self.graph.node_index[nearest], self.graph.weight[nearest])
 
     def _warm(self, depth: np.ndarray, landmarks: Landmarks) -> Fit:
-        return self._solver.solve(self._state.copy(), depth, landmarks, warm_stages(self._length))
+        """From where the surface was, or would be if it moved on as it did, whichever the landmarks say is nearer."""
+        start, ahead = self._state, predicted(self._before, self._state)
+        if landmarks.distance(ahead, self.graph.position) < landmarks.distance(start, self.graph.position):
+            start = ahead
+        return self._solver.solve(start, depth, landmarks, warm_stages(self._length))
 
     def _agreeing(self, fit: Fit, landmarks: Landmarks) -> np.ndarray:
         return (fit.landmark_residual < 1.5 * self._length) & (landmarks.confidence > 0)
@@ -180,7 +214,7 @@ class NonRigidRegistration:
             status, reason = DEGRADED, f"depth supports only {supported:.0%} of the surface"
         elif agree.sum() < 4:
             status, reason = DEGRADED, f"only {int(agree.sum())} landmarks: depth alone can slide along the surface"
-        self._state, self._tracking = fit.state, True
+        self._before, self._state, self._tracking = self._state if self._tracking else fit.state, fit.state, True
         return self._result(status, reason, fit, agree)
 
     def _result(self, status: str, reason: str, fit: Fit, inlier: np.ndarray) -> Registration:
@@ -188,7 +222,8 @@ class NonRigidRegistration:
         vertices = energy.deform_points(self._solver.vertices, graph.node_index, graph.weight, state.R, state.t, graph.position)
         normals = energy.deform_normals(self._solver.normals, graph.node_index, graph.weight, state.R)
         self._last = Registration(status, reason, vertices.astype(np.float32), normals.astype(np.float32), fit.seen == energy.SUPPORTED,
-                                  fit.residual_m, inlier, state.R.copy(), state.t.copy(), warp=self._warp(state))
+                                  fit.residual_m, inlier, state.R.copy(), state.t.copy(), warp=self._warp(state),
+                                  confidence=supported_share(graph, fit.seen == energy.SUPPORTED))
         return self._last
 
     def _lost(self, reason: str, count: int) -> Registration:
@@ -211,19 +246,34 @@ class NonRigidRegistration:
 def cold_stages(length: float) -> list[Stage]:
     """From the landmarks' first guess to the final fit; scales in units of `length` metres."""
     return [Stage(2, 3.0 * length, 2.5 * length, 4.0 * length, 4.0, 0.3, 20.0, 20.0),
-            Stage(3, 1.5 * length, 1.6 * length, 3.0 * length, 4.0, 1.0, 2.0, 1.0),
-            Stage(3, 1.0 * length, 1.0 * length, 2.0 * length, 3.0, 1.0, 0.3, 0.12),
+            Stage(3, 1.5 * length, 1.6 * length, 3.0 * length, 4.0, 1.0, 2.0, 1.0, FREE_SPACE),
+            Stage(3, 1.0 * length, 1.0 * length, 2.0 * length, 3.0, 1.0, 0.3, 0.12, FREE_SPACE),
             final_stage(length, 4)]
 
 
 def final_stage(length: float, iterations: int) -> Stage:
     """The weights that every fit ends with."""
-    return Stage(iterations, 0.6 * length, 0.7 * length, 1.5 * length, 3.0, 1.0, 0.15, 0.03)
+    return Stage(iterations, 0.6 * length, 0.7 * length, 1.5 * length, 3.0, 1.0, 0.15, 0.03, FREE_SPACE)
 
 
 def warm_stages(length: float) -> list[Stage]:
     """From the last frame's state."""
     return [final_stage(length, 10)]
+
+
+def supported_share(graph: DeformationGraph, supported: np.ndarray) -> np.ndarray:
+    """(V,) float32: which share of the vertices that move with a vertex is supported, by the nodes they have in common."""
+    share = np.zeros((2, len(graph)))
+    for k in range(graph.node_index.shape[1]):
+        share[0] += np.bincount(graph.node_index[:, k], graph.weight[:, k] * supported, len(graph))
+        share[1] += np.bincount(graph.node_index[:, k], graph.weight[:, k], len(graph))
+    node = share[0] / np.maximum(share[1], 1e-12)
+    return (node[graph.node_index] * graph.weight).sum(axis=1).astype(np.float32)
+
+
+def predicted(before: State, now: State) -> State:
+    """Where the nodes go if they move on as they did from the frame before to this one."""
+    return State(np.ascontiguousarray(now.R @ before.R.transpose(0, 2, 1) @ now.R), 2.0 * now.t - before.t)
 
 
 def _check_pairs(a: np.ndarray, b: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:

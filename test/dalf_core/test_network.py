@@ -43,7 +43,7 @@ def test_unbent_grid_is_a_disc():
     assert offsets.shape == (PATCH_SIZE, PATCH_SIZE, 2)
     radius = offsets.norm(dim=-1)
     assert torch.allclose(radius, ((torch.arange(PATCH_SIZE) + 0.5) * MAX_RADIUS / PATCH_SIZE).double().expand(PATCH_SIZE, -1))
-    assert torch.allclose(PolarWarp()(torch.zeros(3, 66, 2))[1], offsets.reshape(-1, 2).float())
+    assert torch.allclose(PolarWarp()(torch.zeros(3, 66, 2))[1], offsets.reshape(-1, 2).t().float())
 
 
 def test_an_offset_parameter_moves_the_whole_grid():
@@ -51,13 +51,13 @@ def test_an_offset_parameter_moves_the_whole_grid():
     parameters[0, 63] = torch.tensor([0.3, -0.15])      # in units of the spline: the grid is 0.3 wide
     extent = 63 * np.cos(np.pi / 32)
     moved = PolarWarp()(parameters)[0] - PolarWarp().offsets
-    assert torch.allclose(moved, torch.tensor([extent, -extent / 2]).float().expand_as(moved), atol=1e-3)
+    assert torch.allclose(moved, torch.tensor([[extent], [-extent / 2]]).float().expand_as(moved), atol=1e-3)
 
 
 def test_patches_read_pixel_centres_at_integers():
     gray = torch.arange(40 * 50, dtype=torch.float32).reshape(1, 1, 40, 50)
-    positions = torch.zeros(1, 1024, 2)
-    positions[0, 0], positions[0, 1], positions[0, 2] = torch.tensor([7.0, 3.0]), torch.tensor([7.5, 3.0]), torch.tensor([-5.0, 3.0])
+    positions = torch.zeros(1, 2, 1024)
+    positions[0, 0, :3], positions[0, 1, :3] = torch.tensor([7.0, 7.5, -5.0]), 3.0
     patch = sample_patches(gray, positions).flatten()
     assert patch[:3].tolist() == pytest.approx([157, 157.5, 0], abs=1e-3)
 

@@ -1,7 +1,6 @@
 """The fixed pairs."""
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 import torch
@@ -9,17 +8,6 @@ from dalf_training import benchmark
 from dalf_training.pairs import to_tensor
 from dalf_training.photos import held_out
 from dalf_training.rendering import pixel_grid, sample
-
-
-@pytest.fixture
-def photos(tmp_path: Path) -> Path:
-    """A folder with three photos that are held out, and three that are not."""
-    names = [f"photo_{index}.png" for index in range(200)]
-    kept, trained = [name for name in names if held_out(name)][:3], [name for name in names if not held_out(name)][:3]
-    for seed, name in enumerate(kept + trained):
-        noise = np.random.default_rng(seed).integers(0, 256, (30, 40, 3), dtype=np.uint8)
-        cv2.imwrite(str(tmp_path / name), cv2.resize(noise, (800, 600), interpolation=cv2.INTER_CUBIC))
-    return tmp_path
 
 
 def test_only_held_out_photos(photos: Path) -> None:

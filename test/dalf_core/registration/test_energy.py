@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 from dalf_core.registration import energy
+from dalf_core.registration.energy import EQUATIONS, GRADIENT, VALUE
 from dalf_core.registration.graph import build_graph
 from dalf_core.registration.solver import Landmarks, Solver, Stage, State
 from dalf_core.surface import surface_from_depth
@@ -11,7 +12,8 @@ from ..analytic import CAMERA, RolledSheet, turn
 
 # only the named term, and no robust gate in reach of the test
 TERMS = {"depth": Stage(1, 1.0, 0.1, 0.5, 0.0, 1.0, 0.0, 0.0), "landmark": Stage(1, 0.02, 0.1, 0.5, 1.0, 0.0, 0.0, 0.0),
-         "stretch": Stage(1, 1.0, 0.1, 0.5, 0.0, 0.0, 1.0, 0.0), "bend": Stage(1, 1.0, 0.1, 0.5, 0.0, 0.0, 0.0, 1.0)}
+         "stretch": Stage(1, 1.0, 0.1, 0.5, 0.0, 0.0, 1.0, 0.0), "bend": Stage(1, 1.0, 0.1, 0.5, 0.0, 0.0, 0.0, 1.0),
+         "free space": Stage(1, 1.0, 0.1, 1e-4, 0.0, 0.0, 0.0, 0.0, 1.0)}         # a gate that no vertex passes: none is supported
 
 
 @pytest.fixture(scope="module")
@@ -34,12 +36,15 @@ def scene():
 def test_gradient(scene, term):
     solver, state, depth, landmarks = scene
     stage = TERMS[term]
+    solver._outline = np.full((*depth.shape, 2), (-300.0, 220.0), np.float32)        # far from all, so that one pixel is nothing
 
     def value(step):
-        return solver._evaluate(State(*energy.apply_step(state.R, state.t, step)), depth, landmarks, stage, False)[0]
+        return solver._evaluate(State(*energy.apply_step(state.R, state.t, step)), depth, landmarks, stage, VALUE).energy
 
-    solver._evaluate(state, depth, landmarks, stage, True)
+    solver._evaluate(state, depth, landmarks, stage, EQUATIONS)
     downhill = solver._rhs.copy()
+    solver._evaluate(state, depth, landmarks, stage, GRADIENT)
+    np.testing.assert_array_equal(solver._rhs, downhill)
     numeric = np.zeros_like(downhill)
     for i in range(len(numeric)):
         step = np.zeros_like(numeric)
@@ -54,7 +59,7 @@ def test_normal_matrix_is_that_of_the_landmark_rows(scene):
     """One landmark: H = a w^2 J^T J with J from finite differences of the deformed point."""
     solver, state, depth, landmarks = scene
     one = Landmarks(landmarks.points[:1], landmarks.targets[:1], np.ones(1), landmarks.node_index[:1], landmarks.node_weight[:1])
-    solver._evaluate(state, depth, one, TERMS["landmark"], True)
+    solver._evaluate(state, depth, one, TERMS["landmark"], EQUATIONS)
     size = len(solver._rhs)
 
     def place(step):

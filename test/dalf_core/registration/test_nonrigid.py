@@ -112,6 +112,8 @@ def test_half_hidden_sheet_says_which_half():
     assert result.status == "tracked"
     assert not result.visible[x > 164].any() and result.visible[(x > 96) & (x < 155)].mean() > 0.9
     assert rmse_mm(result, FLAT, reg) < 1.0                              # the hidden half stays where its neighbours hold it
+    assert result.confidence.dtype == np.float32 and result.confidence[x > 185].max() == 0
+    assert result.confidence[(x > 105) & (x < 140)].mean() > 0.9 and 0.2 < result.confidence[np.abs(x - 160) < 4].mean() < 0.8
 
 
 @pytest.mark.parametrize("reading", [0.0, np.nan, -1.0, 5.0, np.inf])

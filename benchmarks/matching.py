@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+"""Keypoints and matches under strong bending, folding, turning and change of light, against exact ground truth.
+
+    ./run exec python benchmarks/matching.py --photos DIR [--pairs N] [--extractors ours,sift] [--picture FILE] [--csv FILE]
+
+Each photo of DIR that is kept from training is matched to a warped copy of itself, at three levels. docs/benchmarks.md says what is
+measured. The official code needs a checkout of verlab/DALF_CVPR_2023 (--official DIR).
+"""
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+from collections import defaultdict
+from dataclasses import asdict, fields
+from pathlib import Path
+
+import cv2
+import numpy as np
+from dalf_training.benchmark import TOP_K, BenchmarkPair, benchmark_pairs
+from dalf_training.difficulty import LEVELS
+from dalf_training.metrics import CORRECT, PairScore, match_errors, mean_scores, score_pair
+from extractors import NAMES, Extractor, make_extractor
+
+from dalf_core import Features, Matches
+from dalf_core.draw import draw_matches
+from dalf_core.weights import WeightsError
+
+Scores = dict[tuple[str, str], list[PairScore]]     # by level and extractor
+DRAWN = 150                                         # matches in a picture, about
+COLUMNS = {"repeatability": "repeatable", "matching_score": "MS", "mma_1": "MMA@1", "mma_2": "MMA@2", "mma_3": "MMA@3",
+           "keypoints": "keypoints", "matches": "matches"}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status: 0 done, 2 an error told in one line, 130 interrupted."""
+    options = _parse(arguments)
+    try:
+        extractors = {name: make_extractor(name, options.top_k, options.weights, options.official) for name in options.extractors}
+        scores, examples = measure(options.photos, options.levels, options.pairs, extractors)
+        print(table(scores, extractors))
+        if options.csv:
+            write_csv(options.csv, scores)
+        if options.picture:
+            write_picture(options.picture, examples)
+    except KeyboardInterrupt:
+        return 130
+    except (ValueError, OSError, WeightsError) as error:
+        print(f"matching.py: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def measure(photos: Path, levels: list[str], count: int, extractors: dict[str, Extractor]) -> tuple[Scores, list[np.ndarray]]:
+    """Scores of every pair, and for each level a picture of the first extractor's matches on its first pair."""
+    from tqdm import tqdm
+
+    scores: Scores = defaultdict(list)
+    examples: list[np.ndarray] = []
+    with tqdm(total=len(levels) * count, unit="pair") as bar:
+        for level in levels:
+            for pair in benchmark_pairs(photos, level, count):
+                for name, extractor in extractors.items():
+                    a, b = extractor.extract(pair.image_a), extractor.extract(pair.image_b)
+                    matched = extractor.match(a, b)
+                    scores[level, name].append(score_pair(a.keypoints, b.keypoints, matched, pair.warp))
+                    if pair.number == 0 and name == next(iter(extractors)):
+                        examples.append(picture(pair, a, b, matched))
+                bar.update()
+    return scores, examples
+
+
+def table(scores: Scores, extractors: dict[str, Extractor]) -> str:
+    """Means by level and extractor."""
+    lines = [f"{'':26}" + "".join(f"{title:>11}" for title in COLUMNS.values())]
+    for (level, name), rows in scores.items():
+        means = asdict(mean_scores(rows))
+        lines.append(f"{level:8}{name:18}" + "".join(f"{means[key]:11.0f}" if means[key] > 1 else f"{means[key]:11.3f}" for key in COLUMNS))
+        if name == list(extractors)[-1]:
+            lines.append("")
+    pairs = len(next(iter(scores.values())))
+    return "\n".join([*lines, f"{pairs} pairs a level"])
+
+
+def write_csv(path: Path, scores: Scores) -> None:
+    """Every pair's scores, one line each."""
+    partial = path.with_name(f".{path.name}.part")
+    with open(partial, "w", newline="", encoding="utf-8") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(["level", "extractor", "pair", *(field.name for field in fields(PairScore))])
+        for (level, name), rows in scores.items():
+            writer.writerows([level, name, number, *asdict(row).values()] for number, row in enumerate(rows))
+    os.replace(partial, path)
+
+
+def picture(pair: BenchmarkPair, a: Features, b: Features, matched: np.ndarray) -> np.ndarray:
+    """Both images of a pair with some of the matches; right ones coloured by their flow, wrong ones thin and grey."""
+    right = match_errors(a.keypoints, b.keypoints, matched, pair.warp) <= CORRECT
+    some = slice(None, None, max(1, len(matched) // DRAWN))
+    matches = Matches(matched[some, 0], matched[some, 1], np.zeros(len(matched[some]), np.float32), right[some])
+    drawn = draw_matches(pair.image_a, pair.image_b, a, b, matches)
+    text = f"{pair.level}: {right.sum()} of {len(right)} matches right"
+    cv2.putText(drawn, text, (12, 28), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (0, 0, 0), 4, cv2.LINE_AA)
+    return cv2.putText(drawn, text, (12, 28), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (255, 255, 255), 2, cv2.LINE_AA)
+
+
+def write_picture(path: Path, examples: list[np.ndarray]) -> None:
+    """The examples below each other."""
+    done, data = cv2.imencode(path.suffix or ".png", np.concatenate(examples))
+    if not done:
+        raise ValueError(f"{path} could not be encoded; name a .png or .jpg")
+    partial = path.with_name(f".{path.name}.part")
+    partial.write_bytes(data.tobytes())
+    os.replace(partial, path)
+
+
+def photos_argument(parser: argparse.ArgumentParser) -> None:
+    """--photos, by default the folder train_photos of the test data."""
+    data = os.environ.get("DALF_TEST_DATA")
+    parser.add_argument("--photos", type=Path, default=Path(data) / "train_photos" if data else None, required=not data,
+                        help="folder of photos; default $DALF_TEST_DATA/train_photos")
+
+
+def listed(allowed: tuple[str, ...]) -> object:
+    """An argparse type: names from `allowed`, with commas between."""
+    def parse(text: str) -> list[str]:
+        names = [name.strip() for name in text.split(",") if name.strip()]
+        if not names or set(names) - set(allowed):
+            raise argparse.ArgumentTypeError(f"{text!r}: choose from {','.join(allowed)}")
+        return names
+    return parse
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    photos_argument(parser)
+    parser.add_argument("--pairs", type=int, default=40, help="pairs a level (%(default)s)")
+    parser.add_argument("--levels", type=listed(tuple(LEVELS)), default=list(LEVELS), help=f"any of {','.join(LEVELS)}; default all")
+    parser.add_argument("--extractors", type=listed(NAMES), default=["ours", "original-geometry", "polar", "bfloat16", "sift", "orb"],
+                        help=f"any of {','.join(NAMES)}; default all but official")
+    parser.add_argument("--weights", help='checkpoint of ours: a path or "official"; default: see DALF_WEIGHTS in the README')
+    parser.add_argument("--official", type=Path, help="checkout of the official code")
+    parser.add_argument("--top-k", type=int, default=TOP_K, help="keypoints an image (%(default)s)")
+    parser.add_argument("--csv", type=Path, help="write every pair's scores there")
+    parser.add_argument("--picture", type=Path, help="draw an example of each level with the first extractor")
+    options = parser.parse_args(arguments)
+    if options.pairs < 1 or options.top_k < 1:
+        parser.error("--pairs and --top-k must be positive")
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,51 @@
+"""What the commands share: options of the extractor, help with defaults, exit statuses."""
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..extractor import DALF
+
+
+class HelpWithDefaults(argparse.ArgumentDefaultsHelpFormatter):
+    """Tells defaults, but not of options that have none."""
+
+    def _get_help_string(self, action: argparse.Action) -> str | None:
+        return action.help if action.default in (None, False) else super()._get_help_string(action)
+
+
+def add_extractor_options(parser: argparse.ArgumentParser, precision: str) -> None:
+    """--weights, --device, --precision, --top-k, --descriptor. precision: the default."""
+    parser.add_argument("--weights", help="checkpoint: a path, or 'official'; the default one when not given")
+    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default=precision,
+                        help="auto: bfloat16 where OpenVINO runs the network on the CPU, float32 elsewhere")
+    parser.add_argument("--top-k", type=int, default=2048, help="at most so many keypoints an image")
+    parser.add_argument("--descriptor", choices=("fused", "polar", "backbone"), default="fused", help="polar stands larger rotations")
+
+
+def make_extractor(options: argparse.Namespace) -> DALF:
+    """The extractor that these options ask for. Raises what DALF raises."""
+    from ..extractor import DALF, choose_device
+
+    precision = options.precision
+    if precision == "auto":
+        on_openvino = choose_device(options.device).type == "cpu" and importlib.util.find_spec("openvino") is not None
+        precision = "bfloat16" if on_openvino else "float32"
+    return DALF(options.weights, options.device, top_k=options.top_k, descriptor=options.descriptor, precision=precision)
+
+
+def exit_status(work: Callable[[], int]) -> int:
+    """What `work` returns; 2 after an error, told in one line; 130 after Ctrl-C."""
+    try:
+        return work()
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except (RuntimeError, ValueError, OSError) as error:
+        print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2

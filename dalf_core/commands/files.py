@@ -1,0 +1,60 @@
+"""Files of the commands: outputs are refused early or appear whole; pictures."""
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+PICTURES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+def check_output(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = ()) -> None:
+    """Refuse a file that cannot be made, before anything slow happens; its folder is made when it is not there.
+
+    Raises ValueError: a suffix that stands for no known format, or one of the inputs. OSError: a place where nothing can be written.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise ValueError(f"{path}: the name must end in {' or '.join(suffixes)}")
+    if any(path.resolve() == item.resolve() for item in inputs):
+        raise ValueError(f"{path} is the input; choose another name for the output")
+    probe = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        if path.is_dir():
+            raise IsADirectoryError(None, "it is a folder")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Write a file so that it is there whole or not at all."""
+    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        partial.write_bytes(data)
+        os.replace(partial, path)
+    except BaseException:
+        partial.unlink(missing_ok=True)
+        raise
+
+
+def write_picture(path: Path, bgr: np.ndarray) -> None:
+    """Write a picture in the format that its name says."""
+    ok, data = cv2.imencode(path.suffix, bgr)
+    if not ok:
+        raise OSError(f"{path}: OpenCV cannot write {path.suffix} pictures")
+    write_whole(path, data.tobytes())
+
+
+def read_picture(path: Path) -> np.ndarray:
+    """HxWx3 uint8 BGR, turned upright as its EXIF says. Raises OSError saying what is wrong with the file."""
+    if not path.is_file():
+        raise OSError(f"{path}: " + ("this is no file" if path.exists() else "no such file"))
+    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    if picture is None:
+        raise OSError(f"{path} is no picture that OpenCV can read, or it was cut off")
+    return picture

@@ -1,0 +1,55 @@
+"""The benchmark of matching from end to end, with extractors that need no weights."""
+import csv
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+matching = pytest.importorskip("matching")
+extractors = pytest.importorskip("extractors")
+
+
+def test_measures_what_is_asked_for(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    table, picture = tmp_path / "out.csv", tmp_path / "out.png"
+    asked = ["--pairs", "1", "--levels", "easy,hard", "--extractors", "sift,orb"]
+    assert matching.main(["--photos", str(photos), *asked, "--csv", str(table), "--picture", str(picture)]) == 0
+    printed = capsys.readouterr().out
+    assert "1 pairs a level" in printed and printed.count("sift") == 2
+    with open(table, newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    assert [" ".join([row["level"], row["extractor"], row["pair"]]) for row in rows[:3]] == ["easy sift 0", "easy orb 0", "hard sift 0"]
+    easy = np.mean([float(row["matching_score"]) for row in rows if row["level"] == "easy" and row["extractor"] == "sift"])
+    hard = np.mean([float(row["matching_score"]) for row in rows if row["level"] == "hard" and row["extractor"] == "sift"])
+    assert easy > 0.4 > hard
+    assert all(float(row["matching_score"]) <= float(row["repeatability"]) for row in rows)
+    assert cv2.imread(str(picture)).shape == (960, 1280, 3)
+
+
+def test_errors_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert matching.main(["--photos", str(tmp_path / "nowhere"), "--extractors", "orb"]) == 2
+    assert capsys.readouterr().err.count("\n") <= 2
+    assert matching.main(["--photos", str(tmp_path), "--extractors", "official"]) == 2
+    assert "--official" in capsys.readouterr().err
+    assert matching.main(["--photos", str(tmp_path), "--extractors", "official", "--official", str(tmp_path)]) == 2
+    assert "no checkout" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as refused:
+        matching.main(["--photos", str(tmp_path), "--extractors", "surf"])
+    assert refused.value.code == 2
+
+
+def test_photos_must_be_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.delenv("DALF_TEST_DATA", raising=False)
+    with pytest.raises(SystemExit):
+        matching.main(["--extractors", "orb"])
+    assert "--photos" in capsys.readouterr().err
+
+
+def test_an_image_matches_itself(photos: Path) -> None:
+    image = cv2.imread(str(next(photos.glob("*.png"))))
+    for name in ("sift", "orb"):
+        extractor = extractors.make_extractor(name, 300)
+        features = extractor.extract(image)
+        pairs = extractor.match(features, features)
+        assert 100 < len(features) <= 310 and len(pairs) > 0.8 * len(features)
+        assert (np.linalg.norm(features.keypoints[pairs[:, 0]] - features.keypoints[pairs[:, 1]], axis=1) < 1e-3).mean() > 0.95
