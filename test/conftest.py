@@ -41,7 +41,7 @@ def data_folder() -> Path:
 
 
 @pytest.fixture
-def photos(tmp_path: Path) -> Path:
+def photo_files(tmp_path: Path) -> Path:
     """A folder with three photos (smooth noise, 800x600) that are held out from training, and three that are not."""
     import cv2
     import numpy as np

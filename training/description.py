@@ -54,20 +54,20 @@ def bent_patches(network: DalfNetwork, gray: torch.Tensor, sampled: torch.Tensor
     """
     with torch.autocast(gray.device.type, enabled=False):
         parameters = network.warper.spline_parameters(sampled)
-        bend = torch.einsum("pk,nkc->npc", network.polar_warp.basis, parameters)        # one product for all patches
-        return sample_atlas(gray, image, xy[:, None] + network.polar_warp.offsets + bend)
+        bend = torch.einsum("pk,nkc->ncp", network.polar_warp.basis, parameters)        # one product for all patches
+        return sample_atlas(gray, image, xy[:, :, None] + network.polar_warp.offsets + bend)
 
 
 def sample_atlas(gray: torch.Tensor, image: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
     """As dalf_core.polar_grid.sample_patches, but each patch from an image of its own: (M, 1, 32, 32).
 
-    gray: (B, 1, H, W). image: (M,) index. positions: (M, 1024, 2) pixels. The images, each in a frame of zeros, are stacked to one tall
+    gray: (B, 1, H, W). image: (M,) index. positions: (M, 2, 1024) pixels. The images, each in a frame of zeros, are stacked to one tall
     picture that is read in one go; positions are held within the frame, which is where an image reads as zero anyway.
     """
     batch, _, height, width = gray.shape
     atlas = F.pad(gray, (1, 1, 1, 1)).reshape(1, 1, batch * (height + 2), width + 2)
-    x = positions[..., 0].clamp(-1, width) + 1
-    y = positions[..., 1].clamp(-1, height) + 1 + (image * (height + 2))[:, None]
+    x = positions[:, 0].clamp(-1, width) + 1
+    y = positions[:, 1].clamp(-1, height) + 1 + (image * (height + 2))[:, None]
     grid = torch.stack([x * (2 / (width + 1)) - 1, y * (2 / (batch * (height + 2) - 1)) - 1], dim=-1)
     patches = F.grid_sample(atlas, grid.reshape(1, -1, PATCH_SIZE, 2), mode="bilinear", padding_mode="zeros", align_corners=True)
     return patches.reshape(-1, 1, PATCH_SIZE, PATCH_SIZE)

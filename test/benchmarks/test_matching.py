@@ -10,10 +10,10 @@ matching = pytest.importorskip("matching")
 extractors = pytest.importorskip("extractors")
 
 
-def test_measures_what_is_asked_for(photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+def test_measures_what_is_asked_for(photo_files: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     table, picture = tmp_path / "out.csv", tmp_path / "out.png"
     asked = ["--pairs", "1", "--levels", "easy,hard", "--extractors", "sift,orb"]
-    assert matching.main(["--photos", str(photos), *asked, "--csv", str(table), "--picture", str(picture)]) == 0
+    assert matching.main(["--photos", str(photo_files), *asked, "--csv", str(table), "--picture", str(picture)]) == 0
     printed = capsys.readouterr().out
     assert "1 pairs a level" in printed and printed.count("sift") == 2
     with open(table, newline="") as stream:
@@ -45,8 +45,8 @@ def test_photos_must_be_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "--photos" in capsys.readouterr().err
 
 
-def test_an_image_matches_itself(photos: Path) -> None:
-    image = cv2.imread(str(next(photos.glob("*.png"))))
+def test_an_image_matches_itself(photo_files: Path) -> None:
+    image = cv2.imread(str(next(photo_files.glob("*.png"))))
     for name in ("sift", "orb"):
         extractor = extractors.make_extractor(name, 300)
         features = extractor.extract(image)

@@ -10,19 +10,19 @@ from dalf_training.photos import held_out
 from dalf_training.rendering import pixel_grid, sample
 
 
-def test_only_held_out_photos(photos: Path) -> None:
-    found = benchmark.benchmark_photos(photos)
+def test_only_held_out_photos(photo_files: Path) -> None:
+    found = benchmark.benchmark_photos(photo_files)
     assert len(found) == 3 and all(map(held_out, found))
     for path in found[1:]:
         path.unlink()
     with pytest.raises(ValueError, match="at least 2"):
-        benchmark.benchmark_photos(photos)
+        benchmark.benchmark_photos(photo_files)
 
 
-def test_pairs_are_fixed_and_true(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_pairs_are_fixed_and_true(photo_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(benchmark, "SIZE", (160, 120))
-    first, second = benchmark.benchmark_pairs(photos, "easy", 2)
-    again, = benchmark.benchmark_pairs(photos, "easy", 1, first=1)
+    first, second = benchmark.benchmark_pairs(photo_files, "easy", 2)
+    again, = benchmark.benchmark_pairs(photo_files, "easy", 1, first=1)
     assert np.array_equal(second.image_b, again.image_b) and second.photo == again.photo != first.photo
     source = first.warp.source_positions(pixel_grid((160, 120), first.warp.homography)).reshape(1, 120, 160, 2)
     there = sample(to_tensor([first.image_a]).double(), source)[0].mean(0)[30:90, 40:120]
@@ -31,4 +31,4 @@ def test_pairs_are_fixed_and_true(photos: Path, monkeypatch: pytest.MonkeyPatch)
     moved = torch.roll(there, 4, dims=1)
     assert abs(np.corrcoef(moved.flatten(), here.flatten())[0, 1]) < 0.5
     with pytest.raises(ValueError, match="level"):
-        next(benchmark.benchmark_pairs(photos, "harder", 1))
+        next(benchmark.benchmark_pairs(photo_files, "harder", 1))

@@ -36,7 +36,7 @@ def test_as_one_by_one(network: DalfNetwork) -> None:
 
 def test_atlas(network: DalfNetwork) -> None:
     gray = torch.rand(3, 1, 40, 60, generator=seeded("cpu", 4))
-    positions = torch.rand(9, 1024, 2, generator=seeded("cpu", 5)) * 200 - 80      # far outside as well
+    positions = torch.rand(9, 2, 1024, generator=seeded("cpu", 5)) * 200 - 80      # far outside as well
     image = torch.arange(9) % 3
     patches = sample_atlas(gray, image, positions)
     for row in range(9):

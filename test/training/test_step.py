@@ -144,7 +144,7 @@ def describe_one_by_one(network: DalfNetwork, gray: torch.Tensor, features: torc
     found = {"backbone": torch.cat(backbone)}
     if sampled:
         offsets = network.polar_warp(network.warper.spline_parameters(torch.cat([row for _, _, row in sampled])))
-        patches = [sample_patches(gray[image][None], xy[:, None] + offset) for (image, xy, _), offset in zip(sampled, offsets)]
+        patches = [sample_patches(gray[image][None], xy[:, :, None] + offset) for (image, xy, _), offset in zip(sampled, offsets)]
         found["polar"] = network.patch_descriptor(torch.cat(patches))
         found["fused"] = network.fusion(found["polar"], found["backbone"])
     ordered = {}
