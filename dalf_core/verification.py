@@ -16,18 +16,19 @@ from .types import Features, Matches
 
 MIN_MATCHES = 6             # fewer cannot contradict one another enough
 NEIGHBOURS = 20             # voters around a match
-HYPOTHESES = 48             # pairs of neighbours tried a match
+HYPOTHESES = 32             # pairs of neighbours tried a match
 VOTE_TOLERANCE = 0.15       # of the neighbourhood's radius in the query image
 MIN_VOTES = 3
 MAX_ANISOTROPY = 8.0        # a surface seen flatter than this is not matched by any descriptor
 MIN_PATCH = 6
 MAX_STRETCH = 3.0           # of the distance of neighbours, relative to the local scale: more is a tear
-FIT_NEIGHBOURS = 14
-FIT_ROUNDS = 2
+FIT_NEIGHBOURS = 10
+FIT_ROUNDS = 3
 FIT_REWEIGHTINGS = 3
 FIT_RIDGE = 1e-6            # for neighbours on a line; places are in units of the neighbourhood
 FIT_AGREEMENT = 0.2         # neighbours scatter by no more than this part of their own spread, or they predict nothing
-FIT_TOLERANCE = 3.8         # times the usual residual, in the neighbourhood or overall
+FIT_TOLERANCE = 3.5         # times the usual residual: keypoints are placed as well in one part of an image as in another,
+LOCAL_SHARE = 0.55          # but where a strong bend makes all neighbours disagree, this part of their usual residual counts instead
 FIT_REACH = 0.3             # of the neighbours' spread: a residual may never be larger
 
 
@@ -187,14 +188,15 @@ def _refine(source: np.ndarray, target: np.ndarray, kept: np.ndarray) -> np.ndar
     if not (kept & agreed).any():
         return np.zeros(len(source), bool)
     local = np.median(residual[found[:, :k]], axis=1)
-    usual = np.maximum(local, np.median(residual[kept & agreed]))
+    usual = np.maximum(np.median(residual[kept & agreed]), LOCAL_SHARE * local)
     return agreed & (residual <= np.minimum(FIT_TOLERANCE * usual, FIT_REACH * extent))
 
 
 @njit(cache=True)
 def _fit_residuals(source, target, found):
-    """How far each match is from the robust affine prediction of its found neighbours (M,); the neighbours' median distance from
-    it (M,); and their median distance from their mean in the target, the size of the neighbourhood (M,)."""
+    """How far each match is from the robust affine prediction of its found neighbours (M,), divided by how much farther chance alone
+    takes it than a single keypoint; the neighbours' median distance from the prediction (M,); and their median distance from their mean
+    in the target, the size of the neighbourhood (M,)."""
     count, k = found.shape
     residual, scatter, extent = np.zeros(count), np.zeros(count), np.zeros(count)
     place, moved, near, weight, error = np.zeros((k, 2)), np.zeros((k, 2)), np.zeros(k), np.zeros(k), np.zeros(k)
@@ -212,7 +214,7 @@ def _fit_residuals(source, target, found):
             for s in range(used):
                 t = error[s] / (3.0 * scatter[i])
                 weight[s] = near[s] / (1.0 + t * t) ** 2
-        residual[i] = np.sqrt(x0 * x0 + y0 * y0)
+        residual[i] = np.sqrt((x0 * x0 + y0 * y0) / (1.0 + _leverage(place, weight, used)))
         mx, my = moved[:used, 0].mean(), moved[:used, 1].mean()
         for s in range(used):
             error[s] = np.sqrt((moved[s, 0] - mx) ** 2 + (moved[s, 1] - my) ** 2)
@@ -237,6 +239,26 @@ def _neighbourhood(source, target, found, i, place, moved, near):
         place[s, 1] /= radius
         near[s] = np.exp(-1.5 * (place[s, 0] ** 2 + place[s, 1] ** 2))
     return used
+
+
+@njit(cache=True)
+def _leverage(place, weight, used):
+    """Variance of the affine prediction at the origin, in variances of one place (Cook and Weisberg 1982): large where the neighbours
+    lie on one side, as at the rim of a surface."""
+    w = wx = wy = wxx = wxy = wyy = 0.0
+    for s in range(used):
+        x, y, t = place[s, 0], place[s, 1], weight[s]
+        w, wx, wy = w + t, wx + t * x, wy + t * y
+        wxx, wxy, wyy = wxx + t * x * x, wxy + t * x * y, wyy + t * y * y
+    mx, my = wx / w, wy / w
+    cxx, cxy, cyy = wxx / w - mx * mx + FIT_RIDGE, wxy / w - mx * my, wyy / w - my * my + FIT_RIDGE
+    determinant = cxx * cyy - cxy * cxy
+    gx, gy = (mx * cyy - my * cxy) / determinant, (my * cxx - mx * cxy) / determinant
+    total = 0.0
+    for s in range(used):
+        share = weight[s] / w * (1.0 - gx * (place[s, 0] - mx) - gy * (place[s, 1] - my))
+        total += share * share
+    return total
 
 
 @njit(cache=True)

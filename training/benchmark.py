@@ -5,6 +5,7 @@ the official weights scores on them as it did where its faults were first measur
 """
 from __future__ import annotations
 
+import itertools
 import os
 import zlib
 from collections.abc import Iterator
@@ -17,6 +18,7 @@ import torch
 from .difficulty import LEVELS
 from .pairs import random_pairs, to_image, to_tensor
 from .photos import find_photos, held_out, read_photo
+from .repetition import repeats_itself
 from .warps import Warp
 
 SIZE = (640, 480)
@@ -35,12 +37,17 @@ class BenchmarkPair:
     warp: Warp
 
 
-def benchmark_photos(folder: str | os.PathLike) -> list[Path]:
-    """The photos of a folder that are kept for evaluation, in an order that mixes kinds. ValueError: fewer than two."""
-    photos = [path for path in find_photos(folder) if held_out(path)]
+def benchmark_photos(folder: str | os.PathLike, most: int | None = None) -> list[Path]:
+    """The photos of a folder that are kept for evaluation, in an order that mixes kinds; the first `most` of them.
+
+    Tiled textures and the like are left out: of two copies none is the right one. ValueError: fewer than two.
+    """
+    kept = sorted((path for path in find_photos(folder) if held_out(path)), key=lambda path: (zlib.crc32(path.name.encode()), path))
+    photos = list(itertools.islice((path for path in kept if not repeats_itself(read_photo(path, SIZE))), most))
     if len(photos) < 2:
-        raise ValueError(f"{folder} holds {len(photos)} photos that are kept for evaluation (about one in ten is); at least 2 are needed")
-    return sorted(photos, key=lambda path: (zlib.crc32(path.name.encode()), path))
+        raise ValueError(f"{folder} holds {len(photos)} photos that are kept for evaluation (about one in ten is, unless it repeats itself); "
+                         "at least 2 are needed")
+    return photos
 
 
 def benchmark_pairs(folder: str | os.PathLike, level: str, count: int, first: int = 0) -> Iterator[BenchmarkPair]:
@@ -50,7 +57,7 @@ def benchmark_pairs(folder: str | os.PathLike, level: str, count: int, first: in
     """
     if level not in LEVELS:
         raise ValueError(f"level must be one of {tuple(LEVELS)}, not {level!r}")
-    photos = benchmark_photos(folder)
+    photos = benchmark_photos(folder, first + count + 1)
     for number in range(first, first + count):
         yield make_pair(photos[number % len(photos)], photos[(number + 1) % len(photos)], level, number)
 

@@ -1,8 +1,6 @@
 """Non-rigid verification: true matches on a bending surface stay, wrong ones go."""
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 
@@ -43,7 +41,7 @@ def test_a_coherent_wrong_patch_is_dropped():
 def test_two_separate_surfaces_are_both_kept():
     rng = np.random.default_rng(4)
     left, right = rng.uniform([0, 0], [250, 480], (400, 2)), rng.uniform([390, 0], [640, 480], (300, 2))
-    moved = np.concatenate([bent(left, 640), right + [5, 60]])
+    moved = np.concatenate([bent(left, 640), right + [5, 60]]) + rng.normal(0, 0.3, (700, 2))
     kept = verify(as_features(np.concatenate([left, right])), as_features(moved), identity_matches(700))
     assert kept[:400].mean() >= 0.95 and kept[400:].mean() >= 0.95
 
@@ -95,14 +93,3 @@ def test_wrong_input_is_named():
     broken = as_features(np.full((20, 2), np.nan))
     with pytest.raises(ValueError, match="NaN"):
         verify(broken, broken, identity_matches(20))
-
-
-def test_two_thousand_matches_take_a_few_hundredths_of_a_second():
-    reference, query, matches, _ = synthetic_matches(2000, 0.3)
-    verify(reference, query, matches)       # compiles
-    best = np.inf
-    for _ in range(5):
-        start = time.perf_counter()
-        verify(reference, query, matches)
-        best = min(best, time.perf_counter() - start)
-    assert best < 0.2, f"{best * 1e3:.0f} ms"       # about 0.03 on a quiet machine
