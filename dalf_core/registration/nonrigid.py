@@ -172,12 +172,12 @@ class NonRigidRegistration:
     def _landmarks(self, source: np.ndarray, target: np.ndarray, confidence: np.ndarray) -> Landmarks:
         nearest = self._tree.query(source)[1] if len(source) else np.zeros(0, int)
         kept = np.where(confidence > TRUSTED, confidence, 0.0)
-        return Landmarks(source, target, kept, self.graph.node_index[nearest], self.graph.weight[nearest])
+        return Landmarks(source, target, kept, nearest)
 
     def _warm(self, depth: np.ndarray, landmarks: Landmarks) -> Fit:
         """From where the surface was, or would be if it moved on as it did, whichever the landmarks say is nearer."""
         start, ahead = self._state, predicted(self._before, self._state)
-        if landmarks.distance(ahead, self.graph.position) < landmarks.distance(start, self.graph.position):
+        if landmarks.distance(ahead, self.graph) < landmarks.distance(start, self.graph):
             start = ahead
         return self._solver.solve(start, depth, landmarks, warm_stages(self._length))
 
