@@ -123,14 +123,14 @@ def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weig
 
 
 @njit(cache=True, fastmath=True)
-def silhouette_term(diagonal, coupling, rhs, vertices, node_index, node_weight, pairs, R, t, g, nearest, fx, fy, cx, cy,
+def silhouette_term(diagonal, coupling, rhs, vertices, node_index, node_weight, pairs, R, t, g, label, place, fx, fy, cx, cy,
                     sigma, importance, equations, seen):
     """Free space is empty: a vertex that is not supported and projects beside the surface is drawn sideways to its outline.
 
-    nearest: from outline.nearest_surface; fx, fy, cx, cy: of its pixels. seen: what each vertex met, from depth_term.
+    label, place: see outline.Outline; fx, fy, cx, cy: of its pixels. seen: what each vertex met, from depth_term.
     Robust with Geman-McClure of scale `sigma` metres.
     """
-    height, width = nearest.shape[:2]
+    height, width = label.shape
     y = np.zeros((4, 3))
     row = np.zeros((4, PADDED), np.float32)
     energy = 0.0
@@ -148,8 +148,9 @@ def silhouette_term(diagonal, coupling, rhs, vertices, node_index, node_weight, 
         y0 = int(math.floor(w + 0.5))
         if x0 < 0 or y0 < 0 or x0 >= width or y0 >= height:
             continue
-        dx = u - nearest[y0, x0, 0]
-        dy = w - nearest[y0, x0, 1]
+        nearest = place[label[y0, x0]]
+        dx = u - nearest[0]
+        dy = w - nearest[1]
         distance = math.sqrt(dx * dx + dy * dy)
         if not distance > 1.0:          # within the pixel, or there is no outline (NaN)
             continue
@@ -162,7 +163,7 @@ def silhouette_term(diagonal, coupling, rhs, vertices, node_index, node_weight, 
             continue
         for axis in range(2):       # the distance to the outline's viewing ray, along x and along y
             mx, my = 1.0 - axis, 1.0 * axis
-            mz = (cx - nearest[y0, x0, 0]) / fx if axis == 0 else (cy - nearest[y0, x0, 1]) / fy
+            mz = (cx - nearest[0]) / fx if axis == 0 else (cy - nearest[1]) / fy
             for k in range(4):
                 row[k, 0] = y[k, 1] * mz - y[k, 2] * my
                 row[k, 1] = y[k, 2] * mx - y[k, 0] * mz

@@ -185,8 +185,8 @@ class Solver:
         if stage.free_space > 0:
             coarse = self._coarse
             value += energy.silhouette_term(
-                *equations, self.vertices, *follow, self._outline, coarse.fx, coarse.fy, coarse.cx, coarse.cy,
-                graph.spacing, stage.free_space * self.vertex_weight, wanted, seen)
+                *equations, self.vertices, *follow, self._outline.label, self._outline.place, coarse.fx, coarse.fy, coarse.cx,
+                coarse.cy, graph.spacing, stage.free_space * self.vertex_weight, wanted, seen)
         if len(landmarks):
             value += energy.landmark_term(
                 *equations, landmarks.points, landmarks.vertex, landmarks.targets, landmarks.confidence, *follow,

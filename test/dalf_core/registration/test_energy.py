@@ -5,6 +5,7 @@ import pytest
 from dalf_core.registration import energy
 from dalf_core.registration.graph import build_graph
 from dalf_core.registration.normal_equations import NormalEquations
+from dalf_core.registration.outline import Outline
 from dalf_core.registration.solver import Landmarks, Solver, Stage, State
 from dalf_core.surface import surface_from_depth
 
@@ -36,7 +37,7 @@ def scene():
 def test_gradient(scene, term):
     solver, state, depth, landmarks = scene
     stage = TERMS[term]
-    solver._outline = np.full((*depth.shape, 2), (-300.0, 220.0), np.float32)        # far from all, so that one pixel is nothing
+    solver._outline = Outline(np.zeros(depth.shape, np.int32), np.float32([[-300.0, 220.0]]))        # far from all, so that one pixel is nothing
 
     def value(step):
         return solver._evaluate(State(*energy.apply_step(state.R, state.t, step)), depth, landmarks, stage, None).energy
@@ -98,7 +99,7 @@ def test_normal_matrix_of_rigidity(scene, stretch, bend):
 def test_normal_matrix_of_all_terms_is_the_sum(scene):
     """All at once, against term after term; symmetric, with no negative eigenvalue."""
     solver, state, depth, landmarks = scene
-    solver._outline = np.full((*depth.shape, 2), (-300.0, 220.0), np.float32)
+    solver._outline = Outline(np.zeros(depth.shape, np.int32), np.float32([[-300.0, 220.0]]))
     graph, equations = solver.graph, NormalEquations(solver.graph)
     parts = np.zeros((equations.rhs.size,) * 2)
     for stage in (Stage(1, 0.02, 0.1, 0.5, 2.0, 0.0, 0.0, 0.0), Stage(1, 0.02, 0.1, 0.5, 0.0, 0.7, 0.0, 0.0),
