@@ -197,9 +197,10 @@ def _ordered(position: np.ndarray, index: np.ndarray, weight: np.ndarray, spacin
     edges = np.stack([key // count, key % count], axis=1).astype(np.int32)
     pairs = np.full(both.shape, -1, np.int32)
     pairs[both] = np.searchsorted(key, row * count + col)
+    first_edge = np.searchsorted(key, np.arange(count + 1) * count).astype(np.int32)
+    reverse = np.searchsorted(key, key % count * count + key // count).astype(np.int32)
     return DeformationGraph(np.ascontiguousarray(position[order]), np.full(count, 1.5 * spacing), index, np.ascontiguousarray(weight),
-                            edges, np.searchsorted(edges[:, 0], np.arange(count + 1)).astype(np.int32),
-                            np.searchsorted(key, edges[:, 1].astype(np.int64) * count + edges[:, 0]).astype(np.int32), pairs, float(spacing))
+                            edges, first_edge, reverse, pairs, float(spacing))
 
 
 def _sharing(index: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -232,7 +232,7 @@ def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray
     robust = np.ones_like(weight)
     for _ in range(rounds):
         R, mean_a, mean_b = _rigid_fits(a, b, weight * robust)
-        residual = np.linalg.norm(np.einsum("kij,knj->kni", R, a - mean_a[:, None]) + mean_b[:, None] - b, axis=2)
+        residual = np.linalg.norm((a - mean_a[:, None]) @ R.transpose(0, 2, 1) + mean_b[:, None] - b, axis=2)
         scale = np.maximum(1.5 * np.median(residual, axis=1, keepdims=True), 2e-3)
         robust = (scale**2 / (scale**2 + residual**2)) ** 2
     t = np.einsum("kij,kj->ki", R, graph.position - mean_a) + mean_b - graph.position
@@ -242,9 +242,8 @@ def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray
 def _rigid_fits(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weighted rigid motions b = R (a - mean_a) + mean_b, K at once (Kabsch 1976). a, b: (K, n, 3); weight: (K, n)."""
     weight = weight / weight.sum(axis=1, keepdims=True)
-    mean_a = np.einsum("kn,kni->ki", weight, a)
-    mean_b = np.einsum("kn,kni->ki", weight, b)
-    covariance = np.einsum("kn,kni,knj->kij", weight, b - mean_b[:, None], a - mean_a[:, None])
+    mean_a, mean_b = (weight[:, None] @ a)[:, 0], (weight[:, None] @ b)[:, 0]
+    covariance = (weight[:, :, None] * (b - mean_b[:, None])).transpose(0, 2, 1) @ (a - mean_a[:, None])
     U, _, Vt = np.linalg.svd(covariance)
     U[:, :, 2] *= np.sign(np.linalg.det(U @ Vt))[:, None]
     return U @ Vt, mean_a, mean_b

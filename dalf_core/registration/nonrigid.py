@@ -4,6 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numba import njit
 from scipy.spatial import cKDTree
 
 from ..camera import PinholeCamera
@@ -223,7 +224,7 @@ class NonRigidRegistration:
         normals = energy.deform_normals(self._solver.normals, graph.node_index, graph.weight, state.R)
         self._last = Registration(status, reason, vertices.astype(np.float32), normals.astype(np.float32), fit.seen == energy.SUPPORTED,
                                   fit.residual_m, inlier, state.R.copy(), state.t.copy(), warp=self._warp(state),
-                                  confidence=supported_share(graph, fit.seen == energy.SUPPORTED))
+                                  confidence=supported_share(graph.node_index, graph.weight, fit.seen == energy.SUPPORTED, len(graph)))
         return self._last
 
     def _lost(self, reason: str, count: int) -> Registration:
@@ -261,14 +262,19 @@ def warm_stages(length: float) -> list[Stage]:
     return [final_stage(length, 10)]
 
 
-def supported_share(graph: DeformationGraph, supported: np.ndarray) -> np.ndarray:
+@njit(cache=True)
+def supported_share(node_index: np.ndarray, weight: np.ndarray, supported: np.ndarray, nodes: int) -> np.ndarray:
     """(V,) float32: which share of the vertices that move with a vertex is supported, by the nodes they have in common."""
-    share = np.zeros((2, len(graph)))
-    for k in range(graph.node_index.shape[1]):
-        share[0] += np.bincount(graph.node_index[:, k], graph.weight[:, k] * supported, len(graph))
-        share[1] += np.bincount(graph.node_index[:, k], graph.weight[:, k], len(graph))
-    node = share[0] / np.maximum(share[1], 1e-12)
-    return (node[graph.node_index] * graph.weight).sum(axis=1).astype(np.float32)
+    part, total = np.zeros(nodes), np.full(nodes, 1e-12)
+    for v in range(len(weight)):
+        for k in range(weight.shape[1]):
+            total[node_index[v, k]] += weight[v, k]
+            part[node_index[v, k]] += weight[v, k] * supported[v]
+    share = np.zeros(len(weight), np.float32)
+    for v in range(len(weight)):
+        for k in range(weight.shape[1]):
+            share[v] += weight[v, k] * part[node_index[v, k]] / total[node_index[v, k]]
+    return share
 
 
 def predicted(before: State, now: State) -> State:
