@@ -33,11 +33,16 @@ def scene():
     return Solver(surface, graph, CAMERA), state, depth, landmarks
 
 
+def far_outline(depth):
+    """One place far from all, so that a pixel more or less is nothing."""
+    return Outline(np.zeros(depth.shape, np.int32), np.float32([[-300.0, 220.0]]))
+
+
 @pytest.mark.parametrize("term", TERMS)
 def test_gradient(scene, term):
     solver, state, depth, landmarks = scene
     stage = TERMS[term]
-    solver._outline = Outline(np.zeros(depth.shape, np.int32), np.float32([[-300.0, 220.0]]))        # far from all, so that one pixel is nothing
+    solver._outline = far_outline(depth)
 
     def value(step):
         return solver._evaluate(State(*energy.apply_step(state.R, state.t, step)), depth, landmarks, stage, None).energy
@@ -99,7 +104,7 @@ def test_normal_matrix_of_rigidity(scene, stretch, bend):
 def test_normal_matrix_of_all_terms_is_the_sum(scene):
     """All at once, against term after term; symmetric, with no negative eigenvalue."""
     solver, state, depth, landmarks = scene
-    solver._outline = Outline(np.zeros(depth.shape, np.int32), np.float32([[-300.0, 220.0]]))
+    solver._outline = far_outline(depth)
     graph, equations = solver.graph, NormalEquations(solver.graph)
     parts = np.zeros((equations.rhs.size,) * 2)
     for stage in (Stage(1, 0.02, 0.1, 0.5, 2.0, 0.0, 0.0, 0.0), Stage(1, 0.02, 0.1, 0.5, 0.0, 0.7, 0.0, 0.0),

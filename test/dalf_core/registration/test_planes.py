@@ -1,5 +1,4 @@
 """Remembered planes of the depth image."""
-import numpy as np
 import pytest
 
 from dalf_core.registration.planes import LocalPlanes, plane_at
