@@ -13,7 +13,7 @@ from numba import njit
 from .graph import DeformationGraph
 from .simd import PADDED, add_outer, add_product
 
-TOLERANCE = 1e-3        # of the residual against that of a zero step: the step is then off by some percent, as is the quadratic model
+TOLERANCE = 3e-3        # of the residual against that of a zero step: the step is then off by a few percent, as is the quadratic model
 MAX_ITERATIONS = 200
 # reordering is welcome, but NaN must be seen
 _FAST = {"reassoc", "contract", "nsz", "arcp"}
@@ -86,7 +86,7 @@ def conjugate_gradients(first_edge, edges, diagonal, coupling, rhs, damping, tol
     """Block-Jacobi preconditioned conjugate gradients (Golub & Van Loan, Matrix Computations, 11.5) from zero.
 
     Stops at a residual of `tolerance` times the first one, both measured in the norm of the preconditioner.
-    Returns (x (K, 6) float64, whether all pivots were positive, iterations).
+    Returns (x (K, 6) float64, whether the matrix behaved as a positive definite one, iterations).
     """
     damped, inverse = diagonal.copy(), np.zeros_like(diagonal)
     positive = _damp_and_invert(damped, inverse, damping)
@@ -101,7 +101,9 @@ def conjugate_gradients(first_edge, edges, diagonal, coupling, rhs, damping, tol
         _multiply_blocks(damped, p, Hp)
         _add_coupling(first_edge, edges, coupling, p, Hp)
         curvature = _dot(p, Hp)
-        positive = curvature > 0.0
+        if not curvature > 0.0:
+            positive = False
+            break
         _add_scaled(x, rz / curvature, p)
         _add_scaled(r, -rz / curvature, Hp)
         _multiply_blocks(inverse, r, z)

@@ -41,9 +41,9 @@ def nearest_surface(depth: np.ndarray, coarse: PinholeCamera, far_m: float) -> O
     window = np.ones((2 * round(HOLE * coarse.width / 2) + 1,) * 2, np.uint8)       # odd, or it shifts the outline
     solid = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, window, borderType=cv2.BORDER_REPLICATE)
     _, label = cv2.distanceTransformWithLabels(1 - solid, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    y, x = np.nonzero(solid)
+    pixel = np.flatnonzero(solid)
     place = np.full((int(label.max()) + 1, 2), np.nan, np.float32)
-    place[label[y, x]] = np.stack([x, y], axis=1)
+    place[label.ravel()[pixel]] = np.stack([pixel % coarse.width, pixel // coarse.width], axis=1)
     return Outline(label, place)
 
 

@@ -13,8 +13,8 @@ from .normal_equations import NormalEquations
 from .outline import nearest_surface, outline_camera
 from .planes import LocalPlanes
 
-CONVERGED = 2e-2     # share of the energy; a step that changes it by less is the last of its stage
-RISE = 0.02          # share by which a fresh step may raise the energy: re-association does, and it is no failure
+CONVERGED = 2e-2     # share of the energy; a step that promises less is the last of its stage
+RISE = 0.02          # share by which a step may raise the energy: re-association does, and it is no failure
 BEHIND = 3.0         # node spacings behind the surface's farthest node: what is farther is background
 
 
