@@ -128,8 +128,8 @@ def report_tracking(configurations: Sequence[tuple[int, View]], frames: int, see
         for nodes, view in configurations:
             rows.append(track(nodes, view, frames, seed, bar.update))
     print(f"\nOurs, tracking from small to large and back in {frames} frames, a third of the landmarks wrong. Median / 95th percentile of "
-          "the frames after the first, which is a cold start; `bandwidth` in nodes.\n")
-    print_table(["nodes", "bandwidth", "points", "depth", "first, CPU ms", "CPU ms a frame", "wall ms a frame", "RMSE mm", "status"], rows)
+          "the frames after the first, which is a cold start.\n")
+    print_table(["nodes", "points", "depth", "first, CPU ms", "CPU ms a frame", "wall ms a frame", "RMSE mm", "status"], rows)
 
 
 def track(nodes: int, view: View, frames: int, seed: int, step: Callable[[], object]) -> list[str]:
@@ -147,7 +147,7 @@ def track(nodes: int, view: View, frames: int, seed: int, step: Callable[[], obj
         statuses[result.status] += 1
         step()
     graph, camera = registration.graph, view.camera
-    return [str(len(graph)), str(graph.bandwidth), str(len(task.truth)), f"{camera.width}x{camera.height}", f"{cpu[0]:.0f}",
+    return [str(len(graph)), str(len(task.truth)), f"{camera.width}x{camera.height}", f"{cpu[0]:.0f}",
             *(f"{np.median(x):.1f} / {np.percentile(x, 95):.1f}" for x in (cpu[1:], wall[1:], errors[1:])), _counts(statuses)]
 
 

@@ -1,10 +1,11 @@
-"""The energy of a deformation and its Gauss-Newton normal equations, assembled straight into LAPACK band storage.
+"""The energy of a deformation and its Gauss-Newton normal equations, assembled straight into block-sparse storage.
 
 State: per node a rotation R and a translation t. A point x that follows nodes k with weights w_k moves to
     x' = sum_k w_k (R_k (x - g_k) + g_k + t_k).
 A step is (omega_k, tau_k): R_k <- exp(omega_k) R_k, t_k <- t_k + tau_k, so that with y_k = R_k (x - g_k)
     dx'/d omega_k = -w_k [y_k]x,   dx'/d tau_k = w_k I.
-Unknowns of node k are rows 6k .. 6k+5 (omega, then tau). band[c, r - c] holds the lower triangle's entry (r, c).
+Unknowns of node k are rows 6k .. 6k+5 (omega, then tau). diagonal, coupling, rhs: see normal_equations.py; when all terms are added,
+they must be symmetrised. pairs: see graph.py.
 """
 from __future__ import annotations
 
@@ -13,12 +14,12 @@ import math
 import numpy as np
 from numba import njit
 
-from ..depth import fit_plane
+from .normal_equations import add_row
+from .planes import plane_at
+from .simd import PADDED
 
 # what a vertex met in the depth image
 UNSEEN, SUPPORTED, OCCLUDED, CONTRADICTED = 0, 1, 2, 3
-# what is wanted of the terms: their energy; the right-hand side, too; the whole normal equations
-VALUE, GRADIENT, EQUATIONS = 0, 1, 2
 
 
 @njit(cache=True, fastmath=True, inline="always")
@@ -52,49 +53,17 @@ def _blend_normal(normal, nodes, weights, R):
     return nx / length, ny / length, nz / length
 
 
-@njit(cache=True, fastmath=True, inline="always")
-def _add_row(band, rhs, nodes, weights, row, residual, importance, wanted):
-    """Add importance * (J^T J, -J^T r) of one residual row; row[k] is d r / d (omega, tau) of node k before its weight."""
-    for a in range(4):
-        if weights[a] == 0.0:
-            continue
-        na = nodes[a]
-        scale_a = importance * weights[a]
-        for i in range(6):
-            rhs[6 * na + i] -= scale_a * row[a, i] * residual
-        if wanted == GRADIENT:
-            continue
-        for b in range(4):
-            nb = nodes[b]
-            if nb > na or weights[b] == 0.0:
-                continue
-            scale = scale_a * weights[b]
-            if na == nb:
-                for j in range(6):
-                    value = scale * row[b, j]
-                    column = band[6 * nb + j]
-                    for i in range(j, 6):
-                        column[i - j] += value * row[a, i]
-            else:
-                offset = 6 * (na - nb)
-                for j in range(6):
-                    value = scale * row[b, j]
-                    column = band[6 * nb + j]
-                    for i in range(6):
-                        column[offset + i - j] += value * row[a, i]
-
-
 @njit(cache=True, fastmath=True)
-def depth_term(band, rhs, vertices, normals, node_index, node_weight, R, t, g, depth, fx, fy, cx, cy,
-               radius, slope, gate, tukey, importance, wanted, seen):
+def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weight, pairs, R, t, g, depth, planes, fitted,
+               radius, plane_gate, fx, fy, cx, cy, gate, tukey, importance, equations, seen):
     """Projective point-to-plane term: every vertex against the plane fitted to the depth readings where it projects.
 
     Robust with Tukey's biweight of scale `tukey` metres; a reading farther than `gate` metres in front means the vertex is
-    hidden, behind means it is contradicted. seen[v] receives which. Returns (energy, sum of squared residuals, supported).
+    hidden, behind means it is contradicted. seen[v] receives which. planes, fitted, radius, plane_gate: see planes.LocalPlanes.
+    Returns (energy, sum of squared residuals, supported).
     """
-    height, width = depth.shape
     y = np.zeros((4, 3))
-    row = np.zeros((4, 6))
+    row = np.zeros((4, PADDED), np.float32)
     energy = 0.0
     squares = 0.0
     supported = 0
@@ -112,7 +81,7 @@ def depth_term(band, rhs, vertices, normals, node_index, node_weight, R, t, g, d
             continue
         u = fx * px / pz + cx
         w = fy * py / pz + cy
-        found, inverse, b, c = fit_plane(depth, u, w, radius, slope * radius * pz)
+        found, inverse, b, c = plane_at(depth, planes, fitted, radius, plane_gate, u, w)
         if found == 0 or inverse <= 0.0:
             continue
         z = 1.0 / inverse
@@ -140,7 +109,7 @@ def depth_term(band, rhs, vertices, normals, node_index, node_weight, R, t, g, d
             continue
         q = 1.0 - ratio
         energy += limit * (1.0 - q * q * q)
-        if wanted == VALUE:
+        if not equations:
             continue
         for k in range(4):
             row[k, 0] = y[k, 1] * mz - y[k, 2] * my
@@ -149,20 +118,21 @@ def depth_term(band, rhs, vertices, normals, node_index, node_weight, R, t, g, d
             row[k, 3] = mx
             row[k, 4] = my
             row[k, 5] = mz
-        _add_row(band, rhs, nodes, weights, row, residual, importance * q * q, wanted)
+        add_row(diagonal, coupling, rhs, nodes, weights, pairs[v], row, residual, importance * q * q)
     return energy, squares, supported
 
 
 @njit(cache=True, fastmath=True)
-def silhouette_term(band, rhs, vertices, node_index, node_weight, R, t, g, nearest, fx, fy, cx, cy, sigma, importance, wanted, seen):
+def silhouette_term(diagonal, coupling, rhs, vertices, node_index, node_weight, pairs, R, t, g, label, place, fx, fy, cx, cy,
+                    sigma, importance, equations, seen):
     """Free space is empty: a vertex that is not supported and projects beside the surface is drawn sideways to its outline.
 
-    nearest: from outline.nearest_surface; fx, fy, cx, cy: of its pixels. seen: what each vertex met, from depth_term.
+    label, place: see outline.Outline; fx, fy, cx, cy: of its pixels. seen: what each vertex met, from depth_term.
     Robust with Geman-McClure of scale `sigma` metres.
     """
-    height, width = nearest.shape[:2]
+    height, width = label.shape
     y = np.zeros((4, 3))
-    row = np.zeros((4, 6))
+    row = np.zeros((4, PADDED), np.float32)
     energy = 0.0
     for v in range(len(vertices)):
         if seen[v] == SUPPORTED:
@@ -178,8 +148,9 @@ def silhouette_term(band, rhs, vertices, node_index, node_weight, R, t, g, neare
         y0 = int(math.floor(w + 0.5))
         if x0 < 0 or y0 < 0 or x0 >= width or y0 >= height:
             continue
-        dx = u - nearest[y0, x0, 0]
-        dy = w - nearest[y0, x0, 1]
+        nearest = place[label[y0, x0]]
+        dx = u - nearest[0]
+        dy = w - nearest[1]
         distance = math.sqrt(dx * dx + dy * dy)
         if not distance > 1.0:          # within the pixel, or there is no outline (NaN)
             continue
@@ -188,29 +159,32 @@ def silhouette_term(band, rhs, vertices, node_index, node_weight, R, t, g, neare
         square = ex * ex + ey * ey
         fraction = sigma * sigma / (sigma * sigma + square)
         energy += 0.5 * importance * square * fraction
-        if wanted == VALUE:
+        if not equations:
             continue
         for axis in range(2):       # the distance to the outline's viewing ray, along x and along y
             mx, my = 1.0 - axis, 1.0 * axis
-            mz = (cx - nearest[y0, x0, 0]) / fx if axis == 0 else (cy - nearest[y0, x0, 1]) / fy
+            mz = (cx - nearest[0]) / fx if axis == 0 else (cy - nearest[1]) / fy
             for k in range(4):
                 row[k, 0] = y[k, 1] * mz - y[k, 2] * my
                 row[k, 1] = y[k, 2] * mx - y[k, 0] * mz
                 row[k, 2] = y[k, 0] * my - y[k, 1] * mx
                 row[k, 3], row[k, 4], row[k, 5] = mx, my, mz
-            _add_row(band, rhs, nodes, weights, row, ex if axis == 0 else ey, importance * fraction * fraction, wanted)
+            add_row(diagonal, coupling, rhs, nodes, weights, pairs[v], row, ex if axis == 0 else ey, importance * fraction * fraction)
     return energy
 
 
 @njit(cache=True, fastmath=True)
-def landmark_term(band, rhs, points, targets, confidence, node_index, node_weight, R, t, g, sigma, importance, wanted, residuals):
-    """Landmarks: |x' - q|, robust with Geman-McClure of scale `sigma` metres. residuals[m] receives the distance, metres."""
+def landmark_term(diagonal, coupling, rhs, points, vertex, targets, confidence, node_index, node_weight, pairs, R, t, g,
+                  sigma, importance, equations, residuals):
+    """Landmarks: |x' - q|, robust with Geman-McClure of scale `sigma` metres; each moves with a vertex. residuals[m] receives the
+    distance, metres."""
     y = np.zeros((4, 3))
-    row = np.zeros((4, 6))
+    row = np.zeros((4, PADDED), np.float32)
     energy = 0.0
     for m in range(len(points)):
-        nodes = node_index[m]
-        weights = node_weight[m]
+        v = vertex[m]
+        nodes = node_index[v]
+        weights = node_weight[v]
         px, py, pz = _deform(points[m], nodes, weights, R, t, g, y)
         e = np.array((px - targets[m, 0], py - targets[m, 1], pz - targets[m, 2]))
         square = e[0] * e[0] + e[1] * e[1] + e[2] * e[2]
@@ -218,58 +192,88 @@ def landmark_term(band, rhs, points, targets, confidence, node_index, node_weigh
         fraction = sigma * sigma / (sigma * sigma + square)
         amount = importance * confidence[m]
         energy += 0.5 * amount * square * fraction
-        if wanted == VALUE or amount == 0.0:
+        if not equations or amount == 0.0:
             continue
         amount *= fraction * fraction
         for axis in range(3):
             for k in range(4):
                 # row `axis` of -[y]x, then of I
-                for i in range(6):
-                    row[k, i] = 0.0
+                row[k, :6] = 0.0
                 row[k, (axis + 1) % 3] = y[k, (axis + 2) % 3]
                 row[k, (axis + 2) % 3] = -y[k, (axis + 1) % 3]
                 row[k, 3 + axis] = 1.0
-            _add_row(band, rhs, nodes, weights, row, e[axis], amount, wanted)
+            add_row(diagonal, coupling, rhs, nodes, weights, pairs[v], row, e[axis], amount)
     return energy
 
 
 @njit(cache=True, fastmath=True)
-def rigidity_term(band, rhs, edges, frame, R, t, g, stretch, bend, wanted):
+def rigidity_term(diagonal, coupling, rhs, first_edge, edges, frame, R, t, g, stretch, bend, equations):
     """As rigid as possible (Sorkine & Alexa 2007) on directed node pairs: node i predicts where node j goes.
 
     The misfit is split along the axes of frame[i] (3x3 rows: normal, two tangents, in the reference), turned with the node:
     `bend` weighs the part along the normal, `stretch` the parts along the surface, since thin things bend far more easily than
     they stretch.
     """
-    nodes = np.zeros(4, np.int32)
-    weights = np.array((1.0, 1.0, 0.0, 0.0))
-    row = np.zeros((4, 6))
+    W, M = np.empty((3, 3)), np.empty((3, 3))
+    d, r, q = np.empty(3), np.empty(3), np.empty(3)
     energy = 0.0
-    for e in range(len(edges)):
-        i, j = edges[e, 0], edges[e, 1]
-        dx, dy, dz = g[j, 0] - g[i, 0], g[j, 1] - g[i, 1], g[j, 2] - g[i, 2]
-        y0 = R[i, 0, 0] * dx + R[i, 0, 1] * dy + R[i, 0, 2] * dz
-        y1 = R[i, 1, 0] * dx + R[i, 1, 1] * dy + R[i, 1, 2] * dz
-        y2 = R[i, 2, 0] * dx + R[i, 2, 1] * dy + R[i, 2, 2] * dz
-        r0, r1, r2 = y0 - dx + t[i, 0] - t[j, 0], y1 - dy + t[i, 1] - t[j, 1], y2 - dz + t[i, 2] - t[j, 2]
-        nodes[0], nodes[1] = i, j
-        for axis in range(3):
-            f = frame[i, axis]
-            a = R[i, 0, 0] * f[0] + R[i, 0, 1] * f[1] + R[i, 0, 2] * f[2]
-            b = R[i, 1, 0] * f[0] + R[i, 1, 1] * f[1] + R[i, 1, 2] * f[2]
-            c = R[i, 2, 0] * f[0] + R[i, 2, 1] * f[1] + R[i, 2, 2] * f[2]
-            residual = a * r0 + b * r1 + c * r2
-            importance = bend if axis == 0 else stretch
-            energy += 0.5 * importance * residual * residual
-            if wanted == VALUE:
+    for i in range(len(g)):
+        _turned_weights(R[i], frame[i], stretch, bend, W)
+        for e in range(first_edge[i], first_edge[i + 1]):
+            j = edges[e, 1]
+            for k in range(3):
+                d[k] = g[j, k] - g[i, k]
+            for k in range(3):
+                turned = R[i, k, 0] * d[0] + R[i, k, 1] * d[1] + R[i, k, 2] * d[2]
+                q[k] = d[k] + t[j, k] - t[i, k]         # where the neighbour really is
+                r[k] = turned - q[k]
+            f0 = W[0, 0] * r[0] + W[0, 1] * r[1] + W[0, 2] * r[2]
+            f1 = W[1, 0] * r[0] + W[1, 1] * r[1] + W[1, 2] * r[2]
+            f2 = W[2, 0] * r[0] + W[2, 1] * r[1] + W[2, 2] * r[2]
+            energy += 0.5 * (r[0] * f0 + r[1] * f1 + r[2] * f2)
+            if not equations:
                 continue
-            # the axis turns with the node: d(f.r)/d omega = (y - r) x f, and y - r is where the neighbour really is
-            q0, q1, q2 = y0 - r0, y1 - r1, y2 - r2
-            row[0, 0], row[0, 1], row[0, 2] = q1 * c - q2 * b, q2 * a - q0 * c, q0 * b - q1 * a
-            row[0, 3], row[0, 4], row[0, 5] = a, b, c
-            row[1, 3], row[1, 4], row[1, 5] = -a, -b, -c
-            _add_row(band, rhs, nodes, weights, row, residual, importance, wanted)
+            rhs[i, 0] -= q[1] * f2 - q[2] * f1
+            rhs[i, 1] -= q[2] * f0 - q[0] * f2
+            rhs[i, 2] -= q[0] * f1 - q[1] * f0
+            for k, force in enumerate((f0, f1, f2)):
+                rhs[i, 3 + k] -= force
+                rhs[j, 3 + k] += force
+            _add_edge(diagonal[i], diagonal[j], coupling[e], q, W, M)
     return energy
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _turned_weights(R, frame, stretch, bend, W):
+    """W = sum over the axes of weight a a^T, with the axes a = R frame[axis] as they are turned now."""
+    for p in range(3):
+        a = R[p, 0] * frame[0, 0] + R[p, 1] * frame[0, 1] + R[p, 2] * frame[0, 2]
+        for q in range(3):
+            b = R[q, 0] * frame[0, 0] + R[q, 1] * frame[0, 1] + R[q, 2] * frame[0, 2]
+            W[p, q] = (bend - stretch) * a * b + (stretch if p == q else 0.0)
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _add_edge(first, second, coupling, q, W, M):
+    """J^T W J of one edge's misfit, whose axes turn with the first node: J = (-[q]x, I) for the first, (0, -I) for the second node.
+
+    first, second: the nodes' diagonal blocks. M: (3, 3) work space, [q]x W.
+    """
+    for k in range(3):
+        M[0, k] = q[1] * W[2, k] - q[2] * W[1, k]
+        M[1, k] = q[2] * W[0, k] - q[0] * W[2, k]
+        M[2, k] = q[0] * W[1, k] - q[1] * W[0, k]
+    for p in range(3):
+        first[p, 0] += q[1] * M[p, 2] - q[2] * M[p, 1]
+        first[p, 1] += q[2] * M[p, 0] - q[0] * M[p, 2]
+        first[p, 2] += q[0] * M[p, 1] - q[1] * M[p, 0]
+        for k in range(3):
+            first[p, 3 + k] += M[p, k]
+            first[3 + k, p] += M[p, k]
+            first[3 + p, 3 + k] += W[p, k]
+            second[3 + p, 3 + k] += W[p, k]
+            coupling[3 + k, p] -= M[p, k]
+            coupling[3 + k, 3 + p] -= W[p, k]
 
 
 @njit(cache=True, fastmath=True)

@@ -21,12 +21,13 @@ MAX_AUTO_NODES = 420
 
 @dataclass(frozen=True)
 class DeformationGraph:
-    """Nodes ordered so that the normal equations are banded (reverse Cuthill-McKee).
+    """Nodes, the vertices that follow them, and which nodes that couples. Neighbouring nodes have near numbers (reverse Cuthill-McKee).
 
     position: (K, 3) float64 metres. radius: (K,) float64 metres: max(0, 1 - distance / radius)^2 comes close to a node's weight.
     node_index: (V, 4) int32, the nodes a vertex follows; weight: (V, 4) float64, rows sum to 1 (0 pads).
-    edges: (E, 2) int32, directed pairs that share vertices. bandwidth: largest |i - j| that any term couples.
-    spacing: metres between nodes along the surface.
+    edges: (E, 2) int32, directed pairs that share vertices, sorted; those from node k are first_edge[k] .. first_edge[k + 1] - 1.
+    reverse: (E,) int32, the edge the other way. pairs: (V, 6) int32, the edges between a vertex's nodes 0-1, 0-2, 0-3, 1-2, 1-3, 2-3;
+    -1 where a node is padding. spacing: metres between nodes along the surface.
     """
 
     position: np.ndarray
@@ -34,7 +35,9 @@ class DeformationGraph:
     node_index: np.ndarray
     weight: np.ndarray
     edges: np.ndarray
-    bandwidth: int
+    first_edge: np.ndarray
+    reverse: np.ndarray
+    pairs: np.ndarray
     spacing: float
 
     def __len__(self) -> int:
@@ -181,23 +184,27 @@ def _skinning_weights(index: np.ndarray, distance: np.ndarray, spacing: float) -
 
 
 def _ordered(position: np.ndarray, index: np.ndarray, weight: np.ndarray, spacing: float) -> DeformationGraph:
-    """Number the nodes by reverse Cuthill-McKee over the pairs that share a vertex."""
+    """Number the nodes by reverse Cuthill-McKee over the pairs that share a vertex, and list these."""
     count = len(position)
-    used = weight > 0
-    rows, cols = [], []
-    for a in range(NODES_PER_VERTEX):
-        for b in range(a + 1, NODES_PER_VERTEX):
-            both = used[:, a] & used[:, b]
-            rows.append(index[both, a])
-            cols.append(index[both, b])
-    row, col = np.concatenate(rows), np.concatenate(cols)
+    row, col, _ = _sharing(index, weight)
     share = coo_matrix((np.ones(2 * len(row), np.float32), (np.r_[row, col], np.r_[col, row])), shape=(count, count)).tocsr()
     order = reverse_cuthill_mckee(share, symmetric_mode=True)
     place = np.empty(count, np.int32)
     place[order] = np.arange(count, dtype=np.int32)
-    pairs = share.tocoo()
-    edges = np.stack([place[pairs.row], place[pairs.col]], axis=1).astype(np.int32)
-    edges = np.ascontiguousarray(edges[np.lexsort((edges[:, 1], edges[:, 0]))])
-    bandwidth = int(np.abs(edges[:, 0] - edges[:, 1]).max()) if len(edges) else 0
-    return DeformationGraph(np.ascontiguousarray(position[order]), np.full(count, 1.5 * spacing),
-                            np.ascontiguousarray(place[index]), np.ascontiguousarray(weight), edges, bandwidth, float(spacing))
+    index = np.ascontiguousarray(place[index])
+    row, col, both = _sharing(index, weight)
+    key = np.unique(np.r_[row * count + col, col * count + row])          # an edge as one number
+    edges = np.stack([key // count, key % count], axis=1).astype(np.int32)
+    pairs = np.full(both.shape, -1, np.int32)
+    pairs[both] = np.searchsorted(key, row * count + col)
+    first_edge = np.searchsorted(key, np.arange(count + 1) * count).astype(np.int32)
+    reverse = np.searchsorted(key, key % count * count + key // count).astype(np.int32)
+    return DeformationGraph(np.ascontiguousarray(position[order]), np.full(count, 1.5 * spacing), index, np.ascontiguousarray(weight),
+                            edges, first_edge, reverse, pairs, float(spacing))
+
+
+def _sharing(index: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs of nodes that share a vertex, in the order of (V, 6) bool: which pairs of its nodes a vertex follows."""
+    a, b = np.triu_indices(NODES_PER_VERTEX, 1)
+    both = (weight[:, a] > 0) & (weight[:, b] > 0)
+    return index[:, a][both].astype(np.int64), index[:, b][both].astype(np.int64), both

@@ -76,7 +76,8 @@ def prune(source: np.ndarray, target: np.ndarray, noise_m: float, rounds: int = 
     far = np.random.default_rng(0).permutation(count)[:FAR_VOTERS]
     source, target = np.ascontiguousarray(source), np.ascontiguousarray(target)
     allowed: np.ndarray = np.ones(count)
-    confidence = _vote(source, target, neighbour, far, noise_m, STRETCH, rounds, allowed)
+    voters = neighbour, far, *_kept(source, target, neighbour, far, noise_m, STRETCH)
+    confidence = _vote(*voters, rounds, allowed)
     for _ in range(MAX_RIVALRIES):
         if _agree(source, target, np.nonzero(confidence > TRUSTED)[0], far, noise_m):
             break
@@ -85,7 +86,7 @@ def prune(source: np.ndarray, target: np.ndarray, noise_m: float, rounds: int = 
             break
         # whichever side finds more support among the rest once the other is gone
         sides = [np.where(gone, 0.0, allowed) for gone in (rivals, main)]
-        votes = [_vote(source, target, neighbour, far, noise_m, STRETCH, rounds, side) for side in sides]
+        votes = [_vote(*voters, rounds, side) for side in sides]
         winner = int((votes[1] > TRUSTED).sum() > (votes[0] > TRUSTED).sum())
         allowed, confidence = sides[winner], votes[winner]
     return confidence
@@ -170,35 +171,39 @@ def _distance(points, a, b):
 
 
 @njit(cache=True)
-def _vote(source, target, neighbour, far, noise, stretch, rounds, allowed):
+def _kept(source, target, neighbour, far, noise, stretch):
+    """Distances judged once: (M, N) bool, kept between each landmark and its neighbours; (M, F) bool, not grown between it and the far."""
     count = len(source)
+    near, apart = np.zeros(neighbour.shape, np.bool_), np.zeros((count, len(far)), np.bool_)
+    for i in range(count):
+        for k in range(neighbour.shape[1]):
+            before, after = _distance(source, i, neighbour[i, k]), _distance(target, i, neighbour[i, k])
+            near[i, k] = before * (1.0 - stretch - FOLD) - noise <= after <= before * (1.0 + stretch) + noise
+        for k in range(len(far)):
+            apart[i, k] = _distance(target, i, far[k]) <= _distance(source, i, far[k]) * (1.0 + stretch) * STRAIGHTER + 2.0 * noise
+    return near, apart
+
+
+@njit(cache=True)
+def _vote(neighbour, far, near, apart, rounds, allowed):
+    count = len(neighbour)
     confidence = allowed.copy()
     fresh = np.empty(count)
     for _ in range(rounds):
         for i in range(count):
-            agree = 0.0
+            local = overall = 0.0
             total = DOUBT
             for k in range(neighbour.shape[1]):
-                j = neighbour[i, k]
-                before = _distance(source, i, j)
-                after = _distance(target, i, j)
-                low = before * (1.0 - stretch - FOLD) - noise
-                high = before * (1.0 + stretch) + noise
-                vote = confidence[j]
+                vote = confidence[neighbour[i, k]]
                 total += vote
-                if low <= after <= high:
-                    agree += vote
-            local = agree / total
-            agree = 0.0
+                local += vote * near[i, k]
+            local /= total
             total = 1e-9
-            for j in far:
-                if j == i:
-                    continue
-                vote = confidence[j]
+            for k in range(len(far)):
+                vote = confidence[far[k]] if far[k] != i else 0.0
                 total += vote
-                if _distance(target, i, j) <= _distance(source, i, j) * (1.0 + stretch) * STRAIGHTER + 2.0 * noise:
-                    agree += vote
-            overall = agree / total
+                overall += vote * apart[i, k]
+            overall /= total
             fresh[i] = local * local * max(0.0, 2.0 * overall - 1.0)
         top = (fresh * allowed).max()
         if top <= 0.0:
@@ -227,7 +232,7 @@ def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray
     robust = np.ones_like(weight)
     for _ in range(rounds):
         R, mean_a, mean_b = _rigid_fits(a, b, weight * robust)
-        residual = np.linalg.norm(np.einsum("kij,knj->kni", R, a - mean_a[:, None]) + mean_b[:, None] - b, axis=2)
+        residual = np.linalg.norm((a - mean_a[:, None]) @ R.transpose(0, 2, 1) + mean_b[:, None] - b, axis=2)
         scale = np.maximum(1.5 * np.median(residual, axis=1, keepdims=True), 2e-3)
         robust = (scale**2 / (scale**2 + residual**2)) ** 2
     t = np.einsum("kij,kj->ki", R, graph.position - mean_a) + mean_b - graph.position
@@ -237,9 +242,8 @@ def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray
 def _rigid_fits(a: np.ndarray, b: np.ndarray, weight: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Weighted rigid motions b = R (a - mean_a) + mean_b, K at once (Kabsch 1976). a, b: (K, n, 3); weight: (K, n)."""
     weight = weight / weight.sum(axis=1, keepdims=True)
-    mean_a = np.einsum("kn,kni->ki", weight, a)
-    mean_b = np.einsum("kn,kni->ki", weight, b)
-    covariance = np.einsum("kn,kni,knj->kij", weight, b - mean_b[:, None], a - mean_a[:, None])
+    mean_a, mean_b = (weight[:, None] @ a)[:, 0], (weight[:, None] @ b)[:, 0]
+    covariance = (weight[:, :, None] * (b - mean_b[:, None])).transpose(0, 2, 1) @ (a - mean_a[:, None])
     U, _, Vt = np.linalg.svd(covariance)
     U[:, :, 2] *= np.sign(np.linalg.det(U @ Vt))[:, None]
     return U @ Vt, mean_a, mean_b

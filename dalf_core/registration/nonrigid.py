@@ -4,6 +4,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numba import njit
 from scipy.spatial import cKDTree
 
 from ..camera import PinholeCamera
@@ -172,12 +173,12 @@ class NonRigidRegistration:
     def _landmarks(self, source: np.ndarray, target: np.ndarray, confidence: np.ndarray) -> Landmarks:
         nearest = self._tree.query(source)[1] if len(source) else np.zeros(0, int)
         kept = np.where(confidence > TRUSTED, confidence, 0.0)
-        return Landmarks(source, target, kept, self.graph.node_index[nearest], self.graph.weight[nearest])
+        return Landmarks(source, target, kept, nearest)
 
     def _warm(self, depth: np.ndarray, landmarks: Landmarks) -> Fit:
         """From where the surface was, or would be if it moved on as it did, whichever the landmarks say is nearer."""
         start, ahead = self._state, predicted(self._before, self._state)
-        if landmarks.distance(ahead, self.graph.position) < landmarks.distance(start, self.graph.position):
+        if landmarks.distance(ahead, self.graph) < landmarks.distance(start, self.graph):
             start = ahead
         return self._solver.solve(start, depth, landmarks, warm_stages(self._length))
 
@@ -223,7 +224,7 @@ class NonRigidRegistration:
         normals = energy.deform_normals(self._solver.normals, graph.node_index, graph.weight, state.R)
         self._last = Registration(status, reason, vertices.astype(np.float32), normals.astype(np.float32), fit.seen == energy.SUPPORTED,
                                   fit.residual_m, inlier, state.R.copy(), state.t.copy(), warp=self._warp(state),
-                                  confidence=supported_share(graph, fit.seen == energy.SUPPORTED))
+                                  confidence=supported_share(graph.node_index, graph.weight, fit.seen == energy.SUPPORTED, len(graph)))
         return self._last
 
     def _lost(self, reason: str, count: int) -> Registration:
@@ -261,14 +262,19 @@ def warm_stages(length: float) -> list[Stage]:
     return [final_stage(length, 10)]
 
 
-def supported_share(graph: DeformationGraph, supported: np.ndarray) -> np.ndarray:
+@njit(cache=True)
+def supported_share(node_index: np.ndarray, weight: np.ndarray, supported: np.ndarray, nodes: int) -> np.ndarray:
     """(V,) float32: which share of the vertices that move with a vertex is supported, by the nodes they have in common."""
-    share = np.zeros((2, len(graph)))
-    for k in range(graph.node_index.shape[1]):
-        share[0] += np.bincount(graph.node_index[:, k], graph.weight[:, k] * supported, len(graph))
-        share[1] += np.bincount(graph.node_index[:, k], graph.weight[:, k], len(graph))
-    node = share[0] / np.maximum(share[1], 1e-12)
-    return (node[graph.node_index] * graph.weight).sum(axis=1).astype(np.float32)
+    part, total = np.zeros(nodes), np.full(nodes, 1e-12)
+    for v in range(len(weight)):
+        for k in range(weight.shape[1]):
+            total[node_index[v, k]] += weight[v, k]
+            part[node_index[v, k]] += weight[v, k] * supported[v]
+    share = np.zeros(len(weight), np.float32)
+    for v in range(len(weight)):
+        for k in range(weight.shape[1]):
+            share[v] += weight[v, k] * part[node_index[v, k]] / total[node_index[v, k]]
+    return share
 
 
 def predicted(before: State, now: State) -> State:

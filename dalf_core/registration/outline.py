@@ -1,6 +1,8 @@
 """The outline of what the depth image shows: beside it space is free, and no part of the surface can be there."""
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import cv2
 import numpy as np
 
@@ -10,14 +12,25 @@ MAX_WIDTH = 400         # pixels; finer outlines cost more than they give
 HOLE = 0.04             # of the image's width: narrower gaps between readings are the sensor's, not free space
 
 
+@dataclass(frozen=True)
+class Outline:
+    """The pixel nearest to each one that may show or hide the surface is place[label[y, x]].
+
+    label: (H, W) int32. place: (L, 2) float32, x and y; NaN if there is no such pixel.
+    """
+
+    label: np.ndarray
+    place: np.ndarray
+
+
 def outline_camera(camera: PinholeCamera) -> PinholeCamera:
     """The camera of the outline: every n-th pixel of the depth camera."""
     step = _step(camera.width)
     return camera.scaled(-(-camera.width // step), -(-camera.height // step))
 
 
-def nearest_surface(depth: np.ndarray, coarse: PinholeCamera, far_m: float) -> np.ndarray:
-    """(H, W, 2) float32: x and y of the pixel nearest to each one that may show or hide the surface; NaN if there is none.
+def nearest_surface(depth: np.ndarray, coarse: PinholeCamera, far_m: float) -> Outline:
+    """Of a depth image what may show or hide the surface, and where its outline is.
 
     depth: clean depth image, metres, 0 = no reading. coarse: its outline_camera, which has the pixels of the result.
     far_m: what is farther than this is background.
@@ -28,10 +41,10 @@ def nearest_surface(depth: np.ndarray, coarse: PinholeCamera, far_m: float) -> n
     window = np.ones((2 * round(HOLE * coarse.width / 2) + 1,) * 2, np.uint8)       # odd, or it shifts the outline
     solid = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, window, borderType=cv2.BORDER_REPLICATE)
     _, label = cv2.distanceTransformWithLabels(1 - solid, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    y, x = np.nonzero(solid)
+    pixel = np.flatnonzero(solid)
     place = np.full((int(label.max()) + 1, 2), np.nan, np.float32)
-    place[label[y, x]] = np.stack([x, y], axis=1)
-    return place[label]
+    place[label.ravel()[pixel]] = np.stack([pixel % coarse.width, pixel // coarse.width], axis=1)
+    return Outline(label, place)
 
 
 def _step(width: int) -> int:

@@ -1,26 +1,21 @@
-"""Gauss-Newton with a Levenberg-Marquardt guard on the deformation energy, solved by a band Cholesky."""
+"""Gauss-Newton with a Levenberg-Marquardt guard on the deformation energy."""
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.linalg import lapack
-from threadpoolctl import ThreadpoolController
 
 from ..camera import PinholeCamera
-from ..depth import jump_slope
 from ..surface import Surface
 from . import energy
-from .energy import EQUATIONS, GRADIENT
 from .graph import VERTICES_PER_NODE, DeformationGraph
+from .normal_equations import NormalEquations
 from .outline import nearest_surface, outline_camera
+from .planes import LocalPlanes
 
-CONVERGED = 2e-2     # share of the energy; a step that changes it by less is the last of its stage
-RISE = 0.02          # share by which a fresh step may raise the energy: re-association does, and it is no failure
-MAX_AGE = 3          # steps that one factor serves
+CONVERGED = 2e-2     # share of the energy; a step that promises less is the last of its stage
+RISE = 0.02          # share by which a step may raise the energy: re-association does, and it is no failure
 BEHIND = 3.0         # node spacings behind the surface's farthest node: what is farther is background
-# small band solves: threads cost far more than they save
-_BLAS = ThreadpoolController()
 
 
 @dataclass(frozen=True)
@@ -46,24 +41,24 @@ class Landmarks:
     """Points of the reference surface and where they were seen.
 
     points: (M, 3) reference metres; targets: (M, 3) metres in the current frame; confidence: (M,) 0..1;
-    node_index (M, 4), node_weight (M, 4): the nodes each point follows.
+    vertex: (M,) the surface's vertex whose nodes each point follows.
     """
 
     points: np.ndarray
     targets: np.ndarray
     confidence: np.ndarray
-    node_index: np.ndarray
-    node_weight: np.ndarray
+    vertex: np.ndarray
 
     def __len__(self) -> int:
         return len(self.points)
 
-    def distance(self, state: State, nodes: np.ndarray) -> float:
-        """Median distance of the trusted landmarks to their targets, metres; 0 without any. nodes: (K, 3) the graph's positions."""
+    def distance(self, state: State, graph: DeformationGraph) -> float:
+        """Median distance of the trusted landmarks to their targets, metres; 0 without any."""
         trusted = self.confidence > 0
         if not trusted.any():
             return 0.0
-        moved = energy.deform_points(self.points[trusted], self.node_index[trusted], self.node_weight[trusted], state.R, state.t, nodes)
+        vertex = self.vertex[trusted]
+        moved = energy.deform_points(self.points[trusted], graph.node_index[vertex], graph.weight[vertex], state.R, state.t, graph.position)
         return float(np.median(np.linalg.norm(moved - self.targets[trusted], axis=1)))
 
 
@@ -116,19 +111,18 @@ class Solver:
         self.graph = graph
         self.camera = camera
         self._coarse = outline_camera(camera)
+        self._planes = LocalPlanes(camera, fit_radius)
         self.vertices = surface.vertices.astype(np.float64)
         self.normals = surface.normals.astype(np.float64)
-        self.fit_radius = fit_radius
-        self.slope = jump_slope(camera)
         # so that weights mean the same whatever the number of vertices a node has
         self.vertex_weight = VERTICES_PER_NODE * len(graph) / len(self.vertices)
-        self._band = np.zeros((6 * len(graph), 6 * (graph.bandwidth + 1)), np.float32)
-        self._rhs = np.zeros(6 * len(graph))
+        self._here, self._there = NormalEquations(graph), NormalEquations(graph)
         self._frame = _node_frames(graph, self.normals)
 
     def solve(self, state: State, depth: np.ndarray, landmarks: Landmarks, stages: list[Stage]) -> Fit:
         """Run the stages from `state`. depth: clean (H, W) float32 metres. Never returns a non-finite state."""
         iterations = 0
+        self._planes.forget()
         self._outline = nearest_surface(depth, self._coarse, self._reach(state))
         for stage in stages:
             state, evaluation, steps = self._run(state, depth, landmarks, stage)
@@ -144,71 +138,64 @@ class Solver:
     def _run(self, state: State, depth: np.ndarray, landmarks: Landmarks, stage: Stage) -> tuple[State, Evaluation, int]:
         """One stage of Newton steps. Returns the state, what was found there, and the number of steps tried.
 
-        Factorising the normal equations costs twenty times what solving them does. So a factor serves for several steps, each with
-        its own right-hand side, until a step fails or gains little (a modified Newton method with a Levenberg-Marquardt guard).
+        When the quadratic model promises little of a step, it is the last one, and needs no equations where it ends.
         """
-        damping, age = 1e-3, 0
-        here = self._evaluate(state, depth, landmarks, stage, EQUATIONS)
-        factor = self._factorise(damping)
+        damping = 1e-3
+        here = self._evaluate(state, depth, landmarks, stage, self._here)
         for tried in range(1, stage.iterations + 1):
-            trial = None if factor is None else self._stepped(state, factor)
-            there = None if trial is None else self._evaluate(trial, depth, landmarks, stage, GRADIENT)
-            value = np.inf if there is None else there.energy
-            gain = here.energy - value
-            fresh = age == 0
-            if trial is not None and there is not None and gain >= -(RISE if fresh else 0.0) * here.energy:
+            step = self._here.solve(self._damping(damping))
+            promised = 0.0 if step is None else 0.5 * float((self._here.rhs * step).sum())
+            last = tried == stage.iterations or promised < CONVERGED * here.energy
+            trial = None if step is None else self._stepped(state, step)
+            there = None if trial is None else self._evaluate(trial, depth, landmarks, stage, None if last else self._there)
+            if trial is not None and there is not None and there.energy <= (1 + RISE) * here.energy:
                 state, here, damping = trial, there, max(damping * 0.3, 1e-4)
-            elif fresh:
+                self._here, self._there = self._there, self._here
+                if last:
+                    break
+            else:
                 damping *= 30.0
-            if abs(gain) < CONVERGED * value or damping > 1e6:
-                break
-            age += 1
-            if (gain < 0 or age >= MAX_AGE) and tried < stage.iterations:
-                here = self._evaluate(state, depth, landmarks, stage, EQUATIONS)
-                factor, age = self._factorise(damping), 0
+                if damping > 1e6:
+                    break
         return state, here, tried
 
-    def _stepped(self, state: State, factor: np.ndarray) -> State | None:
+    def _damping(self, amount: float) -> np.ndarray:
+        """(6,) of a node's unknowns: turning is damped like the shift it makes a spacing away."""
+        return np.repeat([amount * self.graph.spacing**2, amount], 3)
+
+    @staticmethod
+    def _stepped(state: State, step: np.ndarray) -> State | None:
         """The state after one step; None when it is not finite."""
-        with _BLAS.limit(limits=1, user_api="blas"):
-            x, _ = lapack.spbtrs(factor, self._rhs.astype(np.float32), lower=1)
-        stepped = State(*energy.apply_step(state.R, state.t, x.astype(np.float64)))
+        stepped = State(*energy.apply_step(state.R, state.t, step.ravel()))
         return stepped if stepped.finite() else None
 
-    def _evaluate(self, state: State, depth: np.ndarray, landmarks: Landmarks, stage: Stage, wanted: int) -> Evaluation:
-        """The energy; into the buffers the right-hand side (GRADIENT) or the whole normal equations (EQUATIONS)."""
-        graph, camera = self.graph, self.camera
-        if wanted == EQUATIONS:
-            self._band.fill(0.0)
-        self._rhs.fill(0.0)
+    def _evaluate(self, state: State, depth: np.ndarray, landmarks: Landmarks, stage: Stage, into: NormalEquations | None) -> Evaluation:
+        """The energy at a state; into the buffers the normal equations there, if wanted."""
+        graph, camera, planes = self.graph, self.camera, self._planes
+        wanted, buffer = into is not None, into or self._there
+        if wanted:
+            buffer.clear()
+        equations = buffer.diagonal, buffer.coupling, buffer.rhs
+        follow = graph.node_index, graph.weight, graph.pairs, state.R, state.t, graph.position
         residuals, seen = np.zeros(len(landmarks)), np.zeros(len(self.vertices), np.uint8)
         value, squares, supported = energy.depth_term(
-            self._band, self._rhs, self.vertices, self.normals, graph.node_index, graph.weight, state.R, state.t, graph.position, depth,
-            camera.fx, camera.fy, camera.cx, camera.cy, self.fit_radius, self.slope, stage.depth_gate, stage.depth_tukey,
-            stage.depth_weight * self.vertex_weight, wanted, seen)
+            *equations, self.vertices, self.normals, *follow, depth, planes.value, planes.known, planes.radius, planes.gate,
+            camera.fx, camera.fy, camera.cx, camera.cy, stage.depth_gate, stage.depth_tukey, stage.depth_weight * self.vertex_weight,
+            wanted, seen)
         if stage.free_space > 0:
             coarse = self._coarse
             value += energy.silhouette_term(
-                self._band, self._rhs, self.vertices, graph.node_index, graph.weight, state.R, state.t, graph.position, self._outline,
-                coarse.fx, coarse.fy, coarse.cx, coarse.cy, graph.spacing, stage.free_space * self.vertex_weight, wanted, seen)
+                *equations, self.vertices, *follow, self._outline.label, self._outline.place, coarse.fx, coarse.fy, coarse.cx,
+                coarse.cy, graph.spacing, stage.free_space * self.vertex_weight, wanted, seen)
         if len(landmarks):
             value += energy.landmark_term(
-                self._band, self._rhs, landmarks.points, landmarks.targets, landmarks.confidence, landmarks.node_index,
-                landmarks.node_weight, state.R, state.t, graph.position, stage.landmark_sigma, stage.landmark_weight, wanted, residuals)
-        value += energy.rigidity_term(self._band, self._rhs, graph.edges, self._frame, state.R, state.t,
-                                      graph.position, stage.stretch, stage.bend, wanted)
+                *equations, landmarks.points, landmarks.vertex, landmarks.targets, landmarks.confidence, *follow,
+                stage.landmark_sigma, stage.landmark_weight, wanted, residuals)
+        value += energy.rigidity_term(*equations, graph.first_edge, graph.edges, self._frame, state.R, state.t, graph.position,
+                                      stage.stretch, stage.bend, wanted)
+        if wanted:
+            buffer.symmetrise()
         return Evaluation(value, squares, int(supported), seen, residuals)
-
-    def _factorise(self, damping: float) -> np.ndarray | None:
-        """Cholesky factor of the normal equations, in place; None when they are not positive definite. Turning is damped like the
-        shift it makes a spacing away."""
-        spacing = self.graph.spacing
-        diagonal = self._band[:, 0].reshape(-1, 6)
-        diagonal[:, :3] += damping * spacing * spacing
-        diagonal[:, 3:] += damping
-        with _BLAS.limit(limits=1, user_api="blas"):
-            factor, info = lapack.spbtrf(self._band.T, lower=1, overwrite_ab=1)
-        return factor if info == 0 else None
 
 
 def _node_frames(graph: DeformationGraph, normals: np.ndarray) -> np.ndarray:

@@ -3,12 +3,14 @@ import numpy as np
 import pytest
 
 from dalf_core.registration import energy
-from dalf_core.registration.energy import EQUATIONS, GRADIENT, VALUE
 from dalf_core.registration.graph import build_graph
+from dalf_core.registration.normal_equations import NormalEquations
+from dalf_core.registration.outline import Outline
 from dalf_core.registration.solver import Landmarks, Solver, Stage, State
 from dalf_core.surface import surface_from_depth
 
 from ..analytic import CAMERA, RolledSheet, turn
+from .dense import dense_matrix
 
 # only the named term, and no robust gate in reach of the test
 TERMS = {"depth": Stage(1, 1.0, 0.1, 0.5, 0.0, 1.0, 0.0, 0.0), "landmark": Stage(1, 0.02, 0.1, 0.5, 1.0, 0.0, 0.0, 0.0),
@@ -25,26 +27,30 @@ def scene():
     state = State(*energy.apply_step(*rest, 0.02 * rng.normal(size=6 * len(graph))))
     chosen = rng.choice(len(surface.vertices), 40, replace=False)
     points = surface.vertices[chosen].astype(float)
-    landmarks = Landmarks(points, points + 0.01 * rng.normal(size=points.shape), rng.uniform(0.3, 1, 40),
-                          graph.node_index[chosen], graph.weight[chosen])
+    landmarks = Landmarks(points, points + 0.01 * rng.normal(size=points.shape), rng.uniform(0.3, 1, 40), chosen)
     # a plane everywhere: its fit does not depend on where a vertex lands, so that the derivative is exact
     depth = RolledSheet(R=turn((0, 1, 0.2), 12), half_width=9, half_height=9).depth()
     return Solver(surface, graph, CAMERA), state, depth, landmarks
+
+
+def far_outline(depth):
+    """One place far from all, so that a pixel more or less is nothing."""
+    return Outline(np.zeros(depth.shape, np.int32), np.float32([[-300.0, 220.0]]))
 
 
 @pytest.mark.parametrize("term", TERMS)
 def test_gradient(scene, term):
     solver, state, depth, landmarks = scene
     stage = TERMS[term]
-    solver._outline = np.full((*depth.shape, 2), (-300.0, 220.0), np.float32)        # far from all, so that one pixel is nothing
+    solver._outline = far_outline(depth)
 
     def value(step):
-        return solver._evaluate(State(*energy.apply_step(state.R, state.t, step)), depth, landmarks, stage, VALUE).energy
+        return solver._evaluate(State(*energy.apply_step(state.R, state.t, step)), depth, landmarks, stage, None).energy
 
-    solver._evaluate(state, depth, landmarks, stage, EQUATIONS)
-    downhill = solver._rhs.copy()
-    solver._evaluate(state, depth, landmarks, stage, GRADIENT)
-    np.testing.assert_array_equal(solver._rhs, downhill)
+    equations = NormalEquations(solver.graph)
+    there = solver._evaluate(state, depth, landmarks, stage, equations)
+    downhill = equations.rhs.ravel()
+    assert there.energy == pytest.approx(value(np.zeros_like(downhill)), rel=1e-12)
     numeric = np.zeros_like(downhill)
     for i in range(len(numeric)):
         step = np.zeros_like(numeric)
@@ -58,23 +64,58 @@ def test_gradient(scene, term):
 def test_normal_matrix_is_that_of_the_landmark_rows(scene):
     """One landmark: H = a w^2 J^T J with J from finite differences of the deformed point."""
     solver, state, depth, landmarks = scene
-    one = Landmarks(landmarks.points[:1], landmarks.targets[:1], np.ones(1), landmarks.node_index[:1], landmarks.node_weight[:1])
-    solver._evaluate(state, depth, one, TERMS["landmark"], EQUATIONS)
-    size = len(solver._rhs)
+    one = Landmarks(landmarks.points[:1], landmarks.targets[:1], np.ones(1), landmarks.vertex[:1])
+    graph, equations = solver.graph, NormalEquations(solver.graph)
+    solver._evaluate(state, depth, one, TERMS["landmark"], equations)
+    size = equations.rhs.size
 
     def place(step):
         R, t = energy.apply_step(state.R, state.t, step)
-        return energy.deform_points(one.points, one.node_index, one.node_weight, R, t, solver.graph.position)[0]
+        return energy.deform_points(one.points, graph.node_index[one.vertex], graph.weight[one.vertex], R, t, graph.position)[0]
 
     J = np.stack([(place(1e-6 * row) - place(-1e-6 * row)) / 2e-6 for row in np.eye(size)], axis=1)
     square = ((place(np.zeros(size)) - one.targets[0]) ** 2).sum()
     robust = (0.02**2 / (0.02**2 + square)) ** 2
-    expected = robust * J.T @ J
-    got = np.zeros((size, size))
-    for c in range(size):
-        for k in range(min(solver._band.shape[1], size - c)):
-            got[c + k, c] = got[c, c + k] = solver._band[c, k]
-    np.testing.assert_allclose(got, expected, atol=2e-6)
+    np.testing.assert_allclose(dense_matrix(equations, graph), robust * J.T @ J, atol=2e-6)
+
+
+@pytest.mark.parametrize("stretch, bend", [(1.0, 0.0), (0.0, 1.0), (0.5, 0.02)])
+def test_normal_matrix_of_rigidity(scene, stretch, bend):
+    """H = J^T J with J from finite differences of the misfits: the neighbour where it is, less where the node puts it, in axes that turn
+    with the node."""
+    solver, state, depth, landmarks = scene
+    graph, equations = solver.graph, NormalEquations(solver.graph)
+    solver._evaluate(state, depth, landmarks, Stage(1, 1.0, 0.1, 0.5, 0.0, 0.0, stretch, bend), equations)
+    i, j = graph.edges.T
+    weight = np.sqrt([bend, stretch, stretch])
+
+    def misfits(step):
+        R, t = energy.apply_step(state.R, state.t, step)
+        apart = graph.position[j] - graph.position[i]
+        r = np.einsum("eij,ej->ei", R[i], apart) - apart + t[i] - t[j]
+        return (weight * np.einsum("eaj,ekj,ek->ea", solver._frame[i], R[i], r)).ravel()
+
+    rows = np.eye(equations.rhs.size)
+    J = np.stack([(misfits(1e-6 * row) - misfits(-1e-6 * row)) / 2e-6 for row in rows], axis=1)
+    np.testing.assert_allclose(dense_matrix(equations, graph), J.T @ J, atol=1e-5)
+    np.testing.assert_allclose(equations.rhs.ravel(), -J.T @ misfits(0 * rows[0]), atol=1e-7)
+
+
+def test_normal_matrix_of_all_terms_is_the_sum(scene):
+    """All at once, against term after term; symmetric, with no negative eigenvalue."""
+    solver, state, depth, landmarks = scene
+    solver._outline = far_outline(depth)
+    graph, equations = solver.graph, NormalEquations(solver.graph)
+    parts = np.zeros((equations.rhs.size,) * 2)
+    for stage in (Stage(1, 0.02, 0.1, 0.5, 2.0, 0.0, 0.0, 0.0), Stage(1, 0.02, 0.1, 0.5, 0.0, 0.7, 0.0, 0.0),
+                  Stage(1, 0.02, 0.1, 0.5, 0.0, 0.0, 0.5, 0.1), Stage(1, 0.02, 0.1, 0.5, 0.0, 0.0, 0.0, 0.0, 0.3)):
+        solver._evaluate(state, depth, landmarks, stage, equations)
+        parts += dense_matrix(equations, graph)
+    solver._evaluate(state, depth, landmarks, Stage(1, 0.02, 0.1, 0.5, 2.0, 0.7, 0.5, 0.1, 0.3), equations)
+    whole = dense_matrix(equations, graph)
+    np.testing.assert_allclose(whole, parts, atol=1e-4)
+    np.testing.assert_allclose(whole, whole.T, atol=1e-6)
+    assert np.linalg.eigvalsh(whole).min() > -1e-4
 
 
 def test_step_keeps_rotations_orthonormal():

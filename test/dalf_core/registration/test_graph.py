@@ -43,12 +43,28 @@ def test_sheets_close_to_each_other_stay_separate():
     assert (upper[graph.node_index] == first_sheet[:, None]).all()
 
 
-def test_bandwidth_holds_every_coupling(surface):
+def test_edges_are_the_pairs_that_share_a_vertex(surface):
     graph = build_graph(surface, 0.02)
-    for k in range(4):
-        used = graph.weight[:, k] > 0
-        assert np.abs(graph.node_index[used, 0] - graph.node_index[used, k]).max() <= graph.bandwidth
-    assert graph.bandwidth < len(graph) / 3
+    expected = {(i, j) for nodes, weights in zip(graph.node_index, graph.weight)
+                for i in nodes[weights > 0] for j in nodes[weights > 0] if i != j}
+    assert [tuple(edge) for edge in graph.edges] == sorted(expected)
+    np.testing.assert_array_equal(graph.edges[graph.reverse], graph.edges[:, ::-1])
+    for k in range(len(graph)):
+        assert (graph.edges[graph.first_edge[k]:graph.first_edge[k + 1], 0] == k).all()
+    assert graph.first_edge[-1] == len(graph.edges)
+
+
+def test_pairs_are_the_edges_between_the_nodes_of_a_vertex(surface):
+    graph = build_graph(surface, 0.02)
+    padded = 0
+    for nodes, weights, pairs in zip(graph.node_index, graph.weight, graph.pairs):
+        for pair, (a, b) in zip(pairs, [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3), (2, 3)]):
+            if weights[a] > 0 and weights[b] > 0:
+                assert tuple(graph.edges[pair]) == (nodes[a], nodes[b])
+            else:
+                padded += 1
+                assert pair == -1
+    assert padded > 0
 
 
 @pytest.mark.parametrize("spacing", [0, -0.01, float("nan")])

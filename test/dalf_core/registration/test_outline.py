@@ -10,6 +10,12 @@ from dalf_core.surface import surface_from_depth
 from ..analytic import CAMERA, RolledSheet
 
 
+def nearest_of_all(depth, camera, far_m):
+    """(H, W, 2) x and y."""
+    outline = nearest_surface(depth, outline_camera(camera), far_m)
+    return outline.place[outline.label]
+
+
 @pytest.mark.parametrize(("width", "step"), [(320, 1), (640, 2), (1280, 4)])
 def test_the_nearest_pixel_of_the_surface(width, step):
     camera = PinholeCamera(500.0, 500.0, width / 2, width / 3, width, width * 3 // 4)
@@ -19,7 +25,7 @@ def test_the_nearest_pixel_of_the_surface(width, step):
     depth[:, :width // 2] = 0.7
     depth[100:104, 100:104] = 0         # a hole of the sensor
     depth[:, -20:] = 3.0                # the wall behind
-    nearest = nearest_surface(depth, coarse, 1.5)
+    nearest = nearest_of_all(depth, camera, 1.5)
     y, x = np.mgrid[:coarse.height, :coarse.width].astype(np.float32)
     edge = width // 2 // step - 1
     np.testing.assert_array_equal(nearest[:, :, 0], np.minimum(x, edge))
@@ -27,7 +33,7 @@ def test_the_nearest_pixel_of_the_surface(width, step):
 
 
 def test_nothing_seen_draws_nothing():
-    assert np.isnan(nearest_surface(np.zeros((CAMERA.height, CAMERA.width), np.float32), outline_camera(CAMERA), 9.0)).all()
+    assert np.isnan(nearest_of_all(np.zeros((CAMERA.height, CAMERA.width), np.float32), CAMERA, 9.0)).all()
 
 
 def test_hidden_parts_stay_out_of_free_space(monkeypatch):
@@ -44,7 +50,7 @@ def test_hidden_parts_stay_out_of_free_space(monkeypatch):
         result = registration.register_points(rolled.depth(), source, rolled.move(source))
         assert result.status == "tracked"
         pixel = np.round(CAMERA.project(result.vertices)).astype(int)
-        nearest = nearest_surface(rolled.depth(), outline_camera(CAMERA), 9.0)[pixel[:, 1], pixel[:, 0]]
+        nearest = nearest_of_all(rolled.depth(), CAMERA, 9.0)[pixel[:, 1], pixel[:, 0]]
         beside.append(np.percentile(np.linalg.norm(nearest - pixel, axis=1), 95))
         error.append(np.sqrt(((result.vertices - truth) ** 2).sum(axis=1).mean()) * 1e3)
     assert beside[0] > 8 and beside[1] < 6          # pixels
