@@ -45,8 +45,8 @@ def benchmark_photos(folder: str | os.PathLike, most: int | None = None) -> list
     kept = sorted((path for path in find_photos(folder) if held_out(path)), key=lambda path: (zlib.crc32(path.name.encode()), path))
     photos = list(itertools.islice((path for path in kept if not repeats_itself(read_photo(path, SIZE))), most))
     if len(photos) < 2:
-        raise ValueError(f"{folder} holds {len(photos)} photos that are kept for evaluation (about one in ten is, unless it repeats itself); "
-                         "at least 2 are needed")
+        raise ValueError(f"{folder} holds {len(photos)} photos that are kept for evaluation; at least 2 are needed (about one in ten is "
+                         "kept, unless it repeats itself)")
     return photos
 
 
