@@ -50,12 +50,12 @@ class LightRange:
     noise: float = 0.0
 
 
-_WARP_TABLE = {1.0: WarpRange(rotation=15, zoom=0.3, shift=0.1, tilt=25, bend=0.25, folds=0, fold_width=0.06),
-               2.0: WarpRange(rotation=60, zoom=0.45, shift=0.15, tilt=38, bend=0.52, folds=1, fold_width=0.08),
-               3.0: WarpRange(rotation=180, zoom=0.75, shift=0.2, tilt=50, bend=0.82, folds=3, fold_width=0.1)}
-_LIGHT_TABLE = {1.0: LightRange(exposure=0.4, gamma=0.2, colour=0.1, light=0.4, shadow=0.3, blur=0.8, noise=0.02),
-                2.0: LightRange(exposure=0.6, gamma=0.4, colour=0.25, light=0.7, shadow=0.5, blur=1.3, noise=0.035),
-                3.0: LightRange(exposure=0.8, gamma=0.6, colour=0.4, light=1.0, shadow=0.7, blur=1.5, noise=0.045)}
+_WARP_TABLE = {1.0: WarpRange(rotation=15, zoom=0.25, shift=0.15, tilt=18, bend=0.18, folds=0, fold_width=0.06),
+               2.0: WarpRange(rotation=60, zoom=0.4, shift=0.15, tilt=34, bend=0.48, folds=1, fold_width=0.08),
+               3.0: WarpRange(rotation=180, zoom=0.65, shift=0.22, tilt=48, bend=0.8, folds=3, fold_width=0.1)}
+_LIGHT_TABLE = {1.0: LightRange(exposure=0.4, gamma=0.2, colour=0.1, light=0.3, shadow=0.2, blur=0.6, noise=0.01),
+                2.0: LightRange(exposure=0.6, gamma=0.4, colour=0.25, light=0.65, shadow=0.45, blur=1.1, noise=0.025),
+                3.0: LightRange(exposure=0.8, gamma=0.6, colour=0.4, light=0.9, shadow=0.6, blur=1.3, noise=0.035)}
 
 Range = TypeVar("Range", WarpRange, LightRange)
 
