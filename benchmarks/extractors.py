@@ -2,15 +2,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
+from dalf_training.evaluation import Extractor, mutual_matches
 from official import add_to_path, official_extractor
 
-from dalf_core import DALF, Features, match
+from dalf_core import DALF, Features
 from dalf_core.weights import OFFICIAL, resolve
 
 # What DALF is given beyond the weights.
@@ -19,18 +18,10 @@ VARIANTS: dict[str, dict[str, str]] = {"ours": {}, "original-geometry": {"geomet
 NAMES = (*VARIANTS, "sift", "orb", "official")
 
 
-@dataclass(frozen=True)
-class Extractor:
-    """extract: HxWx3 uint8 BGR to Features. match: two Features to (K, 2) indices of keypoints that are mutual nearest neighbours."""
-
-    extract: Callable[[np.ndarray], Features]
-    match: Callable[[Features, Features], np.ndarray]
-
-
 def make_extractor(name: str, top_k: int, weights: str | os.PathLike | None = None, checkout: Path | None = None) -> Extractor:
     """One of NAMES. weights: for DALF, see dalf_core.DALF. checkout: of the official code. ValueError: an unknown name, no checkout."""
     if name in VARIANTS:
-        return Extractor(DALF(weights, "cpu", top_k=top_k, **VARIANTS[name]).extract, dalf_pairs)       # type: ignore[arg-type]
+        return Extractor.of(DALF(weights, "cpu", top_k=top_k, **VARIANTS[name]))       # type: ignore[arg-type]
     if name == "sift":
         return _opencv(cv2.SIFT_create(nfeatures=top_k), cv2.NORM_L2)
     if name == "orb":
@@ -41,13 +32,7 @@ def make_extractor(name: str, top_k: int, weights: str | os.PathLike | None = No
         raise ValueError("the extractor 'official' needs a checkout of verlab/DALF_CVPR_2023: --official DIR")
     add_to_path(checkout)           # says what is wrong before any weights are fetched
     extractor = official_extractor(checkout, str(resolve(OFFICIAL)))
-    return Extractor(lambda image: _features(image, *extractor.detectAndCompute(image, top_k=top_k)), dalf_pairs)
-
-
-def dalf_pairs(a: Features, b: Features) -> np.ndarray:
-    """(K, 2) indices of the mutual nearest neighbours of unit descriptors."""
-    matches = match(a, b)
-    return np.stack([matches.reference_index, matches.query_index], axis=1)
+    return Extractor(lambda image: _features(image, *extractor.detectAndCompute(image, top_k=top_k)), mutual_matches)
 
 
 def _opencv(detector: cv2.Feature2D, norm: int) -> Extractor:

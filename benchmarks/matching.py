@@ -9,28 +9,23 @@ measured. The official code needs a checkout of verlab/DALF_CVPR_2023 (--officia
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
-from collections import defaultdict
-from dataclasses import asdict, fields
 from pathlib import Path
 
 import cv2
 import numpy as np
-from dalf_training.benchmark import TOP_K, BenchmarkPair, benchmark_pairs
+from dalf_training.benchmark import TOP_K
 from dalf_training.difficulty import LEVELS
-from dalf_training.metrics import CORRECT, PairScore, match_errors, mean_scores, score_pair
-from extractors import NAMES, Extractor, make_extractor
+from dalf_training.evaluation import Extractor, MatchedPair, PairResult, matched_pairs, score, table, write_csv
+from dalf_training.metrics import CORRECT, match_errors
+from extractors import NAMES, make_extractor
 
-from dalf_core import Features, Matches
+from dalf_core import Matches
 from dalf_core.draw import draw_matches
 from dalf_core.weights import WeightsError
 
-Scores = dict[tuple[str, str], list[PairScore]]     # by level and extractor
 DRAWN = 150                                         # matches in a picture, about
-COLUMNS = {"repeatability": "repeatable", "matching_score": "MS", "mma_1": "MMA@1", "mma_2": "MMA@2", "mma_3": "MMA@3",
-           "keypoints": "keypoints", "matches": "matches"}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,10 +33,10 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parse(arguments)
     try:
         extractors = {name: make_extractor(name, options.top_k, options.weights, options.official) for name in options.extractors}
-        scores, examples = measure(options.photos, options.levels, options.pairs, extractors)
-        print(table(scores, extractors))
+        results, examples = measure(options.photos, options.levels, options.pairs, extractors)
+        print(table(results))
         if options.csv:
-            write_csv(options.csv, scores)
+            write_csv(options.csv, results)
         if options.picture:
             write_picture(options.picture, examples)
     except KeyboardInterrupt:
@@ -52,50 +47,21 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def measure(photos: Path, levels: list[str], count: int, extractors: dict[str, Extractor]) -> tuple[Scores, list[np.ndarray]]:
+def measure(photos: Path, levels: list[str], count: int,
+            extractors: dict[str, Extractor]) -> tuple[list[PairResult], list[np.ndarray]]:
     """Scores of every pair, and for each level a picture of the first extractor's matches on its first pair."""
-    from tqdm import tqdm
-
-    scores: Scores = defaultdict(list)
+    results: list[PairResult] = []
     examples: list[np.ndarray] = []
-    with tqdm(total=len(levels) * count, unit="pair") as bar:
-        for level in levels:
-            for pair in benchmark_pairs(photos, level, count):
-                for name, extractor in extractors.items():
-                    a, b = extractor.extract(pair.image_a), extractor.extract(pair.image_b)
-                    matched = extractor.match(a, b)
-                    scores[level, name].append(score_pair(a.keypoints, b.keypoints, matched, pair.warp))
-                    if pair.number == 0 and name == next(iter(extractors)):
-                        examples.append(picture(pair, a, b, matched))
-                bar.update()
-    return scores, examples
+    for found in matched_pairs(photos, levels, count, extractors):
+        results.append(score(found))
+        if found.pair.number == 0 and found.extractor == next(iter(extractors)):
+            examples.append(picture(found))
+    return results, examples
 
 
-def table(scores: Scores, extractors: dict[str, Extractor]) -> str:
-    """Means by level and extractor."""
-    lines = [f"{'':26}" + "".join(f"{title:>11}" for title in COLUMNS.values())]
-    for (level, name), rows in scores.items():
-        means = asdict(mean_scores(rows))
-        lines.append(f"{level:8}{name:18}" + "".join(f"{means[key]:11.0f}" if means[key] > 1 else f"{means[key]:11.3f}" for key in COLUMNS))
-        if name == list(extractors)[-1]:
-            lines.append("")
-    pairs = len(next(iter(scores.values())))
-    return "\n".join([*lines, f"{pairs} pairs a level"])
-
-
-def write_csv(path: Path, scores: Scores) -> None:
-    """Every pair's scores, one line each."""
-    partial = path.with_name(f".{path.name}.part")
-    with open(partial, "w", newline="", encoding="utf-8") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(["level", "extractor", "pair", *(field.name for field in fields(PairScore))])
-        for (level, name), rows in scores.items():
-            writer.writerows([level, name, number, *asdict(row).values()] for number, row in enumerate(rows))
-    os.replace(partial, path)
-
-
-def picture(pair: BenchmarkPair, a: Features, b: Features, matched: np.ndarray) -> np.ndarray:
+def picture(found: MatchedPair) -> np.ndarray:
     """Both images of a pair with some of the matches; right ones coloured by their flow, wrong ones thin and grey."""
+    pair, a, b, matched = found.pair, found.a, found.b, found.matched
     right = match_errors(a.keypoints, b.keypoints, matched, pair.warp) <= CORRECT
     some = slice(None, None, max(1, len(matched) // DRAWN))
     matches = Matches(matched[some, 0], matched[some, 1], np.zeros(len(matched[some]), np.float32), right[some])

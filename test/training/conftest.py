@@ -52,3 +52,29 @@ def small_config() -> TrainingConfig:
 @pytest.fixture(name="texture")
 def texture_fixture():
     return texture
+
+
+@pytest.fixture
+def tps_folders(tmp_path: Path) -> tuple[Path, Path]:
+    """Images and truth of two deforming objects, 160x120, in the layout of tps_benchmark; all splines move by 8 px to the right.
+
+    The object is right of x = 20 at rest; bent, it is below y = 20, and its map is trusted left of x = 140.
+    """
+    theta = np.zeros((1, 4 + 3, 2), np.float32)
+    theta[0, -3] = 8 / 160, 0
+    control = np.array([[0, 0], [1, 0], [0, 1], [1, 1]], np.float32)
+    at_rest, bent, alike = (np.full((120, 160), 255, np.uint8) for _ in range(3))
+    at_rest[:, :20], bent[:20], alike[:, 140:] = 0, 0, 60            # 60 / 255 < 0.25
+    for name, numbers in {"Kinect1/shirt": (2, 10), "SimulationICCV/bag": (1,), "SimulationICCV/stone_1": ()}.items():
+        images, truth = tmp_path / "images" / name, tmp_path / "truth" / name
+        images.mkdir(parents=True)
+        truth.mkdir(parents=True)
+        cv2.imwrite(str(images / "cloud_master-rgb.png"), texture(0, (160, 120)))
+        cv2.imwrite(str(truth / "cloud_master_objmask.png"), at_rest)
+        for number in numbers:
+            cv2.imwrite(str(images / f"cloud_{number}-rgb.png"), texture(number, (160, 120)))
+            for kind, picture in (("objmask", bent), ("SSIM", alike)):
+                cv2.imwrite(str(truth / f"cloud_{number}_{kind}.png"), picture)
+            np.save(truth / f"cloud_{number}_theta.npy", theta)
+            np.save(truth / f"cloud_{number}_ctrlpts.npy", control)
+    return tmp_path / "images", tmp_path / "truth"
