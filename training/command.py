@@ -40,13 +40,15 @@ def main(args: list[str] | None = None) -> int:
     """Exit status: 0 done, or stopped after --minutes; 1 the training diverged; 2 an error, told in one line; 130 after Ctrl-C, 143 after
     SIGTERM, with the run saved in both cases."""
     options = parser().parse_args(args)
+    from .memory import keep_freed_memory
+
+    keep_freed_memory()
+
     from dalf_core.weights import WeightsError
 
-    from .memory import keep_freed_memory
     from .run import train
     from .trainer import DivergedError
 
-    keep_freed_memory()
     try:
         with stop_signals() as received:
             train(options, lambda: bool(received))

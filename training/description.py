@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from dalf_core.geometry import CORRECTED, image_to_features, image_to_warper
+from dalf_core.geometry import CORRECTED, constant, image_to_features, image_to_warper
 from dalf_core.network import DESCRIPTORS, DalfNetwork
 from dalf_core.polar_grid import PATCH_SIZE
 
@@ -41,7 +41,7 @@ def describe_slots(network: DalfNetwork, gray: torch.Tensor, features: torch.Ten
 def sample_maps(maps: torch.Tensor, xy: torch.Tensor, mode: str) -> torch.Tensor:
     """Read maps (B, C, h, w) at samples xy (B, K, 2), the first being (0, 0), repeated beyond the rim: (B, K, C), float32 at least."""
     with torch.autocast(maps.device.type, enabled=False):
-        size = xy.new_tensor([maps.shape[-1] - 1, maps.shape[-2] - 1]).clamp_min(1)
+        size = constant((max(maps.shape[-1] - 1, 1), max(maps.shape[-2] - 1, 1)), xy)
         grid = xy / size * 2 - 1
         sampled = F.grid_sample(full_precision(maps), grid[:, :, None], mode=mode, padding_mode="border", align_corners=True)
     return sampled[..., 0].mT
@@ -53,9 +53,7 @@ def bent_patches(network: DalfNetwork, gray: torch.Tensor, sampled: torch.Tensor
     sampled: (M, 128) the warper's map at the keypoints. None of it in half precision, which would move the samples.
     """
     with torch.autocast(gray.device.type, enabled=False):
-        parameters = network.warper.spline_parameters(sampled)
-        bend = torch.einsum("pk,nkc->ncp", network.polar_warp.basis, parameters)        # one product for all patches
-        return sample_atlas(gray, image, xy[:, :, None] + network.polar_warp.offsets + bend)
+        return sample_atlas(gray, image, xy[:, :, None] + network.polar_warp(network.warper.spline_parameters(sampled)))
 
 
 def sample_atlas(gray: torch.Tensor, image: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:

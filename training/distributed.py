@@ -9,12 +9,15 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.nn.functional as F
 from torch import nn
+
+PATIENCE = timedelta(hours=2)       # of processes that wait for one that makes the photos' cache or validates; NCCL's own is ten minutes
 
 
 @dataclass(frozen=True)
@@ -51,7 +54,7 @@ def join_world(device: torch.device) -> Iterator[World]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+    dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield World(dist.get_rank(), processes, device)
     finally:
@@ -107,7 +110,7 @@ def _whole_statistics(x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torc
     axes = [axis for axis in range(x.dim()) if axis != 1]
     count = x.numel() / x.shape[1]
     variance, mean = (value.double() for value in torch.var_mean(x.float(), axes, correction=0))
-    sums = _Sum.apply(torch.cat([count * mean, count * (variance + mean.square()), mean.new_tensor([count])]))
+    sums = _Sum.apply(torch.cat([count * mean, count * (variance + mean.square()), mean.new_full((1,), count)]))
     first, second, total = sums[:len(mean)], sums[len(mean):-1], sums[-1]
     mean = first / total
     return mean.float(), (second / total - mean.square()).clamp_min(0).float(), total.float().detach()

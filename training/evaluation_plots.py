@@ -28,7 +28,7 @@ def plot_accuracy(path: Path, results: Sequence[PairResult]) -> None:
         panel.set(title=level, xlabel="threshold, px", xticks=THRESHOLDS, ylim=(0, 1))
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("mean matching accuracy")
-    panels[0].legend(loc="lower right")
+    _legend(figure, panels[0])
     _write(path, figure)
 
 
@@ -44,7 +44,7 @@ def plot_bars(path: Path, scores: Mapping[tuple[str, str], float], label: str) -
         panel.bar_label(bars, fmt="%.2f", fontsize=7, padding=1)
     panel.set(ylabel=label, ylim=(0, 1))
     panel.set_xticks(np.arange(len(groups)), groups)
-    panel.legend(loc="upper right")
+    _legend(figure, panel)
     panel.grid(axis="y", alpha=0.3)
     panel.set_axisbelow(True)
     _write(path, figure)
@@ -57,6 +57,10 @@ def _figure(width: float, height: float) -> Any:
     figure = Figure(figsize=(max(width, 4.5), height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
+
+
+def _legend(figure: Any, panel: Any) -> None:
+    figure.legend(*panel.get_legend_handles_labels(), loc="outside upper center", ncols=3)
 
 
 def _write(path: Path, figure: Any) -> None:

@@ -30,7 +30,7 @@ def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:
     if precision == "float32":
         return None
     if device.type == "cuda":
-        supported = torch.cuda.is_bf16_supported()
+        supported = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
         supported = torch.backends.mkldnn.is_available() and "avx512_bf16" in _cpu_flags()
     if precision == "bfloat16" and not supported:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from dalf_core.geometry import CORRECTED, heatmap_to_image
+from dalf_core.geometry import CORRECTED, constant, heatmap_to_image
 
 from .draws import Source, uniform
 from .fast_layers import full_precision
@@ -47,7 +47,7 @@ def draw_keypoints(heatmap: torch.Tensor, chance: torch.Tensor, border: float, o
     x = (cell % columns) * CELL + choice % CELL + offset[0]
     y = torch.div(cell, columns, rounding_mode="floor") * CELL + torch.div(choice, CELL, rounding_mode="floor") + offset[1]
     xy = heatmap_to_image(torch.stack([x, y], dim=-1).to(value.dtype), (width, height), CORRECTED)
-    limit = xy.new_tensor([width - 1 - border, height - 1 - border])
+    limit = constant((width - 1, height - 1), xy) - border
     accepted = accepted & ((xy >= border) & (xy <= limit)).all(dim=-1)
     log_probability = value - torch.logsumexp(logits, dim=2) + F.logsigmoid(value)
     return DrawnKeypoints(xy, log_probability, accepted)

@@ -5,6 +5,8 @@ import math
 
 import torch
 
+from dalf_core.geometry import constant
+
 from .draws import Source, symmetric, uniform
 
 SIZE = (0.08, 0.3)          # mean radius, in half the longer side of the image
@@ -20,7 +22,7 @@ def random_blobs(batch: int, size: tuple[int, int], most: float, source: Source,
     half = max(size) / 2
     used = torch.arange(count, device=device) < uniform(source, 0, most + 1, batch, 1).floor().to(device)
     radius = torch.where(used, uniform(source, *SIZE, batch, count).to(device), 0.0)
-    middle = symmetric(source, 1.0, batch, count, 2).to(device) * radius.new_tensor([size[0] / 2, size[1] / 2]) / half
+    middle = symmetric(source, 1.0, batch, count, 2).to(device) * (constant(size, radius) / max(size))
     depth = uniform(source, 0, DEPTH, batch, count, len(WAVES)).to(device)
     phase = symmetric(source, math.pi, batch, count, len(WAVES)).to(device)
     x = ((torch.arange(size[0], device=device) - (size[0] - 1) / 2) / half)[None, None, None, :] - middle[..., 0, None, None]

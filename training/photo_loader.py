@@ -92,7 +92,8 @@ class PhotoLoader:
         warp = draw_warp(config.crop_size, difficulty, share)
         if self._device.type == "cuda":
             sheets = sheets.pin_memory()
-        return PhotoBatch(number, sheets.to(self._device, non_blocking=True), warp.to(self._device), difficulty, (start, stop))
+        sheets, warp = (part.to(self._device, non_blocking=True) for part in (sheets, warp))
+        return PhotoBatch(number, sheets, warp, difficulty, (start, stop))
 
     def _sheet(self, sample: int) -> np.ndarray:
         """Cut from the photo that comes at a place in the endless order of photos."""

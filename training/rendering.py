@@ -4,6 +4,8 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
+from dalf_core.geometry import constant
+
 from .warps import Warp
 
 SAMPLES = 2         # along x and along y in each pixel of B: keeps shrunk texture from aliasing and edges from being jagged
@@ -36,7 +38,7 @@ def render(images: torch.Tensor, background: torch.Tensor | None, warp: Warp, sa
 
 def sample(images: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
     """Images (B, C, H, W) read bilinearly at pixels xy (B, h, w, 2), pixel centres at integers: (B, C, h, w). Beyond the rim it repeats."""
-    size = xy.new_tensor([images.shape[-1], images.shape[-2]])
+    size = constant((images.shape[-1], images.shape[-2]), xy)
     return F.grid_sample(images, (xy * 2 + 1) / size - 1, mode="bilinear", padding_mode="border", align_corners=False)
 
 

@@ -76,8 +76,9 @@ def batch_loss(network: DalfNetwork, views: Views, config: TrainingConfig, progr
 
 @torch.no_grad()
 def _correspondence(a: DrawnKeypoints, b: DrawnKeypoints, views: Views, radius: float) -> Correspondence:
-    b_in_a, shown = views.to_a(b.xy)
-    return mutual_nearest(a.xy, a.accepted, b_in_a, b.accepted & shown, radius)
+    with torch.autocast(a.xy.device.type, enabled=False):       # in half precision the truth would be off by a pixel
+        b_in_a, shown = views.to_a(b.xy)
+        return mutual_nearest(a.xy, a.accepted, b_in_a, b.accepted & shown, radius)
 
 
 def _taken(xy: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

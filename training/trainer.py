@@ -114,6 +114,8 @@ class Trainer:
         loader = PhotoLoader(self.cache, self.cache.training(), config, progress.stage, progress.step * config.accumulate,
                              self.world.device, self.world.rank, self.world.processes)
         with loader, Report(self.folder, config, progress.stage, progress.step, before, self.world.leads) as report:
+            if progress.step == 0:
+                self._validate(config, views, report)           # what there is to beat
             for batches in _chunks(loader, config.accumulate):
                 stop = self._step(config, batches, optimizer, parameters, report, should_stop)
                 ended = progress.step == config.steps
@@ -137,9 +139,10 @@ class Trainer:
             (outcome.loss / config.accumulate).backward()
             measures.append(outcome.measures)
         mean = torch.stack(measures).mean(dim=0)
-        stop = mean.new_tensor([float(should_stop())])
-        average([*(parameter.grad for parameter in parameters), mean, stop], self.world)
-        self._check_finite(parameters, mean)
+        stop = torch.full_like(mean[:1], float(should_stop()))
+        gradients = [parameter.grad for parameter in parameters]
+        average([*gradients, mean, stop], self.world)
+        stopped = self._check_finite(gradients, mean, stop)
         rate = config.learning_rate * value_at(config.learning_rate_course, done)
         for group in optimizer.param_groups:
             group["lr"] = rate
@@ -148,7 +151,7 @@ class Trainer:
         report.step(self.progress.step, mean, rate)
         if self.progress.step % config.picture_every == 0:
             report.pictures(self.progress.step, outcome, views)
-        return bool(stop > 0)
+        return stopped
 
     def _batch(self, config: TrainingConfig, batch: PhotoBatch) -> tuple[Outcome, Views]:
         """The loss of one batch. Every random number of it comes from its number, the seed and the stage."""
@@ -161,12 +164,15 @@ class Trainer:
         done = batch.number / (config.steps * config.accumulate)
         return batch_loss(self.network, views, config, done, share, offset, self._autocast), views
 
-    def _check_finite(self, parameters: list[torch.nn.Parameter], measures: torch.Tensor) -> None:
-        size = torch.nn.utils.get_total_norm([parameter.grad for parameter in parameters])
-        if not math.isfinite(float(size + measures[0])):
+    def _check_finite(self, gradients: list[torch.Tensor], measures: torch.Tensor, stop: torch.Tensor) -> bool:
+        """Whether `stop` holds. Asked together, for here the program waits for the GPU. DivergedError: see there."""
+        norm = torch.cat([gradient.flatten() for gradient in gradients]).norm()
+        size, loss, stopped = torch.stack([norm, measures[0], stop[0]]).tolist()
+        if not math.isfinite(size + loss):
             place = f"step {self.progress.step + 1} of stage {self.progress.stage + 1}"
             raise DivergedError(f"the loss or its gradient is not finite at {place}. {self.folder.path} holds the state from before. "
                                 "A smaller learning_rate may help, or precision=float32")
+        return stopped > 0
 
     # ---------------------------------------------------------------- records
 

@@ -12,6 +12,8 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
+from dalf_core.geometry import constant
+
 from .appearance import change_appearance
 from .dense_positions import dense_positions
 from .draws import Share, symmetric
@@ -42,12 +44,12 @@ class Views:
 
     def to_a(self, xy_b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Where in A lies what B shows at pixels xy_b (B, N, 2): positions (B, N, 2), and whether A shows it (B, N) bool."""
-        xy_a = self.warp.source_positions(xy_b) - xy_b.new_tensor(self.corner)
+        xy_a = self.warp.source_positions(xy_b) - constant(self.corner, xy_b)
         return xy_a, inside(xy_a, self.warp.size) & ~self._is_covered(xy_b)
 
     def to_b(self, xy_a: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The inverse, which takes longer: where in B pixels xy_a (B, N, 2) of A are seen, and whether they are (B, N) bool."""
-        xy_b, visible = self.warp.find(xy_a + xy_a.new_tensor(self.corner))
+        xy_b, visible = self.warp.find(xy_a + constant(self.corner, xy_a))
         return xy_b, visible & ~self._is_covered(xy_b)
 
     def to(self, device: torch.device) -> Views:

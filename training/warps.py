@@ -20,6 +20,8 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from dalf_core.geometry import constant
+
 from .bending import Bending, random_bending
 from .difficulty import WarpRange, warp_range
 from .draws import symmetric, uniform
@@ -51,12 +53,12 @@ class Warp:
     def __len__(self) -> int:
         return len(self.homography)
 
-    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None) -> Warp:
-        """The same warps on another device, or in another precision."""
+    def to(self, device: torch.device | str | None = None, dtype: torch.dtype | None = None, non_blocking: bool = False) -> Warp:
+        """The same warps on another device, or in another precision. non_blocking: do not wait for what that device has to do."""
         def moved(part: object) -> object:
             if isinstance(part, Bending | Folds):
                 return replace(part, **{name: moved(value) for name, value in vars(part).items()})
-            return part.to(device=device, dtype=dtype) if isinstance(part, torch.Tensor) else part
+            return part.to(device=device, dtype=dtype, non_blocking=non_blocking) if isinstance(part, torch.Tensor) else part
 
         return replace(self, **{name: moved(part) for name, part in vars(self).items()})
 
@@ -169,4 +171,4 @@ def _to_pixels(points: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
 
 
 def _middle(like: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    return like.new_tensor([(size[0] - 1) / 2, (size[1] - 1) / 2])
+    return constant((size[0] - 1, size[1] - 1), like) / 2

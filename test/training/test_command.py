@@ -50,7 +50,7 @@ def test_a_run_and_its_resumption(arguments: list[str], tmp_path: Path, capsys: 
     assert "going on after step 1" in told.err and f"DALF(weights='{tmp_path}/run/best.safetensors', descriptor='backbone')" in told.out
     folder = RunFolder(tmp_path / "run")
     assert folder.load()["progress"]["step"] == 4
-    assert [json.loads(line)["step"] for line in folder.history.read_text().splitlines()] == [1, 2, 2, 3, 4, 4]
+    assert [json.loads(line)["step"] for line in folder.history.read_text().splitlines()] == [0, 1, 2, 2, 3, 4, 4]
     assert yaml.safe_load(folder.config.read_text())["steps"] == 4
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()

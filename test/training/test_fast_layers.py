@@ -58,7 +58,15 @@ def test_precision() -> None:
     assert autocast_type("auto", torch.device("cpu")) in (None, torch.bfloat16)
 
 
+def test_a_gpu_that_emulates_bfloat16_takes_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is many times slower there."""
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
+    assert autocast_type("auto", torch.device("cuda")) is None
+    with pytest.raises(ValueError, match="bfloat16 is not to be had"):
+        autocast_type("bfloat16", torch.device("cuda"))
+
+
 @pytest.mark.gpu
 def test_precision_on_a_gpu() -> None:
-    expected = torch.bfloat16 if torch.cuda.is_bf16_supported() else None
+    expected = torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else None
     assert autocast_type("auto", torch.device("cuda")) is expected

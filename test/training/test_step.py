@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 from dalf_training.config import TrainingConfig
+from dalf_training.correspondence import mutual_nearest
 from dalf_training.descriptor_loss import TINY
 from dalf_training.difficulty import warp_range
 from dalf_training.draws import Share, seeded
@@ -172,3 +173,17 @@ def triplets_one_by_one(descriptors: list, keypoints: list, matches: list, pair:
                 negatives += [distance for distance in ((a - other_b).norm(), (other_a - b).norm()) if distance >= 0.01]
         losses.append((config.margin + (a - b).norm().clamp_min(TINY ** 0.5) - torch.stack(negatives).min()).clamp_min(0))
     return torch.stack(losses).mean()
+
+
+def test_half_precision_leaves_the_truth_alone(views: Views) -> None:
+    """Which keypoints show the same place is computed in full precision: in bfloat16 they would be off by a pixel."""
+    torch.manual_seed(3)
+    network = DalfNetwork()
+    network.backbone.keypoint_head[-1].bias.data.fill_(2.0)
+    single = Views(views.gray_a.float(), views.gray_b.float(), views.warp.to(dtype=torch.float32), views.corner, views.covered)
+    config = TrainingConfig(mode="ts1", crop_size=SIZE, pairs=PAIRS, negative_group=2, border=4, reward_radius=((0, 4.0),))
+    outcome = batch_loss(network, single, config, 0.5, seeded("cpu", 7), autocast=torch.bfloat16)
+    there, shown = single.to_a(outcome.b.xy)
+    expected = mutual_nearest(outcome.a.xy, outcome.a.accepted, there, outcome.b.accepted & shown, 4.0)
+    assert expected.matched.sum() > 30
+    assert torch.equal(outcome.found.matched, expected.matched) and torch.equal(outcome.found.partner, expected.partner)

@@ -54,6 +54,14 @@ def test_resumed_runs_are_those_never_interrupted(photos: PhotoCache, small_conf
     assert lines[0] == lines[1] and {line["stage"] for line in lines[0]} == {0, 1}
 
 
+def test_every_stage_is_measured_from_its_start(photos: PhotoCache, small_config: TrainingConfig, tmp_path: Path) -> None:
+    with RunFolder(tmp_path) as folder:
+        make_trainer(replace(small_config, stages=STAGES), photos, folder).run()
+    lines = [json.loads(line) for line in folder.history.read_text().splitlines()]
+    assert [(line["stage"], line["step"]) for line in lines if "score" in line] == [(0, 0), (0, 2), (0, 3), (1, 0), (1, 2), (1, 3)]
+    assert folder.load()["progress"]["best"] == max(line["score"] for line in lines if line["stage"] == 1 and "score" in line)
+
+
 def test_weights_can_be_used(photos: PhotoCache, small_config: TrainingConfig, tmp_path: Path, texture) -> None:
     from dalf_core import DALF
 
