@@ -48,12 +48,13 @@ class World:
 def join_world(device: torch.device) -> Iterator[World]:
     """The processes that torchrun started, connected by NCCL on GPUs, by gloo on CPUs; or this process alone."""
     processes = int(os.environ.get("WORLD_SIZE", 1))
+    if processes > 1 and device.type == "cuda":
+        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)       # else pinned memory and questions about the GPU go to the first one
     if processes == 1:
         yield World(0, 1, device)
         return
-    if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
-        torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
     try:
         yield World(dist.get_rank(), processes, device)

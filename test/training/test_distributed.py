@@ -14,7 +14,7 @@ import torch
 import yaml
 from dalf_training.checkpoint import RunFolder
 from dalf_training.config import TrainingConfig, to_plain
-from dalf_training.distributed import World, _WholeBatchNorm, share_batch_norms
+from dalf_training.distributed import World, _WholeBatchNorm, join_world, share_batch_norms
 
 
 def test_two_processes_are_as_one(photo_folder: Path, small_config: TrainingConfig, tmp_path: Path) -> None:
@@ -46,10 +46,21 @@ def test_two_processes_are_as_one(photo_folder: Path, small_config: TrainingConf
         assert (ours - theirs).norm() <= 5e-2 * ours.norm() + 1e-4 * largest
     lines = [[json.loads(line) for line in (tmp_path / name / "history.jsonl").read_text().splitlines()] for name in ("one", "two")]
     for ours, theirs in zip(*lines):
-        if ours["step"] == 0:
-            continue            # descriptors of random weights without statistics are all alike: rounding decides
-        for name in {"loss", "descriptor_loss", "matches", "accuracy", "keypoints", "score"} & {*ours}:
+        if "score" in ours:         # there are few keypoints: rounding may make one match more
+            assert ours["score"] == pytest.approx(theirs["score"], abs=0.02)
+            continue
+        for name in ("loss", "descriptor_loss", "matches", "accuracy", "keypoints"):
             assert ours[name] == pytest.approx(theirs[name], rel=1e-3)
+
+
+def test_the_gpu_that_was_asked_for_is_the_current_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    for device in (torch.device("cuda", 1), torch.device("cuda"), torch.device("cpu")):
+        with join_world(device) as world:
+            assert world == World(0, 1, device)
+    assert chosen == [torch.device("cuda", 1)]
 
 
 def test_batch_norms_of_one_process_are_the_usual_ones(tmp_path: Path) -> None:
