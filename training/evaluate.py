@@ -7,6 +7,7 @@ docs/evaluation.md says what every number means.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from collections import Counter
 from collections.abc import Sequence
@@ -62,6 +63,8 @@ def evaluate(options: argparse.Namespace) -> int:
         raise ValueError(f"--pairs must be positive, not {options.pairs}")
     names = ("pairs.csv", "accuracy.png", "matching_score.png") if options.photos else ("pairs.csv", "matching_score.png")
     files = [options.output / name for name in names] if options.output else []
+    if files and importlib.util.find_spec("matplotlib") is None:
+        raise RuntimeError("--output draws plots, for which matplotlib is missing: pip install matplotlib")
     for path in files:
         check_output(path, (path.suffix,))
     (_evaluate_photos if options.photos else _evaluate_objects)(options, files)
@@ -78,7 +81,8 @@ def _evaluate_photos(options: argparse.Namespace, files: Sequence[Path]) -> None
 
     photos = benchmark_photos(options.photos)           # says what is wrong before the weights are loaded
     print(f"{len(photos)} photos are kept from training", file=sys.stderr)
-    results = [score(found) for found in matched_pairs(options.photos, options.levels, options.pairs, make_extractors(options))]
+    levels = list(dict.fromkeys(options.levels))
+    results = [score(found) for found in matched_pairs(options.photos, levels, options.pairs, make_extractors(options))]
     print(table(results), turn_table(results), sep="\n\n")
     if files:
         write_csv(files[0], results)

@@ -100,7 +100,7 @@ def find_objects(images: Path, truth: Path, datasets: Sequence[str] | None = Non
     for folder in (images, truth):
         if not folder.is_dir():
             raise ValueError(f"{folder} is no folder")
-    names = datasets or [name for name in DATASETS if (images / name).is_dir()]
+    names = dict.fromkeys(datasets) if datasets else [name for name in DATASETS if (images / name).is_dir()]
     if not names:
         raise ValueError(f"{images} holds none of the folders {', '.join(DATASETS)}: give the folder that they lie in")
     found = []

@@ -67,6 +67,12 @@ def test_errors_are_one_line(arguments: list[str], message: str, capsys: pytest.
     assert message in error and error.count("\n") == 1
 
 
+def test_plots_need_matplotlib(photo_files: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(evaluate.importlib.util, "find_spec", lambda _: None)
+    assert evaluate.main(["--photos", str(photo_files), "--output", str(tmp_path / "out")]) == 2
+    assert "pip install matplotlib" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_missing_weights_are_named(photo_files: Path, capsys: pytest.CaptureFixture) -> None:
     assert evaluate.main(["--photos", str(photo_files), "--weights", "nothing.pth"]) == 2
     assert "nothing.pth" in capsys.readouterr().err

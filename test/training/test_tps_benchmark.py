@@ -38,7 +38,7 @@ def test_what_lies_where(tps_folders: tuple[Path, Path]) -> None:
 
 
 def test_datasets_are_chosen(tps_folders: tuple[Path, Path]) -> None:
-    assert [one.name for one in find_objects(*tps_folders, ["SimulationICCV"])] == ["bag"]
+    assert [one.name for one in find_objects(*tps_folders, ["SimulationICCV"] * 2)] == ["bag"]
     with pytest.raises(ValueError, match="no folder Kinect2"):
         find_objects(*tps_folders, ["Kinect2"])
     with pytest.raises(ValueError, match="none of the folders Kinect1"):
