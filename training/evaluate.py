@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
                    help="auto (the one the weights were trained for), fused, polar, backbone; several are compared, too")
     p.add_argument("--geometry", choices=("corrected", "original"), default="corrected", help="original: the official code's reading")
     p.add_argument("--top-k", type=int, default=2048, help="at most so many keypoints an image")
+    p.add_argument("--threshold", type=float, help="least heatmap value of a keypoint, for all weights (default: each one's own)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     p.add_argument("--output", type=Path, metavar="DIR", help="write every pair's scores (CSV) and plots (PNG) there")
     p.add_argument("--pairs", type=int, default=40, help="with --photos: pairs a level")
@@ -120,7 +121,7 @@ def make_extractors(options: argparse.Namespace) -> dict[str, Extractor]:
         for kind in options.descriptor:
             descriptor = descriptor_of(weights) if kind == "auto" else kind
             name = label if options.descriptor == ["auto"] else f"{label} {kind}"
-            made[name] = Extractor.of(DALF(weights, options.device, options.top_k, options.geometry, descriptor=descriptor))
+            made[name] = Extractor.of(DALF(weights, options.device, options.top_k, options.geometry, options.threshold, descriptor))
     return made
 
 
