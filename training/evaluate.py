@@ -80,8 +80,7 @@ def _evaluate_photos(options: argparse.Namespace, files: Sequence[Path]) -> None
     from .evaluation_plots import plot_accuracy, plot_bars
     from .metrics import mean_scores
 
-    photos = benchmark_photos(options.photos)           # says what is wrong before the weights are loaded
-    print(f"{len(photos)} photos are kept from training", file=sys.stderr)
+    benchmark_photos(options.photos, 2)         # says what is wrong before the weights are loaded
     levels = list(dict.fromkeys(options.levels))
     results = [score(found) for found in matched_pairs(options.photos, levels, options.pairs, make_extractors(options))]
     print(table(results), turn_table(results), sep="\n\n")
