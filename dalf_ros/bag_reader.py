@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from dalf_core.camera import PinholeCamera
+from dalf_core.lens import Lens
 
 from .bag_source import BagError, BagSource, RawMessage
 from .bag_topics import CameraTopics, list_topics
+from .camera_model import is_rectified, lens_of
 from .image_conversion import ImageError, to_color, to_depth, to_mask
-from .messages import NANOSECONDS, camera_of, distortion_of, stamp_ns
+from .messages import NANOSECONDS, stamp_ns
 
 TOLERANCE_S = 0.02                 # stamps further apart than this do not belong together
 WINDOW_NS = 1 * NANOSECONDS        # how long a frame waits, in recording time, for its depth and for earlier frames
@@ -44,19 +45,17 @@ class _Waiting:
     message: Any
 
 
-def read_camera(source: BagSource, topics: CameraTopics) -> tuple[PinholeCamera, str | None]:
-    """The camera of the first camera_info message, and a warning about distortion or None. Raises BagError."""
+def read_camera(source: BagSource, topics: CameraTopics) -> Lens:
+    """The camera of the first camera_info message; without distortion where the colour or depth topic is named rectified. BagError."""
     if topics.camera_info is None:
         raise BagError("no camera_info that belongs to the colour image was found: name it with --camera-info-topic, or give "
                        "--intrinsics fx,fy,cx,cy (pixels). The bag holds:\n" + list_topics(source.topics.values()))
     for raw in source.messages([topics.camera_info]):
         message = source.deserialize(raw)
         try:
-            camera = camera_of(message)
+            return lens_of(message, is_rectified("auto", topics.color, topics.depth or ""))
         except ValueError as error:
             raise BagError(f"{topics.camera_info}: {error}") from error
-        distorted = distortion_of(message).size and "rect" not in topics.color
-        return camera, (f"{topics.camera_info} has lens distortion, which is ignored: use rectified images" if distorted else None)
     raise BagError(f"{topics.camera_info} has no messages; give --intrinsics fx,fy,cx,cy (pixels)")
 
 

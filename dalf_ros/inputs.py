@@ -34,11 +34,18 @@ class Inputs:
             ros_class(type_name), topic, arrived, qos, qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
     def add_image(self, role: str, topic: str, callback: Callable[[Any], None], transport: str = "raw") -> None:
-        """Subscribe to an Image topic, or to the compressed topic beside it (as image_transport names it, after remapping)."""
-        if transport == "compressed":
-            self.add(role, self._node.resolve_topic_name(topic) + "/compressed", "sensor_msgs/msg/CompressedImage", callback)
-        else:
+        """Subscribe to an Image topic; for another transport than "raw" to the CompressedImage topic beside it, named after the
+        transport (as image_transport does, after remapping).
+        """
+        if transport == "raw":
             self.add(role, topic, "sensor_msgs/msg/Image", callback)
+        else:
+            self.add(role, f"{self._node.resolve_topic_name(topic)}/{transport}", "sensor_msgs/msg/CompressedImage", callback)
+
+    def topic(self, role: str) -> str:
+        """The resolved topic of a role; empty when it is not subscribed."""
+        subscription = self._subscriptions.get(role)
+        return "" if subscription is None else str(subscription.topic_name)
 
     def close(self) -> None:
         for subscription in self._subscriptions.values():

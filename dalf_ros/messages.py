@@ -1,6 +1,7 @@
 """The core types as message fields, and back. Fields are plain dictionaries (see message_factory); reading is duck-typed."""
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -171,24 +172,12 @@ def registration_status(frame: SurfaceFrame, frame_id: str, milliseconds: float,
     }
 
 
-def camera_of(message: Any) -> PinholeCamera:
-    """CameraInfo (ROS 2 or ROS 1) to the pinhole camera of its K matrix. Raises ValueError when it is not calibrated."""
-    k = np.array(message.k if hasattr(message, "k") else message.K, float).reshape(3, 3)
-    return PinholeCamera(float(k[0, 0]), float(k[1, 1]), float(k[0, 2]), float(k[1, 2]), int(message.width), int(message.height))
-
-
-def distortion_of(message: Any) -> np.ndarray:
-    """CameraInfo's distortion coefficients; empty when there is none to speak of."""
-    d = np.array(message.d if hasattr(message, "d") else message.D, float).reshape(-1)
-    return d if np.abs(d).max(initial=0.0) > 1e-6 else d[:0]
-
-
-def camera_info(camera: PinholeCamera, message_header: dict) -> dict:
-    """PinholeCamera to an undistorted CameraInfo."""
+def camera_info(camera: PinholeCamera, message_header: dict, model: str = "plumb_bob", distortion: Sequence[float] = (0.0,) * 5) -> dict:
+    """PinholeCamera to a CameraInfo, undistorted unless coefficients are given; P is K."""
     k = np.array([camera.fx, 0, camera.cx, 0, camera.fy, camera.cy, 0, 0, 1], float)
     p = np.array([camera.fx, 0, camera.cx, 0, 0, camera.fy, camera.cy, 0, 0, 0, 1, 0], float)
-    return {"header": message_header, "height": camera.height, "width": camera.width, "distortion_model": "plumb_bob",
-            "d": np.zeros(5), "k": k, "r": np.eye(3).reshape(-1), "p": p}
+    return {"header": message_header, "height": camera.height, "width": camera.width, "distortion_model": model,
+            "d": np.array(distortion, float), "k": k, "r": np.eye(3).reshape(-1), "p": p}
 
 
 def quaternions(rotation: np.ndarray) -> np.ndarray:

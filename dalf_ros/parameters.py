@@ -62,6 +62,11 @@ REGISTRATION_PARAMETERS = (
     Parameter("node_spacing", 0.0, "distance between nodes of the deformation graph; 0: chosen from the surface", "m", 0.0, 1.0),
     Parameter("grow_to", 0, "surface that comes into view beside the reference is added up to so many vertices; 0: never", "", 0, 100000),
     Parameter("pieces", "all", "all pieces of the reference surface, or the largest connected one", choices=("all", "largest")),
+    Parameter("image_geometry", "auto", "raw: the lens distortion of camera_info is undone; rectified: there is none, and P of camera_info "
+              "holds; auto: rectified where the topic of depth or image is named so", choices=("auto", "raw", "rectified")),
+    Parameter("check_frames", True, "refuse depth whose frame is not that of the matched images: it is not aligned with them"),
+    Parameter("depth_transport", "raw", "raw: Image on `depth`; else CompressedImage on `depth`/compressedDepth or `depth`/compressed",
+              choices=("raw", "compressedDepth", "compressed")),
     Parameter("buffer_seconds", 5.0, "how long depth waits for its matches, by its stamps", "s", 0.1, 60.0),
     Parameter("marker_triangles", 1000, "most triangles of the RViz marker", "", 10, 20000, read_only=False),
     Parameter("marker_rate", 5.0, "most markers a second", "Hz", 0.1, 10.0, read_only=False),

@@ -6,14 +6,17 @@ import time
 from typing import Any
 
 from dalf_core import NonRigidRegistration, PinholeCamera
+from dalf_core.lens import Lens
 from dalf_core.tracking import SurfaceTracker
 
 from . import topics
+from .camera_model import fitted, is_rectified, lens_of, rectified_matches
 from .image_conversion import to_color, to_depth, to_mask
 from .inputs import RESULT_QOS
 from .lifecycle_main import run_nodes
-from .messages import NANOSECONDS, camera_of, distortion_of, matches_of, stamp_ns
+from .messages import NANOSECONDS, matches_of, stamp_ns
 from .node_statistics import ERROR, OK, WARN
+from .refusal import SetupError
 from .results import SurfaceResults, frame_id_of
 from .save_surface import save_surface
 from .time_buffer import Joiner, StampGuard
@@ -29,11 +32,12 @@ class RegistrationNode(WorkerNode):
         super().__init__("registration_node", topics.SURFACE_TOPICS)
         self._tracker: SurfaceTracker | None = None
         self._results: SurfaceResults | None = None
-        self._camera_info: Any = None
+        self._camera_info: Any = None           # the newest
+        self._lens: Lens | None = None          # of the last frame
         self._last: Any = None
         self._guard = StampGuard()
         required = ["depth", "mask"] if self.values["use_mask"] else ["depth"]
-        self._joiner = Joiner("matches", required, ["image"], tolerance_ns=int(self.values["stamp_tolerance"] * NANOSECONDS),
+        self._joiner = Joiner("matches", required, ["image", "camera_info"], tolerance_ns=int(self.values["stamp_tolerance"] * NANOSECONDS),
                               length_ns=int(self.values["buffer_seconds"] * NANOSECONDS))
         self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
 
@@ -52,16 +56,15 @@ class RegistrationNode(WorkerNode):
 
     def listen(self) -> None:
         self.inputs.add("matches", "matches", topics.TYPES[topics.MATCHES], lambda m: self._arrived("matches", m), RESULT_QOS)
-        self.inputs.add("depth", "depth", "sensor_msgs/msg/Image", lambda m: self._arrived("depth", m))
+        self.inputs.add_image("depth", "depth", lambda m: self._arrived("depth", m), self.values["depth_transport"])
         self.inputs.add("camera_info", "camera_info", "sensor_msgs/msg/CameraInfo", self._camera_arrived)
         self.inputs.add_image("image", "image", self._color_arrived, self.values["image_transport"])
         if self.values["use_mask"]:
             self.inputs.add("mask", "mask", "sensor_msgs/msg/Image", lambda m: self._arrived("mask", m))
 
     def _camera_arrived(self, message: Any) -> None:
-        if self._camera_info is None and distortion_of(message).size:
-            self.get_logger().warning("camera_info has lens distortion, which is ignored: use rectified images")
         self._camera_info = message
+        self._joiner.put("camera_info", stamp_ns(message.header), message)
 
     def _color_arrived(self, message: Any) -> None:
         """Colour serves the reference surface alone: it is kept only while there is none."""
@@ -84,25 +87,39 @@ class RegistrationNode(WorkerNode):
         if order == "restarted":
             self.get_logger().info("stamps jumped back: tracking starts anew")
             self._drop_reference()
-        if self._camera_info is None:
-            raise ValueError(f"no camera_info yet on {self.resolve_topic_name('camera_info')}: a surface needs the camera's intrinsics")
         self._check_frames(frame_id_of(item["matches"]), frame_id_of(item["depth"]))
-        depth = to_depth(item["depth"])
-        camera = camera_of(self._camera_info)
-        if (camera.height, camera.width) != depth.shape:
-            camera = camera.scaled(depth.shape[1], depth.shape[0])
-        matches = matches_of(item["matches"])
+        depth, matches = to_depth(item["depth"]), matches_of(item["matches"])
+        lens = fitted(self._lens_of(item["camera_info"]), depth.shape[1], depth.shape[0], "depth")
+        depth, matches = lens.rectify_depth(depth), rectified_matches(matches, lens)
         needs_color = self._tracker.reference_vertices is None and item["image"] is not None
-        frame = self._tracker.process(matches, depth, camera, to_color(item["image"]) if needs_color else None,
-                                      to_mask(item["mask"]) if "mask" in item else None)
-        self._publish(frame, matches, depth, camera, frame_id_of(item["depth"]), started)
+        image = lens.rectify_image(to_color(item["image"])) if needs_color else None
+        mask = lens.rectify_mask(to_mask(item["mask"])) if "mask" in item else None
+        frame = self._tracker.process(matches, depth, lens.camera, image, mask)
+        self._publish(frame, matches, depth, lens.camera, frame_id_of(item["depth"]), started)
         self.done(stamp, started)
+
+    def _lens_of(self, camera_info: Any) -> Lens:
+        """The camera of a frame: of its own camera_info, else of the newest. Another camera than before means a new reference."""
+        camera_info = self._camera_info if camera_info is None else camera_info
+        if camera_info is None:
+            raise ValueError(f"no camera_info yet on {self.resolve_topic_name('camera_info')}: a surface needs the camera's intrinsics")
+        images = [self.inputs.topic(role) for role in ("depth", "image")]
+        lens = lens_of(camera_info, is_rectified(self.values["image_geometry"], *images))
+        if lens != self._lens:
+            said = "no distortion" if lens.is_pinhole else f"{lens.model} distortion, which is undone"
+            again = "the camera has changed, tracking starts anew: " if self._lens is not None else ""
+            self.get_logger().info(f"{again}{lens.camera.width}x{lens.camera.height}, {said}")
+            if self._lens is not None:
+                self._drop_reference()
+            self._lens = lens
+        return lens
 
     def _check_frames(self, matched: str, measured: str) -> None:
         """Depth in another frame than the image's is most likely not aligned with it."""
-        if matched and measured and matched != measured:
-            self.get_logger().warning(f"depth is in frame {measured}, the matched images are in {matched}: is depth aligned to colour?",
-                                      throttle_duration_sec=60.0)
+        matched, measured = matched.lstrip("/"), measured.lstrip("/")
+        if self.values["check_frames"] and matched and measured and matched != measured:
+            raise SetupError(f"depth is in frame {measured}, the matched images are in {matched}: depth must be aligned to colour (many "
+                             "drivers do that when asked); if it is, and only named otherwise, set check_frames to false")
 
     def _publish(self, frame: Any, matches: Any, depth: Any, camera: Any, frame_id: str, started: float) -> None:
         """Results in the order of their use, the status last and always."""

@@ -5,13 +5,16 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from dalf_core import DALF
 from dalf_core.camera import PinholeCamera
 from dalf_core.interruption import Interruption
+from dalf_core.lens import Lens
 from dalf_core.surface import save_ply
 from dalf_core.tracking import FeatureFrame, FeatureTracker, FrameMatches, SurfaceFrame, SurfaceTracker
 
@@ -20,6 +23,7 @@ from .bag_reader import RgbdFrame, count_frames, read_camera, read_frames
 from .bag_source import BagError, BagSource
 from .bag_topics import CameraTopics, choose_topics
 from .bag_writer import BagWriter
+from .camera_model import fitted, rectified_matches
 from .messages import NANOSECONDS
 from .results import SurfaceResults, feature_results
 from .run_output import OutputFolder, summarise
@@ -51,16 +55,16 @@ def run(options: argparse.Namespace) -> int:
     return _report(session, output, interruption, chosen)
 
 
-def _camera(source: BagSource, chosen: CameraTopics, options: argparse.Namespace) -> PinholeCamera | tuple | None:
+def _camera(source: BagSource, chosen: CameraTopics, options: argparse.Namespace) -> Lens | tuple | None:
     """The colour camera; as four numbers while the image size is not known; None when there is no depth."""
     if chosen.depth is None:
         return None
     if options.intrinsics is not None:
         return options.intrinsics
-    camera, warning = read_camera(source, chosen)
-    if warning:
-        print(f"warning: {warning}", file=sys.stderr)
-    return camera
+    lens = read_camera(source, chosen)
+    if not lens.is_pinhole:
+        print(f"{chosen.camera_info}: {lens.model} distortion, which is undone before registration")
+    return lens
 
 
 def _announce(source: BagSource, chosen: CameraTopics) -> None:
@@ -70,6 +74,17 @@ def _announce(source: BagSource, chosen: CameraTopics) -> None:
     print(f"colour: {chosen.color}, depth: {chosen.depth}, camera_info: {chosen.camera_info}, mask: {chosen.mask}")
     if chosen.depth is None:
         print("This recording has no depth: images are matched, but there is no surface to follow.")
+
+
+@dataclass(frozen=True)
+class PinholeView:
+    """A frame as a pinhole camera of the depth image's resolution sees it. Shapes and units as in RgbdFrame and FrameMatches."""
+
+    camera: PinholeCamera
+    matches: FrameMatches
+    depth_m: np.ndarray
+    image: np.ndarray
+    mask: np.ndarray | None
 
 
 class Session:
@@ -92,19 +107,21 @@ class Session:
             self.surfaces.reset()
         self._last_stamp_ns = frame.stamp_ns
         if isinstance(self.camera, tuple):
-            self.camera = PinholeCamera(*self.camera, width=frame.image.shape[1], height=frame.image.shape[0])
+            self.camera = Lens(PinholeCamera(*self.camera, width=frame.image.shape[1], height=frame.image.shape[0]))
         features, problem = self._extract(frame)
-        surface = self._register(frame, features)
+        view = self._pinhole_view(frame, features)
+        surface = None if view is None else self.surfaces.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
         entry = _entry(frame, features, surface, self.has_depth, problem or frame.problem)
         started = time.perf_counter()
-        self._write(frame, features, surface, entry, bag)
+        self._write(frame, features, view, surface, entry, bag)
         entry["milliseconds"]["write"] = 1e3 * (time.perf_counter() - started)
         self.frames.append(entry)
         seconds = entry["stamp"] - self.frames[0]["stamp"]
         text = f"{len(self.frames) - 1}: {seconds:.2f} s  {entry['status']}  {entry['inliers']}/{entry['matches']}"
-        camera = self.camera.scaled(frame.image.shape[1], frame.image.shape[0]) if self.has_depth else None
+        camera = self.camera.camera.scaled(frame.image.shape[1], frame.image.shape[0]) if self.has_depth else None
+        pinhole_image = self.camera.rectify_image(frame.image) if self.has_depth else frame.image
         return Shot(len(self.frames) - 1, frame.stamp_ns, frame.image, features, surface, self.surfaces.triangles, self.surfaces.colors,
-                    self.surfaces.reference_vertices, camera, text)
+                    self.surfaces.reference_vertices, camera, pinhole_image, text)
 
     def _extract(self, frame: RgbdFrame) -> tuple[FeatureFrame | None, str]:
         """Features and matches, or None and why an image has none (all black, for one)."""
@@ -113,20 +130,23 @@ class Session:
         except ValueError as error:
             return None, str(error)
 
-    def _register(self, frame: RgbdFrame, features: FeatureFrame | None) -> SurfaceFrame | None:
+    def _pinhole_view(self, frame: RgbdFrame, features: FeatureFrame | None) -> PinholeView | None:
+        """The frame with its lens distortion undone; None where there is nothing to register."""
         if features is None or features.matches is None or frame.depth_m is None or self.camera is None:
             return None
-        return self.surfaces.process(features.matches, frame.depth_m, self.camera, frame.image, frame.mask)
+        lens = fitted(self.camera, frame.depth_m.shape[1], frame.depth_m.shape[0], "depth")
+        return PinholeView(lens.camera, rectified_matches(features.matches, lens), lens.rectify_depth(frame.depth_m),
+                           lens.rectify_image(frame.image), None if frame.mask is None else lens.rectify_mask(frame.mask))
 
-    def _write(self, frame: RgbdFrame, features: FeatureFrame | None, surface: SurfaceFrame | None, entry: dict, bag: BagWriter) -> None:
+    def _write(self, frame: RgbdFrame, features: FeatureFrame | None, view: PinholeView | None, surface: SurfaceFrame | None,
+               entry: dict, bag: BagWriter) -> None:
         if features is not None:
             found = feature_results(features, frame.image, frame.stamp_ns, frame.frame_id, FEATURE_WANTED, self.options.descriptors)
             bag.write_results(found, frame.stamp_ns)
-        if surface is None or features is None or features.matches is None or frame.depth_m is None:
+        if surface is None or view is None:
             return
         bag.write_results(self.results.surface(surface, frame.frame_id, SURFACE_WANTED), frame.stamp_ns)
-        camera = self.camera.scaled(frame.depth_m.shape[1], frame.depth_m.shape[0])
-        lines = self.results.landmarks(surface, features.matches, frame.depth_m, camera, frame.frame_id, SURFACE_WANTED)
+        lines = self.results.landmarks(surface, view.matches, view.depth_m, view.camera, frame.frame_id, SURFACE_WANTED)
         bag.write_results(lines, frame.stamp_ns)
         bag.write_results([self.results.status(surface, frame.frame_id, sum(entry["milliseconds"].values()), 0)], frame.stamp_ns)
 

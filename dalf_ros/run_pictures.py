@@ -26,7 +26,7 @@ MAX_LINES = 250             # matches drawn: more would hide the images
 
 @dataclass(frozen=True)
 class Shot:
-    """What there is to see of one frame. camera: of the image; None without depth."""
+    """What there is to see of one frame. camera: of pinhole_image, the image without lens distortion; None without depth."""
 
     number: int
     stamp_ns: int
@@ -37,6 +37,7 @@ class Shot:
     colors: np.ndarray | None
     rest_vertices: np.ndarray | None
     camera: PinholeCamera | None
+    pinhole_image: np.ndarray
     text: str
 
 
@@ -122,7 +123,8 @@ class RunPictures:
         """The mesh as a grid over the image, and shaded from aside; nothing where there is no depth in the whole recording."""
         if shot.camera is None or not self._can_render:
             return []
-        plain = cv2.cvtColor(shot.image, cv2.COLOR_GRAY2BGR) if shot.image.ndim == 2 else shot.image
+        image = shot.pinhole_image
+        plain = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
         if shot.surface is None or shot.surface.registration is None:
             return [plain.copy(), np.zeros_like(plain)]
         result = shot.surface.registration

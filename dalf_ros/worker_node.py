@@ -1,6 +1,7 @@
 """What both nodes are: a lifecycle node with a mailbox, one worker thread that owns the model, diagnostics and a silence warning."""
 from __future__ import annotations
 
+import math
 import re
 import threading
 import time
@@ -18,6 +19,7 @@ from .messages import NANOSECONDS, header
 from .node_statistics import OK, WARN, Statistics, diagnostic_array
 from .outputs import Outputs
 from .parameters import TABLES, declare
+from .refusal import SetupError
 
 COMPLAIN_EVERY_S = 5.0
 MAX_REASONS = 100          # remembered, so that each is told at most so often
@@ -143,17 +145,23 @@ class WorkerNode(LifecycleNode):
         """Run a job on the worker thread, before its next item."""
         self._jobs.append(job)
 
-    def refuse(self, reason: str) -> None:
-        """Count a message that cannot be used, and say why; the same reason again at most every few seconds. On the worker thread."""
+    def refuse(self, reason: str, once: bool = False) -> None:
+        """Count a message that cannot be used, and say why. On the worker thread.
+
+        The same reason is told again at most every few seconds; once: never, and as an error.
+        """
         self.statistics.refuse(reason)
-        kind = re.sub(r"[\d.]+", "#", reason)[:100]
+        kind = reason if once else re.sub(r"[\d.]+", "#", reason)[:100]
         now = time.monotonic()
-        if now - self._complained.get(kind, -COMPLAIN_EVERY_S) < COMPLAIN_EVERY_S:
+        if now - self._complained.get(kind, -math.inf) < (math.inf if once else COMPLAIN_EVERY_S):
             return
         if len(self._complained) > MAX_REASONS:
             self._complained.clear()
         self._complained[kind] = now
-        self.get_logger().warning(reason)
+        if once:
+            self.get_logger().error(reason)
+        else:
+            self.get_logger().warning(reason)
 
     def done(self, stamp_ns: int, started: float) -> None:
         """Note that the frame of this stamp is out. started: time.perf_counter() when its work began."""
@@ -170,7 +178,7 @@ class WorkerNode(LifecycleNode):
             try:
                 self.process(item)
             except ValueError as error:
-                self.refuse(str(error))
+                self.refuse(str(error), once=isinstance(error, SetupError))
             except Exception as error:   # the node stays up, whatever one frame does
                 if mailbox.closed or not self.context.ok():
                     return

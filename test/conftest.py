@@ -9,6 +9,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
@@ -109,52 +110,93 @@ class RosProcess:
         return self.wait(STOP_SECONDS)
 
 
-@pytest.fixture
-def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
-    """A ROS_DOMAIN_ID that no other test on this machine uses at the same time, set in the environment."""
+@contextmanager
+def free_domain() -> Iterator[int]:
+    """A ROS_DOMAIN_ID that no other test on this machine uses at the same time."""
     fcntl = pytest.importorskip("fcntl")
     folder = Path(tempfile.gettempdir()) / f"dalf-test-domains-{os.getuid()}"
     folder.mkdir(exist_ok=True)
     for domain in range(1, 100):
-        lock = (folder / str(domain)).open("w")
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            lock.close()
-            continue
-        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
-        monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-        yield domain
-        lock.close()
-        return
+        with (folder / str(domain)).open("w") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                continue
+            yield domain
+            return
     pytest.fail("all ROS domains are taken")
 
 
+class RosGraph:
+    """Programs that hear each other alone, and a context for the test's own nodes in the same domain."""
+
+    def __init__(self, domain: int) -> None:
+        self.domain = domain
+        self._processes: list[RosProcess] = []
+        self._context: object = None
+
+    def start(self, program: str, *arguments: object, environment: Mapping[str, str] | None = None) -> RosProcess:
+        """Run a module; a program whose name has a slash is run itself."""
+        command = [program] if "/" in program else [sys.executable, "-u", "-m", program]
+        own = {"PYTHONUNBUFFERED": "1", "ROS_DOMAIN_ID": str(self.domain), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+        self._processes.append(RosProcess([*command, *map(str, arguments)], {**os.environ, **own, **(environment or {})}))
+        return self._processes[-1]
+
+    @property
+    def context(self) -> object:
+        """An rclpy context (`rclpy.create_node(name, context=...)`)."""
+        if self._context is None:
+            rclpy = pytest.importorskip("rclpy")
+            self._context = rclpy.Context()
+            rclpy.init(context=self._context, domain_id=self.domain)
+        return self._context
+
+    def close(self) -> None:
+        """Stop what is running."""
+        for process in reversed(self._processes):
+            process.stop()
+        if self._context is not None:
+            pytest.importorskip("rclpy").try_shutdown(context=self._context)
+
+
+@pytest.fixture(scope="module")
+def ros_graph() -> Iterator[RosGraph]:
+    """A ROS domain of a module's own, whose processes several tests share."""
+    with free_domain() as domain:
+        graph = RosGraph(domain)
+        yield graph
+        graph.close()
+
+
 @pytest.fixture
-def ros_process(ros_domain: int) -> Iterator[Callable[..., RosProcess]]:
+def ros_domain(monkeypatch: pytest.MonkeyPatch) -> Iterator[int]:
+    """A ROS domain of a test's own, set in the environment too."""
+    with free_domain() as domain:
+        monkeypatch.setenv("ROS_DOMAIN_ID", str(domain))
+        monkeypatch.setenv("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
+        yield domain
+
+
+@pytest.fixture
+def own_graph(ros_domain: int) -> Iterator[RosGraph]:
+    """As ros_graph, for one test."""
+    graph = RosGraph(ros_domain)
+    yield graph
+    graph.close()
+
+
+@pytest.fixture
+def ros_process(own_graph: RosGraph) -> Callable[..., RosProcess]:
     """Start programs in the test's own ROS domain: `ros_process("dalf_ros.feature_node", "--ros-args", ...)` runs that
     module; a path with a slash runs that program. All are stopped after the test.
     """
-    started: list[RosProcess] = []
-
-    def start(program: str, *arguments: str, environment: Mapping[str, str] | None = None) -> RosProcess:
-        command = [program] if "/" in program else [sys.executable, "-u", "-m", program]
-        started.append(RosProcess([*command, *map(str, arguments)], {**os.environ, "PYTHONUNBUFFERED": "1", **(environment or {})}))
-        return started[-1]
-
-    yield start
-    for process in reversed(started):
-        process.stop()
+    return own_graph.start
 
 
 @pytest.fixture
-def ros_context(ros_domain: int) -> Iterator[object]:
+def ros_context(own_graph: RosGraph) -> object:
     """An rclpy context in the test's own domain, for the test's own nodes (`rclpy.create_node(name, context=...)`)."""
-    rclpy = pytest.importorskip("rclpy")
-    context = rclpy.Context()
-    rclpy.init(context=context, domain_id=ros_domain)
-    yield context
-    rclpy.try_shutdown(context=context)
+    return own_graph.context
 
 
 def spin_until(executor: object, condition: Callable[[], bool], timeout: float = 10.0) -> bool:

@@ -2,7 +2,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,9 @@ import numpy as np
 import pytest
 
 from dalf_core.camera import PinholeCamera
+from dalf_core.lens import Lens
+from dalf_core.tracking import FrameMatches
+from dalf_core.types import Matches
 from dalf_ros.image_conversion import from_color, from_color_compressed, from_depth, from_mask
 from dalf_ros.message_factory import bag_message, bag_typestore
 from dalf_ros.messages import camera_info, header
@@ -146,3 +150,147 @@ def command(capfd: pytest.CaptureFixture[str]) -> Callable[..., tuple[int, str, 
         return code, out, err
 
     return run
+
+
+# ---------------------------------------------------------------- live nodes
+
+class Peer:
+    """A node of the test's process: it publishes, keeps what it hears by topic, and calls services."""
+
+    def __init__(self, context: object, name: str = "peer") -> None:
+        import rclpy
+        from rclpy.executors import SingleThreadedExecutor
+
+        self.node = rclpy.create_node(name, context=context)
+        self.executor = SingleThreadedExecutor(context=context)
+        self.executor.add_node(self.node)
+        self.got: dict[str, list] = {}
+        self._publishers: dict[str, object] = {}
+
+    def close(self) -> None:
+        self.executor.shutdown()
+        self.node.destroy_node()
+
+    def until(self, condition: Callable[[], object], timeout: float = 20.0) -> bool:
+        """Spin until the condition holds; whether it does in time."""
+        deadline = time.monotonic() + timeout
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            self.executor.spin_once(timeout_sec=0.02)
+        return True
+
+    def spin(self, seconds: float) -> None:
+        self.until(lambda: False, seconds)
+
+    def hear(self, topic: str, kind: str, latched: bool = False) -> list:
+        """The messages of a topic: a list that grows."""
+        from dalf_ros.inputs import LATCHED_QOS, RESULT_QOS
+        from dalf_ros.message_factory import ros_class
+
+        if topic not in self.got:
+            self.got[topic] = []
+            self.node.create_subscription(ros_class(kind), topic, self.got[topic].append, LATCHED_QOS if latched else RESULT_QOS)
+        return self.got[topic]
+
+    def publisher(self, topic: str, kind: str) -> object:
+        """A reliable publisher that somebody listens to."""
+        from dalf_ros.inputs import RESULT_QOS
+        from dalf_ros.message_factory import ros_class
+
+        if topic not in self._publishers:
+            self._publishers[topic] = self.node.create_publisher(ros_class(kind), topic, RESULT_QOS)
+        assert self.until(lambda: self._publishers[topic].get_subscription_count() > 0, 60), f"nobody listens to {topic}"
+        return self._publishers[topic]
+
+    def publish(self, topic: str, kind: str, fields: dict) -> None:
+        from dalf_ros.message_factory import ros_message
+
+        self.publisher(topic, kind).publish(ros_message(kind, fields))
+
+    def call(self, service: str, kind: object, request: object, timeout: float = 60.0) -> object:
+        client = self.node.create_client(kind, service)
+        assert self.until(client.service_is_ready, timeout), f"{service} did not appear"
+        future = client.call_async(request)
+        assert self.until(future.done, timeout), f"{service} did not answer"
+        self.node.destroy_client(client)
+        return future.result()
+
+    def set_parameters(self, node: str, **values: object) -> list[tuple[bool, str]]:
+        """Set parameters of a node: (accepted, reason) of each."""
+        from rcl_interfaces.srv import SetParameters
+        from rclpy.parameter import Parameter
+
+        request = SetParameters.Request(parameters=[Parameter(name, value=value).to_parameter_msg() for name, value in values.items()])
+        answer = self.call(f"{node}/set_parameters", SetParameters, request)
+        return [(result.successful, result.reason) for result in answer.results]
+
+    def diagnostics(self, name: str) -> dict[str, str]:
+        """The newest diagnostics of a node, after waiting for the next ones; its level as "level"."""
+        heard = self.hear("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")
+        seen = len(heard)
+        assert self.until(lambda: any(status.name == name for array in heard[seen:] for status in array.status), 5)
+        status = [status for array in heard for status in array.status if status.name == name][-1]
+        return {pair.key: pair.value for pair in status.values} | {"level": str(status.level[0]), "message": status.message}
+
+
+@pytest.fixture(scope="module")
+def peer(ros_graph: object) -> Iterator[Peer]:
+    """A node of this process in the module's domain."""
+    made = Peer(ros_graph.context)  # type: ignore[attr-defined]
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def own_peer(own_graph: object) -> Iterator[Peer]:
+    """A node of this process in the test's own domain."""
+    made = Peer(own_graph.context)  # type: ignore[attr-defined]
+    yield made
+    made.close()
+
+
+class Relief:
+    """A wavy wall that moves sideways before a camera with a lens: exact depth images, exact pixel pairs."""
+
+    def __init__(self, lens: Lens) -> None:
+        self.lens = lens
+        self.size = (lens.camera.width, lens.camera.height)
+
+    @staticmethod
+    def height(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        """z of the surface at rest, metres."""
+        return 0.6 + 0.02 * np.sin(20 * x + 0.4) * np.cos(17 * y) + 0.05 * x
+
+    def points(self, xy: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        """(N, 3) where the rays of the lens's pixels (N, 2) meet the surface moved by shift (3,), by iterating z = height."""
+        camera = self.lens.camera
+        pinhole = self.lens.undistort(xy)
+        rays = np.stack([(pinhole[:, 0] - camera.cx) / camera.fx, (pinhole[:, 1] - camera.cy) / camera.fy], axis=1)
+        z = np.full(len(rays), 0.6)
+        for _ in range(40):
+            z = self.height(*(rays * z[:, None] - shift[:2]).T) + shift[2]
+        return np.column_stack([rays * z[:, None], z])
+
+    def depth(self, shift: np.ndarray, noise_m: float = 0.0) -> np.ndarray:
+        """(H, W) float32 metres along z."""
+        x, y = np.meshgrid(np.arange(self.size[0]), np.arange(self.size[1]))
+        z = self.points(np.stack([x, y], axis=-1).reshape(-1, 2).astype(float), shift)[:, 2].reshape(self.size[1], self.size[0])
+        return (z + np.random.default_rng(3).normal(0, noise_m, z.shape) if noise_m else z).astype(np.float32)
+
+    def matches(self, stamp_ns: int, shift: np.ndarray, reference_stamp_ns: int, reference_shift: np.ndarray,
+                count: int = 150) -> FrameMatches:
+        """Exact pixel pairs of points of the surface between two of its places."""
+        rng = np.random.default_rng(7)
+        reference_xy = rng.uniform([8, 8], [self.size[0] - 9, self.size[1] - 9], (count, 2))
+        points = self.points(reference_xy, reference_shift) - reference_shift + shift
+        query_xy = self.lens.distort(self.lens.camera.project(points))
+        index = np.arange(count)
+        return FrameMatches(stamp_ns, reference_stamp_ns, self.size, self.size,
+                            Matches(index, index, np.zeros(count, np.float32), np.ones(count, bool)),
+                            reference_xy.astype(np.float32), query_xy.astype(np.float32))
+
+
+@pytest.fixture(scope="session")
+def relief() -> type[Relief]:
+    return Relief

@@ -21,9 +21,9 @@ def check_frames(path: Path, scene: type, frames: int = 3, colour_error: float =
     """The bag gives the scene's frames, pixel by pixel."""
     with BagSource(path) as source:
         topics = choose_topics(source.topics)
-        camera, warning = read_camera(source, topics)
+        lens = read_camera(source, topics)
         got = list(read_frames(source, topics))
-    assert camera == scene.camera and warning is None
+    assert lens.camera == scene.camera and lens.is_pinhole
     assert [frame.stamp_ns for frame in got] == [scene.stamp(n) for n in range(frames)]
     for number, frame in enumerate(got):
         assert frame.frame_id == scene.frame_id and frame.problem == "" and frame.mask is None
@@ -286,3 +286,15 @@ def test_nothing_is_overwritten(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(BagError, match="cannot be written"), BagWriter(tmp_path / "file" / "out"):
         pass
+
+
+@pytest.mark.parametrize(("color", "expected"), [("/camera/color/image_raw", "plumb_bob"), ("/camera/color/image_rect_color", "pinhole")])
+def test_lens_distortion(scene: type, tmp_path: Path, color: str, expected: str) -> None:
+    """camera_info of the raw image beside a rectified one: P holds, without distortion."""
+    from dalf_ros.bag_topics import CameraTopics
+    from dalf_ros.messages import camera_info, header
+
+    fields = camera_info(scene.camera, header(scene.stamp(0), scene.frame_id), "plumb_bob", (-0.2, 0.1, 0, 0, 0))
+    with BagSource(scene.write_bag2(tmp_path / "bag", [(scene.info, scene.stamp(0), fields)])) as source:
+        lens = read_camera(source, CameraTopics(color, "/depth/image_raw", scene.info, None))
+    assert lens.model == expected and lens.camera == scene.camera

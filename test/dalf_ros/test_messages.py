@@ -155,15 +155,6 @@ def test_decimation_keeps_the_shape() -> None:
     assert visual_messages.decimate(vertices, triangles, 10_000) is triangles
 
 
-def test_camera_info(build, scene) -> None:
-    message = build("sensor_msgs/msg/CameraInfo", messages.camera_info(scene.camera, HEAD))
-    assert messages.camera_of(message) == scene.camera
-    assert len(messages.distortion_of(message)) == 0
-    message.k = np.zeros(9)
-    with pytest.raises(ValueError, match="calibrated"):
-        messages.camera_of(message)
-
-
 @pytest.mark.parametrize("fields", [{"reference_xy": np.zeros(3, np.float32)}, {"query_xy": np.zeros(2, np.float32)},
                                     {"inlier": np.zeros(1, np.uint8)}, {"query_xy": np.full(80, np.nan, np.float32)}])
 def test_arrays_that_do_not_fit_are_refused(build, fields: dict) -> None:

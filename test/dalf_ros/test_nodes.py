@@ -78,7 +78,7 @@ def test_a_bag_through_three_processes(official_weights: Path, scene: type, rgbd
     listener = listen(*topics.FEATURE_TOPICS, *topics.SURFACE_TOPICS)
     assert spin_until(listener.executor, lambda: all(listener.publishers(n) for n in (topics.MATCHES, topics.STATUS)), 120), (
         features.output + registration.output)
-    player = ros_process("dalf_ros.play", rgbd_bag, "--rate", "0.25", "--wait", "20", "--clock", "--topics", *list(REMAP.values())[:3])
+    player = ros_process("dalf_ros.play", rgbd_bag, "--rate", "0.15", "--wait", "20", "--clock", "--topics", *list(REMAP.values())[:3])
     assert spin_until(listener.executor, lambda: len(listener.got[topics.STATUS]) >= 4 and player.process.poll() is not None, 60), (
         player.output + features.output + registration.output)
     assert player.wait() == 0 and f"{scene.color}: 12 messages" in player.output

@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip("mujoco")
 pytest.importorskip("open3d")
 
+from dalf_core.lens import Lens  # noqa: E402
 from dalf_ros.bag_reader import read_camera, read_frames  # noqa: E402
 from dalf_ros.bag_source import BagSource  # noqa: E402
 from dalf_ros.bag_topics import choose_topics  # noqa: E402
@@ -129,12 +130,12 @@ def test_the_recording_is_an_ordinary_bag(tmp_path):
     made = record(tmp_path / "bag", tmp_path / "truth.npz", camera=default_camera(160, 120), times=sample_times(180)[:12:4])
     with BagSource(tmp_path / "bag") as source:
         chosen = choose_topics(source.topics, mask=MASK_TOPIC)
-        camera, warning = read_camera(source, chosen)
+        lens = read_camera(source, chosen)
         read = list(read_frames(source, chosen, 0.001))
-    assert camera == default_camera(160, 120) and not warning
+    assert lens == Lens(default_camera(160, 120))
     assert [frame.stamp_ns for frame in read] == made.stamps_ns.tolist() and read[0].stamp_ns == FIRST_STAMP_NS
     assert read[0].frame_id == FRAME_ID and read[0].image.shape == (120, 160, 3) and read[0].mask.any()
     loaded = GroundTruth.load(tmp_path / "truth.npz")
-    assert loaded.camera == camera and (loaded.vertices == made.vertices).all() and loaded.frame(read[1].stamp_ns) == 1
+    assert loaded.camera == lens.camera and (loaded.vertices == made.vertices).all() and loaded.frame(read[1].stamp_ns) == 1
     with pytest.raises(KeyError):
         loaded.frame(5)

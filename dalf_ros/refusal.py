@@ -1,0 +1,6 @@
+"""Why a frame cannot be used."""
+from __future__ import annotations
+
+
+class SetupError(ValueError):
+    """Wrong in every frame until somebody changes the set-up: told once, as an error. Other ValueErrors are one frame's own fault."""
