@@ -23,12 +23,14 @@ _BAYER = {  # OpenCV names a pattern by its second row's second and third pixel,
     "bayer_gbrg8": cv2.COLOR_BayerGR2BGR,
     "bayer_grbg8": cv2.COLOR_BayerGB2BGR,
 }
+_BAYER16 = {name[:-1] + "16": code for name, code in _BAYER.items()}
 _YUV = {
     "yuv422": cv2.COLOR_YUV2BGR_UYVY,
     "uyvy": cv2.COLOR_YUV2BGR_UYVY,
     "yuv422_yuy2": cv2.COLOR_YUV2BGR_YUY2,
     "yuyv": cv2.COLOR_YUV2BGR_YUY2,
 }
+_PLANAR = {"nv12": cv2.COLOR_YUV2BGR_NV12, "nv21": cv2.COLOR_YUV2BGR_NV21, "nv24": cv2.COLOR_YUV2BGR_NV12}    # a plane of Y, then one of U, V
 _TO_BGR = {
     "bgr8": None,
     "8UC3": None,
@@ -37,14 +39,16 @@ _TO_BGR = {
     "8UC4": cv2.COLOR_BGRA2BGR,
     "rgba8": cv2.COLOR_RGBA2BGR,
     **_BAYER,
+    **_BAYER16,
     **_YUV,
 }
 _LAYOUT: dict[str, tuple[str, int]] = {  # encoding: NumPy type of one channel, number of channels
     "mono8": ("u1", 1), "8UC1": ("u1", 1), "mono16": ("u2", 1), "16UC1": ("u2", 1), "32FC1": ("f4", 1),
     "rgb8": ("u1", 3), "bgr8": ("u1", 3), "8UC3": ("u1", 3), "rgba8": ("u1", 4), "bgra8": ("u1", 4), "8UC4": ("u1", 4),
-    **{name: ("u1", 1) for name in _BAYER}, **{name: ("u1", 2) for name in _YUV},
+    **{name: ("u1", 1) for name in _BAYER}, **{name: ("u2", 1) for name in _BAYER16}, **{name: ("u1", 2) for name in _YUV},
 }  # fmt: skip
-COLOR_ENCODINGS = tuple(name for name in _LAYOUT if name not in ("16UC1", "32FC1"))
+COLOR_ENCODINGS = (*(name for name in _LAYOUT if name not in ("16UC1", "32FC1")), *_PLANAR)
+BRIDGED = ("rgb8", "bgr8", "rgba8", "bgra8", *_BAYER, *_YUV)       # what goes through cv_bridge where there is one
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
 
 
@@ -63,10 +67,12 @@ def to_color(message: Any) -> np.ndarray:
         return _eight_bit(_without_alpha(_decompress(message)))
     if message.encoding not in COLOR_ENCODINGS:
         raise ImageError(f"encoding {message.encoding!r} is not a colour image; readable: {', '.join(COLOR_ENCODINGS)}")
+    if message.encoding in _PLANAR:
+        return _from_planes(message)
     pixels = _pixels(message)
     if message.encoding in ("mono8", "8UC1", "mono16"):
         return _eight_bit(pixels)
-    if _bridge is not None and not message.encoding.startswith("8UC"):
+    if _bridge is not None and message.encoding in BRIDGED:
         return np.array(_bridge.imgmsg_to_cv2(message, "bgr8"))
     return _to_bgr(pixels, message.encoding)
 
@@ -84,7 +90,7 @@ def to_mask(message: Any) -> np.ndarray:
     """Image or CompressedImage to HxW uint8, 255 where any channel of the pixel is not zero."""
     if is_compressed(message):
         pixels = _decompress(message)
-    elif message.encoding in _TO_BGR:
+    elif message.encoding in _TO_BGR or message.encoding in _PLANAR:
         pixels = to_color(message)
     else:
         pixels = _pixels(message)
@@ -159,7 +165,27 @@ def _to_bgr(pixels: np.ndarray, encoding: str) -> np.ndarray:
         raise ImageError(f"a {encoding} image must have an even width, this one has {pixels.shape[1]}")
     if encoding in _BAYER and min(pixels.shape) < 2:
         raise ImageError(f"a {encoding} image must be at least 2x2 pixels")
-    return pixels.copy() if code is None else cv2.cvtColor(pixels, code)
+    return pixels.copy() if code is None else _eight_bit(cv2.cvtColor(pixels, code))
+
+
+def _from_planes(message: Any) -> np.ndarray:
+    """nv12, nv21, nv24 to HxWx3 BGR: rows of Y, `step` bytes each, then rows of U and V in turn, for 2x2 pixels or (nv24) for each."""
+    height, width, step = int(message.height), int(message.width), int(message.step)
+    each = message.encoding == "nv24"
+    size = height * step * 3 if each else height * step * 3 // 2
+    if height < 1 or width < 1 or step < width or (not each and (height % 2 or width % 2 or step % 2)):
+        raise ImageError(f"a {message.encoding} image must have {'' if each else 'an even '}size and a step of at least its width, "
+                         f"this one is {width}x{height} with step {step}")
+    data = np.frombuffer(message.data, np.uint8)
+    if data.size < size:
+        raise ImageError(f"data holds {data.size} bytes, less than the {size} of a {message.encoding} image of {height} rows of step {step}")
+    luma = data[: height * step].reshape(height, step)[:, :width]
+    chroma = data[height * step: size].reshape(-1, 2 * step if each else step)[:, : 2 * width if each else width]
+    if not each:
+        return cv2.cvtColor(np.vstack([luma, chroma]), _PLANAR[message.encoding])
+    # OpenCV has no nv24: with every pixel four times over it is an nv12
+    double = np.vstack([luma.repeat(2, axis=0).repeat(2, axis=1), chroma])
+    return np.ascontiguousarray(cv2.cvtColor(double, _PLANAR["nv24"])[::2, ::2])
 
 
 def _eight_bit(pixels: np.ndarray) -> np.ndarray:
@@ -197,16 +223,35 @@ def _decompress(message: Any, skip: int = 0) -> np.ndarray:
 
 
 def _compressed_depth(message: Any) -> np.ndarray:
-    """PNG, or compressedDepth: 12 bytes of header (int32, two float32), then a PNG of millimetres or of inverse depth."""
+    """PNG, or compressedDepth: 12 bytes of header (int32, two float32), then a PNG or RVL of millimetres or of inverse depth."""
     transport = "compressedDepth" in message.format
-    pixels = _decompress(message, skip=12 if transport else 0)
+    if transport and "rvl" in message.format:
+        pixels = _decode_rvl(message)
+    else:
+        pixels = _decompress(message, skip=12 if transport else 0)
     if pixels.ndim != 2 or pixels.dtype != np.uint16:
         raise ImageError(f"compressed depth ({message.format!r}) must be one channel of 16 bits, it is {pixels.dtype} {pixels.shape}")
     if not (transport and "32FC1" in message.format):
         return _metres(pixels)
+    if len(message.data) < 12:
+        raise ImageError(f"compressed depth of {len(message.data)} bytes has no header")
     slope, offset = np.frombuffer(message.data, np.uint8)[4:12].view("<f4")
     with np.errstate(divide="ignore", invalid="ignore"):
         return np.where(pixels > 0, slope / (pixels.astype(np.float32) - offset), np.nan).astype(np.float32)
+
+
+def _decode_rvl(message: Any) -> np.ndarray:
+    """compressedDepth's RVL: after the header two uint32, width and height, then the code."""
+    from .rvl import decode
+
+    data = np.frombuffer(message.data, np.uint8)
+    if data.size < 20:
+        raise ImageError(f"compressed depth of format {message.format!r} and {data.size} bytes has no header")
+    width, height = data[12:20].view("<u4").tolist()
+    try:
+        return decode(data[20:], width, height)
+    except ValueError as error:
+        raise ImageError(f"compressed depth of format {message.format!r}: {error}") from error
 
 
 def _image_fields(pixels: np.ndarray, encoding: str, header: dict) -> dict:

@@ -74,6 +74,40 @@ def test_bayer(pattern: str) -> None:
 
 
 @pytest.mark.parametrize("big_endian", [False, True])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_bayer16(pattern: str, big_endian: bool) -> None:
+    wide = mosaic(pattern).astype(np.uint16) * 257 + 60       # 257: 8 bits spread over 16; the rest must not matter
+    got = ic.to_color(image(wide, f"bayer_{pattern}16", padding=6, big_endian=big_endian))
+    assert got.dtype == np.uint8
+    np.testing.assert_array_equal(got[2:-2, 2:-2].reshape(-1, 3), np.tile([50, 100, 200], (16, 1)))
+
+
+STUDIO = {"white": ((235, 128, 128), (255, 255, 255)), "red": ((81, 90, 240), (0, 0, 254)), "blue": ((41, 240, 110), (255, 0, 0))}
+
+
+@pytest.mark.parametrize("padding", [0, 4])
+@pytest.mark.parametrize("encoding", ["nv12", "nv21", "nv24"])
+def test_planar_yuv(encoding: str, padding: int) -> None:
+    """Left half red, right half blue, the lowest two rows white; YUV in the studio range of BT.601."""
+    height, width = 6, 8
+    names = np.array([["white" if row >= 4 else "red" if column < 4 else "blue" for column in range(width)] for row in range(height)])
+    yuv = np.array([[STUDIO[name][0] for name in row] for row in names], np.uint8)
+    order = [2, 1] if encoding == "nv21" else [1, 2]
+    chroma = yuv[:, :, order] if encoding == "nv24" else yuv[::2, ::2][:, :, order]
+    rubbish = np.full((height, padding), 99, np.uint8)
+    chroma_rows = chroma.reshape(len(chroma), -1)
+    extra = np.full((len(chroma), padding * (2 if encoding == "nv24" else 1)), 99, np.uint8)
+    data = np.hstack([yuv[:, :, 0], rubbish]).tobytes() + np.hstack([chroma_rows, extra]).tobytes()
+    message = SimpleNamespace(height=height, width=width, encoding=encoding, is_bigendian=0, step=width + padding, data=data)
+    expected = np.array([[STUDIO[name][1] for name in row] for row in names])
+    assert np.abs(ic.to_color(message).astype(int) - expected).max() <= 2
+    assert (ic.to_mask(message) == 255).all()
+    for change, words in (({"data": data[:-1]}, "data holds"), ({"step": 3}, "at least its width"), ({"width": 0}, "must have")):
+        with pytest.raises(ic.ImageError, match=words):
+            ic.to_color(SimpleNamespace(**{**vars(message), **change}))
+
+
+@pytest.mark.parametrize("big_endian", [False, True])
 def test_depth_millimetres(big_endian: bool) -> None:
     depth = ic.to_depth(image(np.array([[0, 1, 1500, 65535]], np.uint16), "16UC1", padding=2, big_endian=big_endian))
     assert depth.dtype == np.float32
@@ -125,6 +159,71 @@ def test_compressed_depth() -> None:
     np.testing.assert_allclose(ic.to_depth(SimpleNamespace(format="32FC1; compressedDepth png", data=head + inverse)), [[np.nan, 1.0]])
 
 
+def rvl(pixels: np.ndarray) -> bytes:
+    """Wilson's code of uint16 pixels, as its publication describes it."""
+    groups: list[int] = []
+
+    def number(value: int) -> None:
+        while True:
+            value, low = value >> 3, value & 7
+            groups.append(low | (8 if value else 0))
+            if not value:
+                return
+
+    values, at, last = pixels.reshape(-1).tolist(), 0, 0
+    while at < len(values):
+        start = at
+        while at < len(values) and values[at] == 0:
+            at += 1
+        number(at - start)
+        end = at
+        while end < len(values) and values[end] != 0:
+            end += 1
+        number(end - at)
+        for value in values[at:end]:
+            delta, last = value - last, value
+            number(2 * delta if delta >= 0 else -2 * delta - 1)
+        at = end
+    groups += [0] * (-len(groups) % 8)
+    words = [sum(group << (28 - 4 * i) for i, group in enumerate(groups[k:k + 8])) for k in range(0, len(groups), 8)]
+    return np.array(words, "<u4").tobytes()
+
+
+DEPTH_MM = np.random.default_rng(4).integers(300, 5000, (30, 41)).astype(np.uint16)
+DEPTH_MM[3:9, 5:20] = 0
+DEPTH_MM[0, 0], DEPTH_MM[-1, -1] = 65535, 0
+
+
+@pytest.mark.parametrize("pixels", [DEPTH_MM, np.zeros((4, 7), np.uint16), np.full((5, 5), 700, np.uint16)], ids=["noise", "empty", "flat"])
+def test_compressed_depth_rvl(pixels: np.ndarray) -> None:
+    height, width = pixels.shape
+    code = rvl(pixels)
+    size = np.array([width, height], "<u4").tobytes()
+    expected = np.where(pixels > 0, pixels.astype(np.float32) * np.float32(0.001), np.nan)
+    message = SimpleNamespace(format="16UC1; compressedDepth rvl", data=bytes(12) + size + code)
+    np.testing.assert_array_equal(ic.to_depth(message), expected)
+    for data, words in ((bytes(12) + size + code[:-8], "ends before"), (bytes(15), "no header"), (bytes(20) + code, "0x0 pixels"),
+                        (bytes(12) + np.array([width, height + 1], "<u4").tobytes() + code, "ends before")):
+        with pytest.raises(ic.ImageError, match=words):
+            ic.to_depth(SimpleNamespace(format=message.format, data=data))
+
+
+@pytest.mark.parametrize("codec", ["png", "rvl"])
+def test_quantised_inverse_depth(codec: str) -> None:
+    """As compressed_depth_image_transport writes 32FC1: a / depth + b rounded to 16 bits, a and b in the header. The step is depth^2 / a."""
+    depth = np.random.default_rng(6).uniform(0.3, 9.0, (20, 31)).astype(np.float32)
+    depth[2:5, 3:9] = np.nan
+    a = 100.0 * 101.0
+    b = 1.0 - a / 10.0
+    stored = np.where(np.isfinite(depth), np.floor(a / np.nan_to_num(depth, nan=1.0) + b), 0).astype(np.uint16)
+    head = np.array([0], "<i4").tobytes() + np.array([a, b], "<f4").tobytes()
+    body = cv2.imencode(".png", stored)[1].tobytes() if codec == "png" else np.array([31, 20], "<u4").tobytes() + rvl(stored)
+    got = ic.to_depth(SimpleNamespace(format=f"32FC1; compressedDepth {codec}", data=head + body))
+    assert (np.isnan(got) == np.isnan(depth)).all()
+    valid = np.isfinite(depth)
+    assert (np.abs(got - depth)[valid] <= 1.1 * depth[valid] ** 2 / a + 1e-6).all()
+
+
 @pytest.mark.parametrize("change", [
     {"encoding": "rgb16"}, {"encoding": ""}, {"data": b""}, {"step": 3}, {"height": 0}, {"width": 100}, {"height": 7},
     {"encoding": "32FC1"},
@@ -155,7 +254,7 @@ def test_the_array_is_the_callers_own() -> None:
 
 
 @pytest.mark.skipif(ic._bridge is None, reason="cv_bridge is not installed")
-@pytest.mark.parametrize("encoding", [name for name in ic.COLOR_ENCODINGS if not name.startswith("8UC")])
+@pytest.mark.parametrize("encoding", ic.BRIDGED)
 def test_cv_bridge_agrees(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     kind, channels = ic._layout(encoding)
     pixels = np.random.default_rng(2).integers(0, np.iinfo(kind).max, (8, 8, channels)[: 2 + (channels > 1)]).astype(kind)

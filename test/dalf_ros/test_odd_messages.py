@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from dalf_ros import image_conversion as ic
 from dalf_ros import messages
 
-encodings = st.sampled_from([*ic._LAYOUT, "rgb16", "", "32FC3", "nv21", "BGR8"])
+encodings = st.sampled_from([*ic._LAYOUT, "rgb16", "", "32FC3", "nv21", "nv12", "nv24", "BGR8"])
 sizes = st.integers(0, 40)
 images = st.builds(SimpleNamespace, height=sizes, width=sizes, step=st.integers(0, 200), encoding=encodings,
                    is_bigendian=st.integers(0, 255), data=st.binary(max_size=4000))
-formats = st.sampled_from(["jpeg", "png", "16UC1; compressedDepth png", "32FC1; compressedDepth", "?"])
+formats = st.sampled_from(["jpeg", "png", "16UC1; compressedDepth png", "32FC1; compressedDepth", "16UC1; compressedDepth rvl",
+                           "32FC1; compressedDepth rvl", "?"])
 compressed = st.builds(SimpleNamespace, format=formats,
-                       data=st.binary(max_size=200) | st.binary(max_size=40).map(lambda b: b"\x89PNG\r\n\x1a\n" + b))
+                       data=st.binary(max_size=200) | st.binary(max_size=40).map(lambda b: bytes(12) + b"\x09\0\0\0\x07\0\0\0" + b) | st.binary(max_size=40).map(lambda b: b"\x89PNG\r\n\x1a\n" + b))
 
 
 @settings(max_examples=1500, deadline=None)
