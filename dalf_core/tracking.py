@@ -40,11 +40,15 @@ class FrameMatches:
 
 @dataclass(frozen=True)
 class FeatureFrame:
-    """One image's features, and its matches to the reference (None while there is none). milliseconds: time by stage."""
+    """One image's features, its matches to the reference (None while there is none), and to the image before (None unless asked for).
+
+    milliseconds: time by stage.
+    """
 
     features: Features
     matches: FrameMatches | None
     milliseconds: dict[str, float] = field(default_factory=dict)
+    previous: FrameMatches | None = None
 
 
 @dataclass(frozen=True)
@@ -73,6 +77,9 @@ class FeatureTracker:
 
     dalf: a DALF extractor. image_scale: images are resized by this factor before extraction (small objects gain from 2);
     keypoints come back in pixels of the image as given. min_reference_keypoints: an image with fewer does not become the reference.
+
+    region (x, y, width, height; pixels, None: the whole image), min_score (keypoints below it are left out) and dalf.top_k may be
+    changed between images; the reference stays.
     """
 
     def __init__(self, dalf: DALF, *, image_scale: float = 1.0, min_reference_keypoints: int = 16) -> None:
@@ -81,43 +88,67 @@ class FeatureTracker:
         self.dalf = dalf
         self.image_scale = image_scale
         self.min_reference_keypoints = min_reference_keypoints
+        self.region: tuple[int, int, int, int] | None = None
+        self.min_score = 0.0
         self.reset()
 
     def reset(self) -> None:
         """Forget the reference; the next image with enough keypoints becomes it."""
         self.reference: Features | None = None
         self._reference_stamp_ns = 0
+        self._last: tuple[Features, int] | None = None      # of the image before, with its stamp
 
-    def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None) -> FeatureFrame:
-        """Extract one image and match it to the reference.
+    def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None, *, to_reference: bool = True,
+                to_previous: bool = False) -> FeatureFrame:
+        """Extract one image and match it to the reference, to the image before, or to both.
 
         image: HxWx3 uint8 BGR or HxW uint8. mask: HxW, nonzero where keypoints may lie (reference and current alike).
-        FeatureFrame.matches is None while no image had enough keypoints to be the reference.
+        FeatureFrame.matches is None while no image had enough keypoints to be the reference, FeatureFrame.previous for the first image.
+        ValueError: as DALF.extract, or a region that reaches beyond the image.
         """
         clock = Stopwatch()
         features = self._extract(image, mask)
         clock.lap("extract")
+        last, self._last = self._last, (features, stamp_ns)
+        pairs = self._to_reference(features, stamp_ns, clock) if to_reference else None
+        previous = None
+        if to_previous and last is not None:
+            previous = _pairs(features, stamp_ns, *last, _verified(last[0], features, clock))
+        return FeatureFrame(features, pairs, clock.laps, previous)
+
+    def _to_reference(self, features: Features, stamp_ns: int, clock: Stopwatch) -> FrameMatches | None:
+        """Matches to the reference, which these features become where there is none."""
         is_reference = self.reference is None and len(features) >= self.min_reference_keypoints
         if is_reference:
             self.reference, self._reference_stamp_ns = features, stamp_ns
         if self.reference is None:
-            return FeatureFrame(features, None, clock.laps)
-        matches = _identity(len(features)) if is_reference else match(self.reference, features)
-        clock.lap("match")
-        if not is_reference:
-            matches = replace(matches, inlier=verify(self.reference, features, matches))
-        clock.lap("verify")
-        pairs = FrameMatches(stamp_ns, self._reference_stamp_ns, features.image_size, self.reference.image_size, matches,
-                             self.reference.keypoints[matches.reference_index], features.keypoints[matches.query_index])
-        return FeatureFrame(features, pairs, clock.laps)
+            return None
+        matches = _identity(len(features)) if is_reference else _verified(self.reference, features, clock)
+        return _pairs(features, stamp_ns, self.reference, self._reference_stamp_ns, matches)
 
     def warm_up(self, image_size: tuple[int, int] = (640, 480)) -> None:
         """Compile what is compiled on first use, so that the first real image is not the slow one. The reference is left alone."""
         noise = np.random.default_rng(0).integers(0, 255, (image_size[1], image_size[0]), np.uint8)
-        features = self._extract(noise, None)
+        features = self._extract_scaled(noise, None)
         verify(features, features, match(features, features))
 
     def _extract(self, image: np.ndarray, mask: np.ndarray | None) -> Features:
+        """The features of the region; pixels of the whole image."""
+        if self.region is None:
+            return self._above_score(self._extract_scaled(image, mask))
+        (x, y, width, height), (rows, columns) = self.region, image.shape[:2]
+        if x < 0 or y < 0 or x + width > columns or y + height > rows:
+            raise ValueError(f"the region of {width}x{height} pixels at ({x}, {y}) reaches beyond the image, which is {columns}x{rows}")
+        part = slice(y, y + height), slice(x, x + width)
+        features = self._extract_scaled(image[part], None if mask is None else np.asarray(mask)[part])
+        moved = features.keypoints + np.array([x, y], np.float32)
+        return self._above_score(replace(features, keypoints=moved, image_size=(columns, rows)))
+
+    def _above_score(self, features: Features) -> Features:
+        count = int((features.scores >= self.min_score).sum())       # strongest first
+        return features if count == len(features) else features.strongest(count)
+
+    def _extract_scaled(self, image: np.ndarray, mask: np.ndarray | None) -> Features:
         if self.image_scale == 1.0:
             return self.dalf.extract(image, mask)
         height, width = image.shape[:2]
@@ -243,6 +274,19 @@ def rescale_pixels(xy: np.ndarray, from_size: tuple[int, int], to_size: tuple[in
         return np.asarray(xy, dtype=np.float32)
     factor = np.array([to_size[0] / from_size[0], to_size[1] / from_size[1]])
     return ((np.asarray(xy, dtype=np.float64) + 0.5) * factor - 0.5).astype(np.float32)
+
+
+def _verified(reference: Features, features: Features, clock: Stopwatch) -> Matches:
+    matches = match(reference, features)
+    clock.lap("match")
+    matches = replace(matches, inlier=verify(reference, features, matches))
+    clock.lap("verify")
+    return matches
+
+
+def _pairs(features: Features, stamp_ns: int, reference: Features, reference_stamp_ns: int, matches: Matches) -> FrameMatches:
+    return FrameMatches(stamp_ns, reference_stamp_ns, features.image_size, reference.image_size, matches,
+                        reference.keypoints[matches.reference_index], features.keypoints[matches.query_index])
 
 
 def _identity(count: int) -> Matches:

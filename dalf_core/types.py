@@ -38,6 +38,11 @@ class Features:
     def __len__(self) -> int:
         return len(self.keypoints)
 
+    def strongest(self, count: int) -> Features:
+        """The first so many of them."""
+        arrays = (self.keypoints[:count], self.scores[:count], self.descriptors[:count])
+        return Features(*arrays, self.image_size, self.scales[:count], None if self.on_device is None else self.on_device[:count])
+
 
 @dataclass(frozen=True)
 class Matches:

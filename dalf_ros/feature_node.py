@@ -5,6 +5,8 @@ import sys
 import time
 from typing import Any
 
+import numpy as np
+
 from . import topics
 from .image_conversion import to_color, to_mask
 from .inputs import IMAGE_QOS
@@ -16,16 +18,18 @@ from .time_buffer import Joiner, StampGuard
 from .worker_node import WorkerNode
 
 MASK_BUFFER_S = 5.0
+LEAST_REGION = 32           # pixels a side, what the network takes
 
 
 class FeatureNode(WorkerNode):
-    """Wires `image` (and `mask`) to a FeatureTracker, and its results to `features`, `matches` and `~/debug_image`."""
+    """Wires `image` (and `mask`) to a FeatureTracker, and its results to topics.FEATURE_TOPICS."""
 
     def __init__(self) -> None:
         super().__init__("feature_node", topics.FEATURE_TOPICS)
         self._tracker: Any = None
         self._guard = StampGuard()
         self._matched = (0, 0)
+        self._size: tuple[int, int] | None = None       # of the last image
         required = ["mask"] if self.values["use_mask"] else []
         self._joiner = Joiner("image", required, [], tolerance_ns=int(self.values["stamp_tolerance"] * NANOSECONDS),
                               length_ns=int(MASK_BUFFER_S * NANOSECONDS))
@@ -66,22 +70,49 @@ class FeatureNode(WorkerNode):
             self.get_logger().info("stamps jumped back: tracking starts anew")
             self._tracker.reset()
         image = to_color(item["image"])
+        self._check_size(image)
         mask = to_mask(item["mask"]) if "mask" in item else None
-        frame = self._tracker.process(image, stamp, mask)
+        self._apply_parameters()
         assert self.outputs is not None
-        self.outputs.publish(feature_results(frame, image, stamp, frame_id_of(item["image"]), self.outputs.wanted(),
-                                             self.values["descriptor_type"]))
-        if frame.matches is None:
+        wanted, match_to = self.outputs.wanted(), self.values["match_to"]
+        frame = self._tracker.process(image, stamp, mask, to_reference=match_to != "previous",
+                                      to_previous=match_to != "reference" and topics.MATCHES_PREVIOUS in wanted)
+        self.outputs.publish(feature_results(frame, image, stamp, frame_id_of(item["image"]), wanted, self.values["descriptor_type"],
+                                             self._tracker.region))
+        if frame.matches is None and match_to != "previous":
             self.refuse(f"only {len(frame.features)} keypoints: too few to make this image the reference")
-            self._matched = (0, 0)
-        else:
-            self._matched = (len(frame.matches.matches), int(frame.matches.matches.inlier.sum()))
+        pairs = frame.matches or frame.previous
+        self._matched = (0, 0) if pairs is None else (len(pairs.matches), int(pairs.matches.inlier.sum()))
         self.done(stamp, started)
+
+    def _check_size(self, image: np.ndarray) -> None:
+        """Images of another resolution are another camera's, or another mode of it."""
+        size = (image.shape[1], image.shape[0])
+        if self._size not in (None, size):
+            self.get_logger().info(f"images are now {size[0]}x{size[1]}, not {self._size[0]}x{self._size[1]}: tracking starts anew")
+            self._tracker.reset()
+        self._size = size
+
+    def _apply_parameters(self) -> None:
+        """What may change at run time changes between images."""
+        x, y, width, height = self.values["region"]
+        self._tracker.region = (x, y, width, height) if width and height else None
+        self._tracker.min_score, self._tracker.dalf.top_k = self.values["threshold"], self.values["top_k"]
 
     def forget(self) -> None:
         if self._tracker is not None:
             self._tracker.reset()
         self._guard = StampGuard()
+
+    def problem_with(self, changes: dict[str, Any]) -> str | None:
+        x, y, width, height = changes.get("region", (0, 0, 0, 0))
+        if not (width and height):
+            return None
+        if min(width, height) < LEAST_REGION:
+            return f"region must be at least {LEAST_REGION}x{LEAST_REGION} pixels, not {width}x{height}"
+        if self._size is not None and (x + width > self._size[0] or y + height > self._size[1]):
+            return f"region {x}, {y}, {width}, {height} reaches beyond the image, which is {self._size[0]}x{self._size[1]}"
+        return None
 
     def health(self) -> tuple[int, str, dict[str, str]]:
         matches, inliers = self._matched

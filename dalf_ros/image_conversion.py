@@ -30,7 +30,7 @@ _YUV = {
     "yuv422_yuy2": cv2.COLOR_YUV2BGR_YUY2,
     "yuyv": cv2.COLOR_YUV2BGR_YUY2,
 }
-_PLANAR = {"nv12": cv2.COLOR_YUV2BGR_NV12, "nv21": cv2.COLOR_YUV2BGR_NV21, "nv24": cv2.COLOR_YUV2BGR_NV12}    # a plane of Y, then one of U, V
+_PLANAR = {"nv12": cv2.COLOR_YUV2BGR_NV12, "nv21": cv2.COLOR_YUV2BGR_NV21, "nv24": cv2.COLOR_YUV2BGR_NV12}   # Y, then U and V
 _TO_BGR = {
     "bgr8": None,
     "8UC3": None,
@@ -178,7 +178,7 @@ def _from_planes(message: Any) -> np.ndarray:
                          f"this one is {width}x{height} with step {step}")
     data = np.frombuffer(message.data, np.uint8)
     if data.size < size:
-        raise ImageError(f"data holds {data.size} bytes, less than the {size} of a {message.encoding} image of {height} rows of step {step}")
+        raise ImageError(f"data holds {data.size} bytes, less than the {size} of {height} {message.encoding} rows of step {step}")
     luma = data[: height * step].reshape(height, step)[:, :width]
     chroma = data[height * step: size].reshape(-1, 2 * step if each else step)[:, : 2 * width if each else width]
     if not each:

@@ -5,11 +5,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from scipy.ndimage import map_coordinates
 
 from dalf_core.camera import PinholeCamera
+from dalf_core.image_registration import ImageWarp
 from dalf_core.tracking import FrameMatches, SurfaceFrame
 from dalf_core.types import Features, Matches
 
+WARP_STEP = 8                           # pixels between the points of an ImageWarp
 NANOSECONDS = 1_000_000_000
 FLOAT32, FLOAT16 = 7, 9                 # FeatureArray's descriptor_dtype
 DESCRIPTOR_TYPES = {FLOAT32: np.dtype("<f4"), FLOAT16: np.dtype("<f2")}
@@ -97,6 +100,37 @@ def matches_of(message: Any) -> FrameMatches:
         stamp_ns(message.header), stamp_ns(message.reference_header), (int(message.width), int(message.height)),
         (int(message.reference_width), int(message.reference_height)), matches, reference_xy, query_xy,
     )
+
+
+def image_warp(warp: ImageWarp, message_header: dict, reference_header: dict) -> dict:
+    """ImageWarp, sampled WARP_STEP pixels apart."""
+    (width, height), (image_width, image_height) = warp.template_size, warp.image_size
+    x, y = (np.arange(-(-(length - 1) // WARP_STEP) + 1) * WARP_STEP for length in (width, height))
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    return {
+        "header": message_header,
+        "reference_header": reference_header,
+        "width": int(image_width),
+        "height": int(image_height),
+        "reference_width": int(width),
+        "reference_height": int(height),
+        "columns": len(x),
+        "rows": len(y),
+        "step": float(WARP_STEP),
+        "xy": warp.image_positions(grid).astype(np.float32).reshape(-1),
+        "support": warp.support[np.ix_(y.clip(max=height - 1), x.clip(max=width - 1))].astype(np.uint8).reshape(-1),
+        "matches": len(warp.template_xy),
+    }
+
+
+def warp_positions(message: Any, reference_xy: np.ndarray) -> np.ndarray:
+    """Where an ImageWarp has reference pixels (N, 2): (N, 2) float32 pixels of the current image. ValueError: arrays that do not fit."""
+    rows, columns, step = int(message.rows), int(message.columns), float(message.step)
+    grid = _vectors(message.xy, 2, "xy")
+    if len(grid) != rows * columns or min(rows, columns) < 1 or not step > 0:
+        raise ValueError(f"an ImageWarp of {rows}x{columns} points, {step} pixels apart, has {len(grid)} positions")
+    at = np.asarray(reference_xy, float).reshape(-1, 2).T[::-1] / step
+    return np.stack([map_coordinates(axis.reshape(rows, columns), at, order=1, mode="nearest") for axis in grid.T], axis=1)
 
 
 def surface_mesh(message_header: dict, reference_header: dict, topology_id: int, vertices: np.ndarray, normals: np.ndarray | None = None,

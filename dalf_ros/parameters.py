@@ -2,16 +2,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 
 @dataclass(frozen=True)
 class Parameter:
-    """One parameter. low, high: bounds, inclusive. choices: allowed strings. read_only: fixed once the node runs."""
+    """One parameter. low, high: bounds, inclusive (of a list: of each number; its length stays that of the default).
+
+    choices: allowed strings. read_only: fixed once the node runs.
+    """
 
     name: str
-    default: bool | int | float | str
+    default: bool | int | float | str | tuple[int, ...]
     description: str
     unit: str = ""
     low: float | None = None
@@ -21,7 +25,7 @@ class Parameter:
 
     @property
     def type(self) -> str:
-        return {bool: "bool", int: "int", float: "double", str: "string"}[type(self.default)]
+        return {bool: "bool", int: "int", float: "double", str: "string", tuple: "int[]"}[type(self.default)]
 
     @property
     def range(self) -> str:
@@ -31,6 +35,9 @@ class Parameter:
 
     def problem(self, value: Any) -> str | None:
         """What is wrong with a value, or None."""
+        if isinstance(self.default, tuple):
+            fits = len(value) == len(self.default) and all(self.low <= number <= self.high for number in value)
+            return None if fits else f"{self.name} must be {len(self.default)} numbers of {self.range}, not {list(value)}"
         if self.choices and value not in self.choices:
             return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
         if self.low is not None and not (math.isfinite(value) and self.low <= value <= self.high):
@@ -50,8 +57,14 @@ _SHARED = (
 
 FEATURE_PARAMETERS = (
     Parameter("weights", "", "checkpoint: a path, official, or empty for the default"),
-    Parameter("top_k", 2048, "at most so many keypoints, the strongest", "", 16, 16384),
+    Parameter("top_k", 2048, "at most so many keypoints, the strongest", "", 16, 16384, read_only=False),
     Parameter("image_scale", 1.0, "resize images by this factor before extraction; 2 helps small objects", "", 0.1, 8.0),
+    Parameter("threshold", 0.0, "keypoints of a score below this are left out; scores are over the strongest in the image", "", 0.0, 1.0,
+              read_only=False),
+    Parameter("match_to", "reference", "reference: matches to the reference image on `matches`; previous: to the image before, on "
+              "`matches/previous`; both", choices=("reference", "previous", "both"), read_only=False),
+    Parameter("region", (0, 0, 0, 0), "part of the image to look at: x and y of its first pixel, width, height; all of it where they are 0",
+              "px", 0, 100000, read_only=False),
     Parameter("descriptor_type", "float32", "element type of the published descriptors; none leaves them out",
               choices=("float32", "float16", "none"), read_only=False),
     *_SHARED,
@@ -80,8 +93,11 @@ class ParameterError(ValueError):
     """A parameter that was given a value it cannot have."""
 
 
-def declare(node: Any, table: tuple[Parameter, ...]) -> dict[str, Any]:
-    """Declare the table's parameters on a node; returns their values, kept up to date. Raises ParameterError."""
+def declare(node: Any, table: tuple[Parameter, ...], more: Callable[[dict[str, Any]], str | None] = lambda _: None) -> dict[str, Any]:
+    """Declare the table's parameters on a node; returns their values, kept up to date. Raises ParameterError.
+
+    more: what else may be wrong with a change, {name: value}, at run time; a sentence, or None.
+    """
     from rcl_interfaces.msg import SetParametersResult
     from rclpy.exceptions import ParameterException
 
@@ -89,7 +105,8 @@ def declare(node: Any, table: tuple[Parameter, ...]) -> dict[str, Any]:
     by_name = {parameter.name: parameter for parameter in table}
     for parameter in table:
         try:
-            value = node.declare_parameter(parameter.name, parameter.default, _descriptor(parameter)).value
+            default = list(parameter.default) if isinstance(parameter.default, tuple) else parameter.default
+            value = node.declare_parameter(parameter.name, default, _descriptor(parameter)).value
         except (ParameterException, ValueError, TypeError) as error:
             raise ParameterError(f"parameter {parameter.name} ({parameter.type}): {error}") from error
         problem = parameter.problem(value)
@@ -99,9 +116,10 @@ def declare(node: Any, table: tuple[Parameter, ...]) -> dict[str, Any]:
 
     def changed(parameters: list) -> Any:
         problems = [by_name[p.name].problem(p.value) for p in parameters if p.name in by_name]
-        problem = next((text for text in problems if text), None)
+        changes = {p.name: p.value for p in parameters if p.name in by_name}
+        problem = next((text for text in problems if text), None) or more(changes)
         if problem is None:
-            values.update({p.name: p.value for p in parameters if p.name in by_name})
+            values.update(changes)
         return SetParametersResult(successful=problem is None, reason=problem or "")
 
     node.add_on_set_parameters_callback(changed)
@@ -116,16 +134,24 @@ def _descriptor(parameter: Parameter) -> Any:
     descriptor.additional_constraints = parameter.range if parameter.choices else ""
     if parameter.low is not None and isinstance(parameter.default, int):
         descriptor.integer_range = [IntegerRange(from_value=int(parameter.low), to_value=int(parameter.high), step=1)]
-    elif parameter.low is not None:
+    elif parameter.low is not None and isinstance(parameter.default, float):
         descriptor.floating_point_range = [FloatingPointRange(from_value=parameter.low, to_value=parameter.high)]
     return descriptor
+
+
+def _written(parameter: Parameter) -> str:
+    """Its default as YAML has it."""
+    default = parameter.default
+    if isinstance(default, str):
+        return f'"{default}"'
+    return str(list(default)) if isinstance(default, tuple) else str(default).lower()
 
 
 def documentation_table(table: tuple[Parameter, ...]) -> str:
     """The Markdown table of a node's docs page."""
     lines = ["| parameter | type | default | range | unit | at run time | meaning |", "|---|---|---|---|---|---|---|"]
     for p in table:
-        default = str(p.default).lower() if isinstance(p.default, bool) else (f'"{p.default}"' if p.type == "string" else str(p.default))
+        default = _written(p)
         when = "fixed" if p.read_only else "may change"
         lines.append(f"| `{p.name}` | {p.type} | {default} | {p.range} | {p.unit} | {when} | {p.description} |")
     return "\n".join(lines)

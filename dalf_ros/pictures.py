@@ -11,11 +11,18 @@ from dalf_core.tracking import FrameMatches
 GREEN, RED, GREY = (90, 220, 90), (60, 60, 230), (150, 150, 150)
 
 
-def draw_motion(image: np.ndarray, matches: FrameMatches | None, keypoints: np.ndarray | None = None) -> np.ndarray:
-    """The image with its keypoints, and a line from where each match was in the reference; verified ones green, others red."""
+def draw_motion(image: np.ndarray, matches: FrameMatches | None, keypoints: np.ndarray | None = None,
+                region: tuple[int, int, int, int] | None = None) -> np.ndarray:
+    """The image with its keypoints, and a line from where each match was in the reference; verified ones green, others red.
+
+    region: x, y, width, height of a frame to draw.
+    """
     picture = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
     for x, y in _pixels(keypoints if keypoints is not None else np.empty((0, 2))):
         cv2.circle(picture, (x, y), 1, GREY, -1)
+    if region is not None:
+        x, y, width, height = region
+        cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), GREY, 1)
     if matches is None:
         return picture
     scale = np.array(matches.image_size, float) / np.maximum(matches.reference_image_size, 1)

@@ -8,10 +8,12 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from dalf_core.camera import PinholeCamera
+from dalf_core.draw_warp import draw_registered
+from dalf_core.image_registration import ImageWarpError, fit_image_warp
 from dalf_core.tracking import FeatureFrame, FrameMatches, SurfaceFrame, SurfaceTracker, rescale_pixels
 
 from . import messages, topics, visual_messages
-from .image_conversion import from_color
+from .image_conversion import from_color, from_color_compressed
 from .messages import NANOSECONDS
 from .pictures import draw_motion
 
@@ -19,18 +21,42 @@ DESCRIPTOR_TYPES = {"float32": messages.FLOAT32, "float16": messages.FLOAT16, "n
 
 
 def feature_results(frame: FeatureFrame, image: np.ndarray, stamp_ns: int, frame_id: str, wanted: Collection[str],
-                    descriptor_type: str = "float32") -> Iterator[tuple[str, dict]]:
+                    descriptor_type: str = "float32", region: tuple[int, int, int, int] | None = None) -> Iterator[tuple[str, dict]]:
     """(topic, fields) of the image half, for the wanted topics. The matches come first: others wait for them.
 
-    There are no matches while no image had enough keypoints to become the reference.
+    There are no matches while no image had enough keypoints to become the reference. region: drawn in the debug image.
     """
     message_header = messages.header(stamp_ns, frame_id)
     if topics.MATCHES in wanted and frame.matches is not None:
         yield topics.MATCHES, messages.match_array(frame.matches, frame_id)
+    if topics.MATCHES_PREVIOUS in wanted and frame.previous is not None:
+        yield topics.MATCHES_PREVIOUS, messages.match_array(frame.previous, frame_id)
     if topics.FEATURES in wanted:
         yield topics.FEATURES, messages.feature_array(frame.features, message_header, DESCRIPTOR_TYPES[descriptor_type])
-    if topics.DEBUG_IMAGE in wanted:
-        yield topics.DEBUG_IMAGE, from_color(draw_motion(image, frame.matches, frame.features.keypoints), message_header)
+    if topics.WARP in wanted or topics.REGISTERED_IMAGE in wanted:
+        yield from _warp_results(frame, image, frame_id, wanted)
+    if topics.DEBUG_IMAGE in wanted or topics.DEBUG_COMPRESSED in wanted:
+        picture = draw_motion(image, frame.matches or frame.previous, frame.features.keypoints, region)
+        if topics.DEBUG_IMAGE in wanted:
+            yield topics.DEBUG_IMAGE, from_color(picture, message_header)
+        if topics.DEBUG_COMPRESSED in wanted:
+            yield topics.DEBUG_COMPRESSED, from_color_compressed(picture, message_header)
+
+
+def _warp_results(frame: FeatureFrame, image: np.ndarray, frame_id: str, wanted: Collection[str]) -> Iterator[tuple[str, dict]]:
+    """The 2D map from the reference image, and the image as the reference sees it; nothing where the matches do not determine one."""
+    if frame.matches is None:
+        return
+    pairs, good = frame.matches, frame.matches.matches.inlier
+    try:
+        warp = fit_image_warp(pairs.reference_xy[good], pairs.query_xy[good], pairs.reference_image_size, pairs.image_size)
+    except ImageWarpError:
+        return
+    now, reference = messages.header(pairs.stamp_ns, frame_id), messages.header(pairs.reference_stamp_ns, frame_id)
+    if topics.WARP in wanted:
+        yield topics.WARP, messages.image_warp(warp, now, reference)
+    if topics.REGISTERED_IMAGE in wanted:
+        yield topics.REGISTERED_IMAGE, from_color(draw_registered(image, warp), now)
 
 
 class SurfaceResults:

@@ -3,7 +3,11 @@ from __future__ import annotations
 
 FEATURES = "features"
 MATCHES = "matches"
+MATCHES_PREVIOUS = "matches/previous"
+WARP = "warp"
 DEBUG_IMAGE = "~/debug_image"
+DEBUG_COMPRESSED = "~/debug_image/compressed"
+REGISTERED_IMAGE = "~/registered_image"
 POINTS = "surface/points"
 MARKER = "surface/marker"
 LANDMARKS = "surface/landmarks"
@@ -15,7 +19,11 @@ STATUS = "status"
 TYPES = {
     FEATURES: "dalf/msg/FeatureArray",
     MATCHES: "dalf/msg/MatchArray",
+    MATCHES_PREVIOUS: "dalf/msg/MatchArray",
+    WARP: "dalf/msg/ImageWarp",
     DEBUG_IMAGE: "sensor_msgs/msg/Image",
+    DEBUG_COMPRESSED: "sensor_msgs/msg/CompressedImage",
+    REGISTERED_IMAGE: "sensor_msgs/msg/Image",
     POINTS: "sensor_msgs/msg/PointCloud2",
     MARKER: "visualization_msgs/msg/Marker",
     LANDMARKS: "visualization_msgs/msg/Marker",
@@ -24,7 +32,8 @@ TYPES = {
     DEFORMATION: "dalf/msg/DeformationField",
     STATUS: "dalf/msg/RegistrationStatus",
 }
-FEATURE_TOPICS = (FEATURES, MATCHES, DEBUG_IMAGE)
+FEATURE_TOPICS = (FEATURES, MATCHES, MATCHES_PREVIOUS, WARP, DEBUG_IMAGE, DEBUG_COMPRESSED, REGISTERED_IMAGE)
 SURFACE_TOPICS = (POINTS, MARKER, LANDMARKS, MESH, REFERENCE, DEFORMATION, STATUS)
 LATCHED = (REFERENCE,)                  # kept for subscribers that come late
-ON_DEMAND = (DEBUG_IMAGE, POINTS, MARKER, LANDMARKS, MESH, DEFORMATION, FEATURES)   # made only while someone subscribes
+ON_DEMAND = (DEBUG_IMAGE, DEBUG_COMPRESSED, REGISTERED_IMAGE, WARP, MATCHES_PREVIOUS, POINTS, MARKER, LANDMARKS, MESH, DEFORMATION,
+             FEATURES)                  # made only while someone subscribes

@@ -34,7 +34,7 @@ class WorkerNode(LifecycleNode):
 
     def __init__(self, name: str, topics: tuple[str, ...]) -> None:
         super().__init__(name)
-        self.values = declare(self, TABLES[name])
+        self.values = declare(self, TABLES[name], self.problem_with)
         self._topics = topics
         self._jobs: list[Callable[[], None]] = []
         self._worker: threading.Thread | None = None
@@ -67,6 +67,10 @@ class WorkerNode(LifecycleNode):
     def forget(self) -> None:
         """Drop the reference and whatever else was learnt from earlier frames; on the worker thread."""
         raise NotImplementedError
+
+    def problem_with(self, changes: dict[str, Any]) -> str | None:
+        """What is wrong with a change of parameters beyond their own ranges; None: nothing. On the executor's thread."""
+        return None
 
     def health(self) -> tuple[int, str, dict[str, str]]:
         """Diagnostics: level, text, more values."""

@@ -128,3 +128,40 @@ def test_an_image_with_too_few_keypoints_does_not_become_the_reference(dalf, dat
     few = tracker.process(image, 1, mask)
     assert 0 < len(few.features) < 16 and few.matches is None
     assert tracker.process(image, 2).matches.reference_stamp_ns == 2
+
+
+def test_matches_to_the_image_before(dalf, data_folder):
+    image = cv2.resize(cv2.imread(str(data_folder / "dalf/kanagawa_1.png")), (320, 240), interpolation=cv2.INTER_AREA)
+    tracker = FeatureTracker(dalf)
+    assert tracker.process(image, 1, to_reference=False, to_previous=True).previous is None and tracker.reference is None
+    tracker.process(np.roll(image, 8, axis=1), 2)
+    both = tracker.process(np.roll(image, 20, axis=1), 3, to_previous=True)
+    for pairs, stamp, shift in ((both.matches, 2, 12), (both.previous, 2, 12)):
+        assert (pairs.stamp_ns, pairs.reference_stamp_ns) == (3, stamp)
+        moved = (pairs.query_xy - pairs.reference_xy)[pairs.matches.inlier]
+        assert len(moved) > 100 and np.abs(np.median(moved, axis=0) - [shift, 0]).max() < 0.1
+    after = tracker.process(np.roll(image, 21, axis=1), 4, to_previous=True)
+    assert (after.matches.reference_stamp_ns, after.previous.reference_stamp_ns) == (2, 3)
+    empty = tracker.process(image, 5, np.zeros((240, 320), np.uint8), to_previous=True)
+    assert len(empty.features) == 0 and len(empty.previous.matches) == 0
+    assert len(tracker.process(image, 6, to_previous=True).previous.matches) == 0
+
+
+def test_region_is_where_keypoints_come_from(dalf, data_folder):
+    image = cv2.resize(cv2.imread(str(data_folder / "dalf/kanagawa_1.png")), (320, 240), interpolation=cv2.INTER_AREA)
+    tracker = FeatureTracker(dalf)
+    tracker.process(image, 0)
+    tracker.region = (100, 60, 120, 96)
+    mask = np.ones((240, 320), np.uint8)
+    mask[:, 200:] = 0
+    frame = tracker.process(image, 1, mask)
+    x, y = frame.features.keypoints.T
+    assert len(x) > 50 and x.min() >= 100 and x.max() < 200.5 and y.min() >= 60 and y.max() < 156
+    assert frame.features.image_size == (320, 240)
+    still = (frame.matches.query_xy - frame.matches.reference_xy)[frame.matches.matches.inlier]
+    assert len(still) > 20 and np.abs(np.median(still, axis=0)).max() < 0.2
+    tracker.min_score = float(frame.features.scores[20])
+    assert len(tracker.process(image, 2, mask).features) == 21
+    tracker.region = (300, 0, 40, 40)
+    with pytest.raises(ValueError, match="beyond the image, which is 320x240"):
+        tracker.process(image, 3)

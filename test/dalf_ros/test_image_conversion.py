@@ -210,7 +210,7 @@ def test_compressed_depth_rvl(pixels: np.ndarray) -> None:
 
 @pytest.mark.parametrize("codec", ["png", "rvl"])
 def test_quantised_inverse_depth(codec: str) -> None:
-    """As compressed_depth_image_transport writes 32FC1: a / depth + b rounded to 16 bits, a and b in the header. The step is depth^2 / a."""
+    """As compressed_depth_image_transport writes 32FC1: a / depth + b in 16 bits, a and b in the header; a step is depth^2 / a."""
     depth = np.random.default_rng(6).uniform(0.3, 9.0, (20, 31)).astype(np.float32)
     depth[2:5, 3:9] = np.nan
     a = 100.0 * 101.0

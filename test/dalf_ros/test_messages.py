@@ -98,6 +98,26 @@ def test_deformation(build) -> None:
         np.testing.assert_allclose(got[name], expected, atol=2e-6)
 
 
+@pytest.mark.parametrize("size", [(640, 480), (61, 33), (9, 8)])
+def test_image_warp(build, size: tuple[int, int]) -> None:
+    """An affine map, of which bilinear interpolation loses nothing: everywhere in the reference, its border included."""
+    from dalf_core.image_registration import fit_image_warp
+
+    width, height = size
+    xy = rng.random((60, 2)) * [width - 1, height - 1]
+    turn, move = np.array([[0.9, -0.2], [0.25, 1.1]]), np.array([7.0, -3.0])
+    warp = fit_image_warp(xy, xy @ turn.T + move, size, (700, 500))
+    message = build("dalf/msg/ImageWarp", messages.image_warp(warp, HEAD, REFERENCE))
+    assert (message.reference_width, message.reference_height, message.width, message.height, message.matches) == (*size, 700, 500, 60)
+    corners = np.array([[0, 0], [width - 1, height - 1], [width - 1, 0], [width / 3, height / 7]])
+    np.testing.assert_allclose(messages.warp_positions(message, corners), corners @ turn.T + move, atol=1e-3)
+    assert len(message.support) == message.columns * message.rows
+    assert (message.columns - 2) * message.step < width - 1 <= (message.columns - 1) * message.step
+    message.rows += 1
+    with pytest.raises(ValueError, match="positions"):
+        messages.warp_positions(message, corners)
+
+
 @pytest.mark.parametrize(("status", "code"), [("waiting", 0), ("tracked", 1), ("degraded", 2), ("lost", 3)])
 def test_status(build, status: str, code: int) -> None:
     result = Registration(status, "why", np.zeros((4, 3)), np.zeros((4, 3)), np.array([1, 1, 0, 1], bool), 0.0015, np.ones(2, bool),

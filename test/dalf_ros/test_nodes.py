@@ -73,7 +73,7 @@ def listen(ros_context: object):
 
 def test_a_bag_through_three_processes(official_weights: Path, scene: type, rgbd_bag: Path, ros_process, listen, spin_until) -> None:
     """Every topic arrives with right types, the sensor's stamps and frames, and the motion that the bag holds."""
-    features = ros_process("dalf_ros.feature_node", *node_arguments(top_k=300))
+    features = ros_process("dalf_ros.feature_node", *node_arguments(top_k=300, match_to="both"))
     registration = ros_process("dalf_ros.registration_node", *node_arguments())
     listener = listen(*topics.FEATURE_TOPICS, *topics.SURFACE_TOPICS)
     assert spin_until(listener.executor, lambda: all(listener.publishers(n) for n in (topics.MATCHES, topics.STATUS)), 120), (

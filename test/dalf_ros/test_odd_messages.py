@@ -17,8 +17,10 @@ images = st.builds(SimpleNamespace, height=sizes, width=sizes, step=st.integers(
                    is_bigendian=st.integers(0, 255), data=st.binary(max_size=4000))
 formats = st.sampled_from(["jpeg", "png", "16UC1; compressedDepth png", "32FC1; compressedDepth", "16UC1; compressedDepth rvl",
                            "32FC1; compressedDepth rvl", "?"])
-compressed = st.builds(SimpleNamespace, format=formats,
-                       data=st.binary(max_size=200) | st.binary(max_size=40).map(lambda b: bytes(12) + b"\x09\0\0\0\x07\0\0\0" + b) | st.binary(max_size=40).map(lambda b: b"\x89PNG\r\n\x1a\n" + b))
+rvl_head = bytes(12) + np.array([9, 7], "<u4").tobytes()
+compressed = st.builds(SimpleNamespace, format=formats, data=st.one_of(
+    st.binary(max_size=200), st.binary(max_size=40).map(lambda b: rvl_head + b),
+    st.binary(max_size=40).map(lambda b: b"\x89PNG\r\n\x1a\n" + b)))
 
 
 @settings(max_examples=1500, deadline=None)

@@ -1,0 +1,162 @@
+"""One feature_node process that many tests talk to: a board that moves by known pixels."""
+from __future__ import annotations
+
+from collections.abc import Iterator
+from types import SimpleNamespace
+
+import cv2
+import numpy as np
+import pytest
+
+from dalf_ros import messages as convert
+from dalf_ros import topics
+from dalf_ros.image_conversion import from_color, from_color_compressed, to_color
+
+pytest.importorskip("rclpy")
+
+IMAGE = "sensor_msgs/msg/Image"
+SECOND = 1_000_000_000
+
+
+class Bench:
+    """The node and what it is fed, one image at a time."""
+
+    def __init__(self, graph, peer, scene) -> None:
+        self.peer, self.scene, self.now = peer, scene, 1_700_000_000 * SECOND
+        self.node = graph.start("dalf_ros.feature_node", "--ros-args", "-p", "top_k:=300", "-p", "silence_warning:=3600.0")
+        self.matches = peer.hear("/matches", topics.TYPES[topics.MATCHES])
+        assert peer.until(lambda: peer.node.count_publishers("/matches"), 120), self.node.output
+        peer.publisher("/image", IMAGE)
+        peer.spin(0.5)
+
+    def begin(self) -> None:
+        """From here on a new reference: stamps jump back, as a looped recording's do."""
+        self.now -= 100 * SECOND
+
+    def send(self, image, stamp=None) -> int:
+        """One image, without waiting; its stamp."""
+        self.now = self.now + SECOND // 10 if stamp is None else stamp
+        self.peer.publish("/image", IMAGE, from_color(image, convert.header(self.now, self.scene.frame_id)))
+        return self.now
+
+    def answer(self, got: list, stamp: int, timeout: float = 30.0):
+        """The message of a stamp among those that were heard."""
+        assert self.peer.until(lambda: any(convert.stamp_ns(m.header) == stamp for m in got), timeout), self.node.output
+        return [m for m in got if convert.stamp_ns(m.header) == stamp][-1]
+
+    def match(self, number: int):
+        """The matches of the board moved by so many steps of two pixels."""
+        return convert.matches_of(self.answer(self.matches, self.send(self.scene.image(number))))
+
+
+@pytest.fixture(scope="module")
+def bench(ros_graph, peer, scene, data_folder) -> Iterator[Bench]:
+    import os
+
+    before = os.environ.get("DALF_WEIGHTS")
+    os.environ["DALF_WEIGHTS"] = str(data_folder / "dalf" / "model_ts-fl_final.pth")
+    made = Bench(ros_graph, peer, scene)
+    if before is None:
+        del os.environ["DALF_WEIGHTS"]
+    else:
+        os.environ["DALF_WEIGHTS"] = before
+    yield made
+    assert made.node.stop() == 0 and "Traceback" not in made.node.output, made.node.output
+
+
+@pytest.fixture
+def fresh(bench: Bench) -> Bench:
+    bench.begin()
+    return bench
+
+
+def shift(matches) -> np.ndarray:
+    """Median motion of the verified matches, pixels."""
+    return np.median((matches.query_xy - matches.reference_xy)[matches.matches.inlier], axis=0)
+
+
+def test_matches_to_the_image_before(fresh: Bench, peer) -> None:
+    """both: on two topics, each with its own reference; previous: only the one."""
+    previous = peer.hear("/matches/previous", topics.TYPES[topics.MATCHES_PREVIOUS])
+    assert peer.set_parameters("/feature_node", match_to="both") == [(True, "")]
+    for number in (0, 2, 5):
+        matches = fresh.match(number)
+    np.testing.assert_allclose(shift(matches), [10, 0], atol=0.5)
+    assert peer.until(lambda: len(previous) >= 2)
+    pairs = convert.matches_of(previous[-1])
+    assert (pairs.stamp_ns, pairs.reference_stamp_ns) == (matches.stamp_ns, matches.stamp_ns - SECOND // 10)
+    np.testing.assert_allclose(shift(pairs), [6, 0], atol=0.5)
+    assert previous[-1].reference_header.frame_id == fresh.scene.frame_id
+    assert peer.set_parameters("/feature_node", match_to="previous") == [(True, "")]
+    count = len(fresh.matches)
+    np.testing.assert_allclose(shift(convert.matches_of(fresh.answer(previous, fresh.send(fresh.scene.image(6))))), [2, 0], atol=0.5)
+    peer.spin(0.3)
+    assert len(fresh.matches) == count
+    assert peer.set_parameters("/feature_node", match_to="reference") == [(True, "")]
+    np.testing.assert_allclose(shift(fresh.match(7)), [14, 0], atol=0.5)        # the reference was kept
+
+
+def test_region_and_thresholds_change_at_run_time(fresh: Bench, peer) -> None:
+    features = peer.hear("/features", topics.TYPES[topics.FEATURES])
+    peer.spin(0.5)
+    everywhere = convert.features_of(fresh.answer(features, fresh.send(fresh.scene.image(0))))
+    x, y = everywhere.keypoints.T
+    assert x.min() < 40 and x.max() > 150
+    assert peer.set_parameters("/feature_node", region=[50, 40, 100, 80]) == [(True, "")]
+    matches = fresh.match(1)
+    part = convert.features_of(fresh.answer(features, matches.stamp_ns))
+    x, y = part.keypoints.T
+    assert len(part) > 30 and x.min() >= 50 and x.max() < 150 and y.min() >= 40 and y.max() < 120 and part.image_size == (192, 144)
+    np.testing.assert_allclose(shift(matches), [2, 0], atol=0.5)                # positions are those of the whole image
+    assert peer.set_parameters("/feature_node", region=[0, 0, 0, 0], top_k=40) == [(True, ""), (True, "")]
+    strongest = convert.features_of(fresh.answer(features, fresh.send(fresh.scene.image(0))))
+    np.testing.assert_allclose(strongest.keypoints, everywhere.keypoints[:40], atol=1e-3)
+    limit = float(np.median(everywhere.scores))
+    assert peer.set_parameters("/feature_node", top_k=300, threshold=limit) == [(True, ""), (True, "")]
+    better = convert.features_of(fresh.answer(features, fresh.send(fresh.scene.image(0))))
+    assert len(better) == (everywhere.scores >= limit).sum()
+    peer.set_parameters("/feature_node", threshold=0.0)
+
+
+@pytest.mark.parametrize(("change", "words"), [
+    ({"region": [100, 0, 100, 100]}, "reaches beyond the image, which is 192x144"), ({"region": [0, 0, 20, 100]}, "at least 32x32"),
+    ({"region": [1, 2]}, "must be 4 numbers"), ({"region": [-1, 0, 50, 50]}, "0 to 100000"), ({"top_k": 3}, "top_k"),
+    ({"match_to": "first"}, "reference, previous, both"), ({"image_scale": 2.0}, "read-only"), ({"threshold": 2.0}, "threshold")])
+def test_changes_that_cannot_be(fresh: Bench, peer, change: dict, words: str) -> None:
+    fresh.match(0)
+    (accepted, reason), = peer.set_parameters("/feature_node", **change)
+    assert not accepted and words in reason, reason
+
+
+def test_another_resolution_begins_anew(fresh: Bench) -> None:
+    assert fresh.match(0).reference_stamp_ns == fresh.now
+    small = cv2.resize(fresh.scene.image(0), (160, 120), interpolation=cv2.INTER_AREA)
+    matches = convert.matches_of(fresh.answer(fresh.matches, fresh.send(small)))
+    assert matches.reference_stamp_ns == matches.stamp_ns and matches.image_size == (160, 120)
+    assert "images are now 160x120, not 192x144: tracking starts anew" in fresh.node.output
+    fresh.match(0)
+
+
+def test_warp_and_pictures(fresh: Bench, peer) -> None:
+    """The map is a shift by the board's motion; the registered image is the reference image again; the jpeg is the debug image."""
+    warps, registered = (peer.hear(f"/{name}", topics.TYPES[kind]) for name, kind in (
+        ("warp", topics.WARP), ("feature_node/registered_image", topics.REGISTERED_IMAGE)))
+    debug, packed = (peer.hear(f"/feature_node/{name}", topics.TYPES[kind]) for name, kind in (
+        ("debug_image", topics.DEBUG_IMAGE), ("debug_image/compressed", topics.DEBUG_COMPRESSED)))
+    peer.spin(1.0)
+    fresh.match(0)
+    matches = fresh.match(4)
+    warp = fresh.answer(warps, matches.stamp_ns)
+    assert convert.stamp_ns(warp.reference_header) == matches.reference_stamp_ns and warp.header.frame_id == fresh.scene.frame_id
+    assert (warp.width, warp.height, warp.reference_width, warp.reference_height) == (192, 144, 192, 144)
+    assert warp.columns * warp.rows == len(warp.support) and warp.matches == matches.matches.inlier.sum()
+    xy = np.stack(np.meshgrid(np.arange(30, 150, 7.5), np.arange(30, 110, 7.5)), axis=-1).reshape(-1, 2)
+    np.testing.assert_allclose(convert.warp_positions(warp, xy), xy + [8, 0], atol=0.6)
+    again = to_color(fresh.answer(registered, matches.stamp_ns))
+    reference = fresh.scene.image(0)
+    inner = (slice(30, 110), slice(30, 150))
+    before, after = (np.abs(image[inner].astype(int) - reference[inner]).mean() for image in (fresh.scene.image(4), again))
+    assert after < 4 < before
+    plain, jpeg = (to_color(fresh.answer(got, matches.stamp_ns)) for got in (debug, packed))
+    head = convert.header(matches.stamp_ns, fresh.scene.frame_id)
+    assert packed[-1].format == "jpeg" and (to_color(SimpleNamespace(**from_color_compressed(plain, head))) == jpeg).all()
