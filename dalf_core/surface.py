@@ -128,8 +128,7 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 
 def save_ply(path: str | os.PathLike, vertices: np.ndarray, triangles: np.ndarray, colors: np.ndarray | None = None,
              normals: np.ndarray | None = None) -> None:
-    """Write a binary PLY, metres. The file appears whole or not at all: it is written beside and renamed. Raises OSError."""
-    path = Path(path)
+    """Write a binary PLY, metres. The file appears whole or not at all. Raises OSError."""
     columns = [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]
     if normals is not None:
         columns += [("nx", "<f4"), ("ny", "<f4"), ("nz", "<f4")]
@@ -146,10 +145,15 @@ def save_ply(path: str | os.PathLike, vertices: np.ndarray, triangles: np.ndarra
     header = ["ply", "format binary_little_endian 1.0", "comment metres, camera optical frame (x right, y down, z forward)",
               f"element vertex {len(vertices)}", *(f"property {kinds[kind]} {name}" for name, kind in columns),
               f"element face {len(triangles)}", "property list uchar int vertex_indices", "end_header", ""]
+    write_whole(path, "\n".join(header).encode() + table.tobytes() + faces.tobytes())
+
+
+def write_whole(path: str | os.PathLike, data: bytes) -> None:
+    """A file that appears whole or not at all: it is written beside and renamed. Raises OSError."""
+    path = Path(path)
     partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
     try:
-        with open(partial, "wb") as file:
-            file.write("\n".join(header).encode() + table.tobytes() + faces.tobytes())
+        partial.write_bytes(data)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from typing import Any
 
@@ -34,7 +35,9 @@ class RegistrationNode(WorkerNode):
         self._results: SurfaceResults | None = None
         self._camera_info: Any = None           # the newest
         self._lens: Lens | None = None          # of the last frame
-        self._last: Any = None
+        self._last: Any = None                  # (SurfaceFrame, frame_id): what save_surface writes
+        self._last_lock = threading.Lock()
+        self._reference_number = 0              # counts the requests for a new reference
         self._guard = StampGuard()
         required = ["depth", "mask"] if self.values["use_mask"] else ["depth"]
         self._joiner = Joiner("matches", required, ["image", "camera_info"], tolerance_ns=int(self.values["stamp_tolerance"] * NANOSECONDS),
@@ -77,7 +80,7 @@ class RegistrationNode(WorkerNode):
             self.enqueue(group)
 
     def process(self, item: dict[str, Any]) -> None:
-        started = time.perf_counter()
+        started, reference_number = time.perf_counter(), self._reference_number
         assert self._tracker is not None and self._results is not None and self.outputs is not None
         stamp = stamp_ns(item["matches"].header)
         order = self._guard.check(stamp)
@@ -95,6 +98,9 @@ class RegistrationNode(WorkerNode):
         image = lens.rectify_image(to_color(item["image"])) if needs_color else None
         mask = lens.rectify_mask(to_mask(item["mask"])) if "mask" in item else None
         frame = self._tracker.process(matches, depth, lens.camera, image, mask)
+        with self._last_lock:
+            if reference_number == self._reference_number:
+                self._last = (frame, frame_id_of(item["depth"]))
         self._publish(frame, matches, depth, lens.camera, frame_id_of(item["depth"]), started)
         self.done(stamp, started)
 
@@ -127,7 +133,6 @@ class RegistrationNode(WorkerNode):
         assert results is not None and outputs is not None
         results.marker_triangles, results.marker_rate = self.values["marker_triangles"], self.values["marker_rate"]
         wanted = outputs.wanted()
-        self._last = (frame, frame_id)
         outputs.publish(results.surface(frame, frame_id, wanted))
         outputs.publish(results.landmarks(frame, matches, depth, camera, frame_id, wanted))
         outputs.publish([results.status(frame, frame_id, 1e3 * (time.perf_counter() - started), self.mailbox.dropped)])
@@ -140,14 +145,21 @@ class RegistrationNode(WorkerNode):
             self._results.forget()
         self._last = None
 
+    def discard(self) -> None:
+        """The frame in work, if any, is of the old reference: it is not to be saved."""
+        with self._last_lock:
+            self._reference_number += 1
+            self._last = None
+
     def forget(self) -> None:
         self._drop_reference()
         self._guard = StampGuard()
 
     def health(self) -> tuple[int, str, dict[str, str]]:
-        if self._last is None:
+        last = self._last
+        if last is None:
             return WARN, "waiting for a reference surface", {}
-        frame = self._last[0]
+        frame = last[0]
         more = {"status": frame.status, "matches": str(frame.matches), "inliers": str(frame.inliers), "skipped": str(self._joiner.skipped)}
         if frame.registration is not None:
             more["residual_m"] = f"{frame.registration.residual_m:.5f}"

@@ -68,6 +68,9 @@ class WorkerNode(LifecycleNode):
         """Drop the reference and whatever else was learnt from earlier frames; on the worker thread."""
         raise NotImplementedError
 
+    def discard(self) -> None:
+        """A new reference was asked for: give out nothing more of the old one. On the executor's thread, before forget()."""
+
     def problem_with(self, changes: dict[str, Any]) -> str | None:
         """What is wrong with a change of parameters beyond their own ranges; None: nothing. On the executor's thread."""
         return None
@@ -195,11 +198,13 @@ class WorkerNode(LifecycleNode):
             self.mailbox.clear()
             self.forget()
 
+        self.discard()
         self.on_worker(job)
         response.success, response.message = True, "everything learnt is forgotten; the next usable frame becomes the reference"
         return response
 
     def _on_set_reference(self, _: Any, response: Any) -> Any:
+        self.discard()
         self.on_worker(self.forget)
         response.success, response.message = True, "the next usable frame becomes the reference"
         return response

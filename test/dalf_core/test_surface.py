@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from dalf_core.obj_file import save_obj
 from dalf_core.surface import SurfaceError, load_ply, save_ply, surface_from_depth, vertex_normals
 
 from .analytic import CAMERA, DISTANCE, RolledSheet, turn
@@ -84,6 +85,33 @@ def test_ply_round_trip(tmp_path):
     for name in ("vertices", "normals", "triangles", "colors"):
         np.testing.assert_array_equal(getattr(read, name), getattr(surface, name))
     assert [p.name for p in tmp_path.iterdir()] == ["a.ply"]
+
+
+@pytest.mark.parametrize("colored", [False, True])
+@pytest.mark.parametrize("with_normals", [False, True])
+def test_obj(tmp_path, colored, with_normals):
+    """Its lines, read as the format has them; and by another program."""
+    vertices = np.array([[0, 0, 1], [0.1, 0, 1], [0, 0.123456, 1.5], [-0.1, 0.2, 2]])
+    triangles = np.array([[0, 2, 1], [1, 2, 3]])
+    colors = np.array([[255, 0, 51], [0, 255, 0], [1, 2, 3], [9, 9, 9]], np.uint8) if colored else None
+    normals = np.array([[0, 0, -1.0]] * 4) if with_normals else None
+    save_obj(tmp_path / "a.obj", vertices, triangles, colors, normals)
+    lines = [line.split() for line in (tmp_path / "a.obj").read_text().splitlines()]
+    positions = np.array([line[1:] for line in lines if line[0] == "v"], float)
+    np.testing.assert_allclose(positions[:, :3], vertices, atol=1e-6)
+    if colored:
+        np.testing.assert_allclose(positions[:, 3:] * 255, colors, atol=0.02)
+    assert positions.shape[1] == (6 if colored else 3) and sum(line[0] == "vn" for line in lines) == (4 if with_normals else 0)
+    faces = [[corner.split("//") for corner in line[1:]] for line in lines if line[0] == "f"]
+    assert [[int(corner[0]) - 1 for corner in face] for face in faces] == triangles.tolist()
+    assert all(len(set(corner)) == 1 and len(corner) == (2 if with_normals else 1) for face in faces for corner in face)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.obj"]
+    open3d = pytest.importorskip("open3d")
+    mesh = open3d.io.read_triangle_mesh(str(tmp_path / "a.obj"))
+    corners = np.asarray(mesh.triangles)        # it numbers the vertices anew
+    np.testing.assert_allclose(np.asarray(mesh.vertices)[corners], vertices[triangles], atol=1e-6)
+    if colored:
+        np.testing.assert_allclose(np.asarray(mesh.vertex_colors)[corners] * 255, colors[triangles], atol=0.6)
 
 
 def test_cut_ply_is_refused(tmp_path):

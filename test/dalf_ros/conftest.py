@@ -198,9 +198,12 @@ class Peer:
         from dalf_ros.inputs import RESULT_QOS
         from dalf_ros.message_factory import ros_class
 
-        if topic not in self._publishers:
+        new = topic not in self._publishers
+        if new:
             self._publishers[topic] = self.node.create_publisher(ros_class(kind), topic, RESULT_QOS)
         assert self.until(lambda: self._publishers[topic].get_subscription_count() > 0, 60), f"nobody listens to {topic}"
+        if new:
+            self.spin(0.4)      # until the other side knows of the match too
         return self._publishers[topic]
 
     def publish(self, topic: str, kind: str, fields: dict) -> None:

@@ -3,19 +3,22 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import cv2
 import numpy as np
 import pytest
 
 from dalf_core.camera import PinholeCamera
 from dalf_core.lens import PLUMB_BOB, Lens
+from dalf_core.surface import load_ply
 from dalf_ros import messages as convert
 from dalf_ros import topics
-from dalf_ros.image_conversion import from_depth
+from dalf_ros.image_conversion import from_color_compressed, from_depth
 
 pytest.importorskip("rclpy")
 
 CAMERA = PinholeCamera(200.0, 201.0, 95.5, 70.2, 192, 144)
 BARREL = (-0.30, 0.10, 0.001, -0.0007, -0.01)
+IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
 FRAME = "camera_color_optical_frame"
 STEP = np.array([0.004, -0.002, 0.001])         # metres a frame
 REST = np.zeros(3)
@@ -24,17 +27,21 @@ REST = np.zeros(3)
 class Bench:
     """The node and what it is fed. Every test begins at a later stamp with a new reference image."""
 
-    def __init__(self, graph, peer) -> None:
-        self.peer = peer
-        self.node = graph.start("dalf_ros.registration_node", "--ros-args", "-p", "silence_warning:=3600.0", "-p", "max_vertices:=2000")
-        self.status = peer.hear("/status", topics.TYPES[topics.STATUS])
-        self.mesh = peer.hear("/surface/mesh", topics.TYPES[topics.MESH])
-        self.reference = peer.hear("/surface/reference", topics.TYPES[topics.REFERENCE], latched=True)
+    depth_topic, depth_kind = "/depth", IMAGE
+
+    def __init__(self, graph, peer, namespace: str = "", **parameters: object) -> None:
+        self.peer, self.namespace = peer, namespace
+        words = [word for name, value in {"silence_warning": 3600.0, "max_vertices": 2000, **parameters}.items()
+                 for word in ("-p", f"{name}:={value}")]
+        self.node = graph.start("dalf_ros.registration_node", "--ros-args", *words, "-r", f"__ns:={namespace or '/'}")
+        self.status, self.mesh, self.reference = (
+            peer.hear(f"{namespace}/{name}", topics.TYPES[name], name in topics.LATCHED)
+            for name in (topics.STATUS, topics.MESH, topics.REFERENCE))
         self.began = self.now = 1_700_000_000_000_000_000
-        assert peer.until(lambda: all(peer.node.count_publishers(t) for t in ("/status", "/surface/mesh", "/surface/reference")), 120)
-        for topic, kind in (("/depth", "sensor_msgs/msg/Image"), ("/camera_info", "sensor_msgs/msg/CameraInfo"),
+        assert peer.until(lambda: peer.node.count_publishers(f"{namespace}/status"), 120), self.node.output
+        for topic, kind in ((self.depth_topic, self.depth_kind), ("/camera_info", "sensor_msgs/msg/CameraInfo"),
                             ("/matches", "dalf/msg/MatchArray")):
-            peer.publisher(topic, kind)
+            peer.publisher(namespace + topic, kind)
         peer.spin(0.5)
 
     def begin(self) -> None:
@@ -47,14 +54,18 @@ class Bench:
         head = convert.header(self.now, depth_frame)
         if info:
             self.info(scene.lens)
-        self.peer.publish("/depth", "sensor_msgs/msg/Image", from_depth(scene.depth(shift) if depth is None else depth, head))
+        depth = self.packed(scene.depth(shift) if depth is None else depth, head)
+        self.peer.publish(self.namespace + self.depth_topic, self.depth_kind, depth)
         pairs = scene.matches(self.now, shift, self.began, REST)
-        self.peer.publish("/matches", "dalf/msg/MatchArray", convert.match_array(pairs, matches_frame))
+        self.peer.publish(f"{self.namespace}/matches", "dalf/msg/MatchArray", convert.match_array(pairs, matches_frame))
         return self.now
+
+    def packed(self, depth: np.ndarray, head: dict) -> dict:
+        return from_depth(depth, head)
 
     def info(self, lens: Lens) -> None:
         fields = convert.camera_info(lens.camera, convert.header(self.now, FRAME), lens.model, lens.coefficients or (0.0,) * 5)
-        self.peer.publish("/camera_info", "sensor_msgs/msg/CameraInfo", fields)
+        self.peer.publish(f"{self.namespace}/camera_info", "sensor_msgs/msg/CameraInfo", fields)
 
     def answer(self, stamp: int, timeout: float = 20.0):
         """The status message of a stamp."""
@@ -114,3 +125,91 @@ def test_unknown_distortion_is_told_once(bench: Bench, scene) -> None:
     told = [line for line in bench.node.lines if "'fancy' is not known" in line]
     assert len(told) == 1 and "ERROR" in told[0]
     bench.follow(scene)         # and it goes on when that is mended
+
+
+def test_depth_of_another_resolution(bench: Bench, scene, relief) -> None:
+    """Depth at half the resolution: its pixel u is the colour image's 2 u + 0.5."""
+    half = relief(Lens(CAMERA.scaled(96, 72)))
+    for number in range(3):
+        bench.info(scene.lens)
+        stamp = bench.send(scene, number * STEP, depth=half.depth(number * STEP), info=False)
+        assert bench.answer(stamp).status == 1
+        if number == 0:
+            first = bench.vertices(stamp)
+    assert rms(first[:, 2] - scene.height(first[:, 0], first[:, 1])) < 3.5e-4    # half a pixel off would be 1.5 mm, times the slope
+    assert rms(bench.vertices(stamp) - 2 * STEP - first) < 6e-4
+
+
+def test_depth_of_another_shape_is_refused(bench: Bench, scene) -> None:
+    bench.send(scene, depth=np.full((108, 192), 0.6, np.float32))
+    assert bench.peer.until(lambda: "depth is 192x108 but camera_info describes 192x144" in bench.node.output)
+    bench.follow(scene, 1)
+
+
+def test_depth_in_another_frame_is_refused(bench: Bench, scene) -> None:
+    for _ in range(3):
+        bench.send(scene, depth_frame="camera_depth_optical_frame")
+        bench.peer.spin(0.2)
+    told = [line for line in bench.node.lines if "depth is in frame camera_depth_optical_frame" in line]
+    assert len(told) == 1 and "ERROR" in told[0] and "check_frames" in told[0]
+    bench.follow(scene, 1, depth_frame="/" + FRAME)         # ROS 1 writes names with a slash
+
+
+def test_a_change_of_resolution_begins_anew(bench: Bench, scene, relief) -> None:
+    bench.follow(scene)
+    count = len(bench.reference)
+    other = relief(Lens(CAMERA.scaled(160, 120)))
+    first, last = bench.follow(other)
+    assert len(bench.reference) == count + 1 and bench.reference[-1].topology_id > bench.reference[-2].topology_id
+    assert rms(first[:, 2] - other.height(first[:, 0], first[:, 1])) < 2e-4 and rms(last - first) < 6e-4
+    assert "the camera has changed, tracking starts anew: 160x120" in bench.node.output
+
+
+class PackedBench(Bench):
+    """Depth as compressed_depth_image_transport sends 32FC1, colour as jpeg."""
+
+    depth_topic, depth_kind = "/depth/compressedDepth", COMPRESSED
+
+    def packed(self, depth: np.ndarray, head: dict) -> dict:
+        a, b = 10_100.0, 1.0 - 10_100.0 / 10.0
+        stored = np.where(depth > 0, np.rint(a / depth + b), 0).astype(np.uint16)
+        data = np.array([0], "<i4").tobytes() + np.array([a, b], "<f4").tobytes() + cv2.imencode(".png", stored)[1].tobytes()
+        return {"header": head, "format": "32FC1; compressedDepth png", "data": np.frombuffer(data, np.uint8)}
+
+
+def test_compressed_images_in_a_namespace(ros_graph, peer, scene) -> None:
+    """Steps of the quantised inverse depth: 0.6^2 / 10100 = 36 um. The reference's colours come from the jpeg."""
+    packed = PackedBench(ros_graph, peer, "/packed", depth_transport="compressedDepth", image_transport="compressed")
+    colour = np.zeros((144, 192, 3), np.uint8)
+    colour[:] = (200, 90, 30)
+    peer.publish("/packed/image/compressed", COMPRESSED, from_color_compressed(colour, convert.header(packed.now + 100_000_000, FRAME)))
+    first, last = packed.follow(scene)
+    assert rms(first[:, 2] - scene.height(first[:, 0], first[:, 1])) < 2e-4 and rms(last - first) < 6e-4
+    colors = convert.mesh_of(packed.reference[0])["colors"]
+    assert np.abs(colors.astype(int) - [30, 90, 200]).max() <= 4
+    assert packed.node.stop() == 0
+
+
+def test_reset_leaves_nothing_to_save(bench: Bench, scene, tmp_path) -> None:
+    from dalf.srv import SaveSurface
+    from std_srvs.srv import Trigger
+
+    def save(name: str, **more):
+        return bench.peer.call("/registration_node/save_surface", SaveSurface, SaveSurface.Request(path=str(tmp_path / name), **more))
+
+    first, _ = bench.follow(scene, 2)
+    saved = save("a.ply")
+    assert saved.success and len(load_ply(tmp_path / "a.ply").vertices) == len(first)
+    np.testing.assert_allclose(load_ply(tmp_path / "a.ply").vertices, bench.vertices(bench.now), atol=1e-6)
+    assert save("a.obj").success and not save("a.ply").success and save("a.ply", overwrite=True).success
+    for service in ("reset", "set_reference"):
+        assert bench.peer.call(f"/registration_node/{service}", Trigger, Trigger.Request()).success
+        answer = save("b.ply")
+        assert not answer.success and answer.message == "there is no surface yet"
+        assert bench.peer.diagnostics("/registration_node")["message"] in ("waiting for a reference surface", "no data")
+        count = len(bench.reference)
+        stamp = bench.send(scene, 5 * STEP)         # the next frame is the new reference, wherever the surface is
+        assert bench.answer(stamp).status == 1 and bench.peer.until(lambda count=count: len(bench.reference) > count)
+        moved = bench.vertices(stamp) - 5 * STEP
+        assert rms(moved[:, 2] - scene.height(moved[:, 0], moved[:, 1])) < 2e-4
+    assert save("b.ply").success
