@@ -1,6 +1,11 @@
 """feature_node: images in, DALF features and matches to a reference image out. See docs/feature_node.md."""
 from __future__ import annotations
 
+if __name__ == "__main__":      # before the imports that take their time
+    from dalf_ros.quiet_start import end_quietly_on_interrupt
+
+    end_quietly_on_interrupt()
+
 import sys
 import time
 from typing import Any
@@ -120,7 +125,7 @@ class FeatureNode(WorkerNode):
         return level, text, {"matches": str(matches), "inliers": str(inliers)}
 
     def silence(self) -> str:
-        return self._joiner.waiting() if self.values["use_mask"] else ""
+        return self._joiner.mismatch()
 
 
 def main(args: list[str] | None = None) -> int:

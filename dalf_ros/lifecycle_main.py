@@ -9,31 +9,40 @@ from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 
 from .parameters import ParameterError
+from .quiet_start import interrupt_as_usual
 from .worker_node import WorkerNode
 
 
 def run_nodes(makers: list[Callable[[], WorkerNode]], args: list[str] | None = None) -> int:
-    """Run the nodes in one process until they are told to stop. Returns 0, or 1 when one could not be started."""
-    rclpy.init(args=args)
+    """Run the nodes in one process until they are told to stop.
+
+    Returns 0, 1 when one could not be started, 130 when interrupted before they all ran.
+    """
+    interrupt_as_usual()
     nodes: list[WorkerNode] = []
-    executor = SingleThreadedExecutor()
+    running = False
+    executor = None
     try:
+        rclpy.init(args=args)
+        executor = SingleThreadedExecutor()
         for make in makers:
             nodes.append(make())
         for node in nodes:
             executor.add_node(node)
             if node.values["autostart"] and not _start(node):
                 return 1
+        running = True
         executor.spin()
     except ParameterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
-        pass
+        return 0 if running else 130
     finally:
         for node in nodes:
             node.stop()
-        executor.shutdown()
+        if executor is not None:
+            executor.shutdown()
         for node in nodes:
             node.destroy_node()
         rclpy.try_shutdown()

@@ -16,13 +16,14 @@ from dalf_core.interruption import Interruption
 
 from .bag_source import BagError, BagSource, RawMessage
 
+EXIT_STATUS = "exit status: 0 played, 2 an error (told in one line), 130 ended by Ctrl-C, 143 by SIGTERM"
 CLOCK_STEP_S = 0.01             # /clock goes on this often between messages
 NANOSECONDS = 1_000_000_000
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line; everything after --ros-args goes to ROS."""
-    p = argparse.ArgumentParser(prog="play", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(prog="play", description=__doc__, epilog=EXIT_STATUS, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("bag", type=Path, help="rosbag2 folder, .mcap, .db3 (also .zstd) or ROS 1 .bag")
     p.add_argument("--rate", type=float, default=1.0, help="speed, 1 = as recorded (default)")
     p.add_argument("--loop", action="store_true", help="begin again at the end, until Ctrl-C")

@@ -16,12 +16,14 @@ from dalf_core.interruption import Interruption
 from .bag_source import BagError
 from .bag_writer import BagWriter
 
+EXIT_STATUS = "exit status: 0 recorded, also when ended by Ctrl-C; 2 an error (told in one line); 3 nothing came; 130 told twice"
 LOOK_EVERY_S = 0.2
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line; everything after --ros-args goes to ROS."""
-    p = argparse.ArgumentParser(prog="record", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(prog="record", description=__doc__, epilog=EXIT_STATUS,
+                                formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("topics", nargs="+", metavar="TOPIC", help="topics to record")
     p.add_argument("--output", type=Path, required=True, help="folder to make; it must not exist")
     p.add_argument("--duration", type=float, metavar="SECONDS", help="stop by itself after so long")

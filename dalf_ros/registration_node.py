@@ -1,6 +1,11 @@
 """registration_node: depth and matches in, the deforming surface out. See docs/registration_node.md."""
 from __future__ import annotations
 
+if __name__ == "__main__":      # before the imports that take their time
+    from dalf_ros.quiet_start import end_quietly_on_interrupt
+
+    end_quietly_on_interrupt()
+
 import sys
 import threading
 import time
@@ -61,7 +66,7 @@ class RegistrationNode(WorkerNode):
         self.inputs.add("matches", "matches", topics.TYPES[topics.MATCHES], lambda m: self._arrived("matches", m), RESULT_QOS)
         self.inputs.add_image("depth", "depth", lambda m: self._arrived("depth", m), self.values["depth_transport"])
         self.inputs.add("camera_info", "camera_info", "sensor_msgs/msg/CameraInfo", self._camera_arrived)
-        self.inputs.add_image("image", "image", self._color_arrived, self.values["image_transport"])
+        self.inputs.add_image("image", "image", self._color_arrived, self.values["image_transport"], optional=True)
         if self.values["use_mask"]:
             self.inputs.add("mask", "mask", "sensor_msgs/msg/Image", lambda m: self._arrived("mask", m))
 
@@ -108,7 +113,9 @@ class RegistrationNode(WorkerNode):
         """The camera of a frame: of its own camera_info, else of the newest. Another camera than before means a new reference."""
         camera_info = self._camera_info if camera_info is None else camera_info
         if camera_info is None:
-            raise ValueError(f"no camera_info yet on {self.resolve_topic_name('camera_info')}: a surface needs the camera's intrinsics")
+            topic = self.resolve_topic_name("camera_info")
+            raise ValueError(f"no camera_info yet on {topic} (publishers: {self.count_publishers(topic)}): a surface needs the camera's "
+                             "intrinsics")
         images = [self.inputs.topic(role) for role in ("depth", "image")]
         lens = lens_of(camera_info, is_rectified(self.values["image_geometry"], *images))
         if lens != self._lens:
@@ -166,7 +173,7 @@ class RegistrationNode(WorkerNode):
         return LEVELS[frame.status], frame.reason or frame.status, more
 
     def silence(self) -> str:
-        return self._joiner.waiting() + f", camera_info {'came' if self._camera_info is not None else 'did not come'}"
+        return self._joiner.mismatch()
 
     def _on_save(self, request: Any, response: Any) -> Any:
         response.success, response.message, response.path = save_surface(request.path, request.overwrite, self._tracker, self._last)

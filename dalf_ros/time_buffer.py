@@ -41,6 +41,10 @@ class TimeBuffer:
         nearest = min((i for i in (at - 1, at) if i >= 0), key=lambda i: abs(self._stamps[i] - stamp))
         return self._items[nearest] if abs(self._stamps[nearest] - stamp) <= tolerance_ns else None
 
+    def nearest_ns(self, stamp: int) -> int | None:
+        """How much later than `stamp` the nearest item is (earlier: negative); None when empty."""
+        return min((other - stamp for other in self._stamps), key=abs, default=None)
+
     def clear(self) -> None:
         self._stamps.clear()
         self._items.clear()
@@ -97,11 +101,15 @@ class Joiner:
             for buffer in self._buffers.values():
                 buffer.clear()
 
-    def waiting(self) -> str:
-        """What has come on each side, for the person who wonders why nothing happens."""
+    def mismatch(self) -> str:
+        """Why what waits does not come out, for the person who wonders; empty when nothing waits."""
         with self._lock:
-            counts = ", ".join(f"{role} {count}" for role, count in self.received.items())
-            return f"received: {counts}; {len(self._pending)} {self._primary} wait for their counterparts"
+            if not self._pending:
+                return ""
+            gaps = {role: self._buffers[role].nearest_ns(self._pending[-1][0]) for role in self._required}
+        told = [f"no {role} is kept" if gap is None else f"the nearest {role} is {abs(gap) / 1e9:.3f} s {'later' if gap > 0 else 'earlier'}"
+                for role, gap in gaps.items() if gap is None or abs(gap) > self._tolerance]
+        return f"of the newest {self._primary}, " + " and ".join(told) + f" (stamp_tolerance {self._tolerance / 1e9:g} s)" if told else ""
 
 
 class StampGuard:

@@ -1,6 +1,11 @@
 """tracker: feature_node and registration_node in one process; same topics, parameters and services."""
 from __future__ import annotations
 
+if __name__ == "__main__":      # before the imports that take their time
+    from dalf_ros.quiet_start import end_quietly_on_interrupt
+
+    end_quietly_on_interrupt()
+
 import sys
 
 from .feature_node import FeatureNode

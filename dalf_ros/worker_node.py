@@ -20,6 +20,7 @@ from .node_statistics import OK, WARN, Statistics, diagnostic_array
 from .outputs import Outputs
 from .parameters import TABLES, declare
 from .refusal import SetupError
+from .silence import PAUSED, SILENT, SilenceWatch
 
 COMPLAIN_EVERY_S = 5.0
 MAX_REASONS = 100          # remembered, so that each is told at most so often
@@ -41,7 +42,7 @@ class WorkerNode(LifecycleNode):
         self._own_timers: list[Any] = []
         self._own_services: list[Any] = []
         self._complained: dict[str, float] = {}
-        self._heard, self._seen, self._warned = time.monotonic(), 0, False
+        self._silence = SilenceWatch(self.values["silence_warning"], time.monotonic())
         self.mailbox: Mailbox[Any] = Mailbox()
         self.statistics = Statistics()
         self.inputs = Inputs(self)
@@ -103,7 +104,7 @@ class WorkerNode(LifecycleNode):
             self.create_service(_trigger_class(), "~/reset", self._on_reset),
             self.create_service(_trigger_class(), "~/set_reference", self._on_set_reference),
         ]
-        self._heard, self._seen, self._warned = time.monotonic(), 0, False
+        self._silence = SilenceWatch(self.values["silence_warning"], time.monotonic())
         self._worker = threading.Thread(target=self._work, args=(self.mailbox,), name=f"{self.get_name()} worker", daemon=True)
         self._worker.start()
         self.listen()
@@ -212,20 +213,22 @@ class WorkerNode(LifecycleNode):
     def _diagnose(self) -> None:
         level, text, more = self.health()
         values = self.statistics.summary() | {"received": str(self.mailbox.received), "dropped": str(self.mailbox.dropped)} | more
-        if time.monotonic() - self._heard > self.values["silence_warning"]:
-            level, text = WARN, "no data"
+        if self._silence.state:
+            level, text = WARN, "no data" + (": the clock stands still" if self._silence.state == PAUSED else "")
         fields = diagnostic_array(header(self.get_clock().now().nanoseconds, ""), self.get_fully_qualified_name(), level, text, values)
         self._diagnostics.publish(ros_message("diagnostic_msgs/msg/DiagnosticArray", fields))
 
     def _watch(self) -> None:
         """Warn once for each silence, with what can be known about its cause."""
-        received = self.mailbox.received
-        if received != self._seen:
-            self._seen, self._heard, self._warned = received, time.monotonic(), False
-        elif time.monotonic() - self._heard > self.values["silence_warning"] and not self._warned:
-            self._warned = True
-            waits = time.monotonic() - self._heard
-            self.get_logger().warning(" ".join(filter(None, [f"no data for {waits:.0f} s.", self.inputs.explain() + ".", self.silence()])))
+        now, simulated = time.monotonic(), self.get_parameter("use_sim_time").value
+        clock_ns = self.get_clock().now().nanoseconds if simulated else None
+        news = self._silence.look(now, self.mailbox.received, clock_ns)
+        if news == PAUSED:
+            self.get_logger().info(f"no data for {self._silence.silent_s(now):.0f} s: /clock stands still, playback is paused or over")
+        elif news == SILENT:
+            no_clock = "use_sim_time is true, but no time has come on /clock" if clock_ns == 0 else ""
+            why = [self.inputs.explain(self.values["silence_warning"]), self.silence(), no_clock]
+            self.get_logger().warning(f"no data for {self._silence.silent_s(now):.0f} s, " + ". ".join(filter(None, why)))
 
 
 def _trigger_class() -> Any:

@@ -1,6 +1,8 @@
 """Real processes with real messages between them: play -> feature_node + registration_node -> this process."""
 from __future__ import annotations
 
+import os
+import re
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -188,20 +190,68 @@ def test_what_cannot_work_is_an_error(ros_process, module: str, parameters: dict
     assert words in node.output and "Traceback" not in node.output
 
 
-def test_silence_is_explained(ros_process, ros_context: object) -> None:
-    """No data: one warning with the resolved topic, its publishers, and the QoS that does not match."""
+def test_silence_is_explained(ros_process, own_peer) -> None:
+    """No data: one warning with the resolved topic, its publishers, and the QoS that does not match; nothing of what is optional."""
     from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
+    from dalf_ros.image_conversion import from_depth
     from dalf_ros.message_factory import ros_class
 
-    talker = rclpy.create_node("talker", context=ros_context)
     best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
-    talker.create_publisher(ros_class("dalf/msg/MatchArray"), "/matches", best_effort)
+    own_peer.node.create_publisher(ros_class("dalf/msg/MatchArray"), "/matches", best_effort)
     node = ros_process("dalf_ros.registration_node", *node_arguments(silence_warning=2.0))
     line = node.wait_for_output("no data for", 120)
-    assert "/camera/aligned_depth_to_color/image_raw has 0 publishers" in line
-    assert "/matches has 1 publisher, 0 messages came; QoS of talker does not match" in line
-    talker.destroy_node()
+    assert "waiting for matches and depth and camera_info" in line and "image" not in line.replace("image_raw", "")
+    assert "/camera/aligned_depth_to_color/image_raw has 0 publishers, 0 messages came" in line
+    assert "/matches has 1 publisher, 0 messages came; QoS of peer does not match" in line
+    for number in range(12):            # depth comes: then it is not what is waited for; and once was enough
+        own_peer.publish(REMAP["depth"], "sensor_msgs/msg/Image", from_depth(np.ones((9, 9)), convert.header(number + 1, "cam")))
+        own_peer.spin(0.25)
+    assert node.output.count("no data for") == 1
+    node.stop()
+
+
+def test_a_paused_clock_is_no_silence(ros_process, own_peer) -> None:
+    """Simulated time that stands still is told as such; when it goes on without data, that is told too."""
+    from dalf_ros.image_conversion import from_depth
+
+    node = ros_process("dalf_ros.registration_node", "--ros-args", "-p", "use_sim_time:=true", "-p", "silence_warning:=2.0")
+
+    def tick(number: int) -> None:
+        own_peer.publish("/clock", "rosgraph_msgs/msg/Clock", {"clock": {"sec": 100 + number // 10, "nanosec": number % 10 * 100_000_000}})
+
+    empty = {"reference_header": {}, "width": 9, "height": 9, "reference_width": 9, "reference_height": 9}
+    assert own_peer.until(lambda: own_peer.node.count_subscribers("/matches"), 120)
+    for number in range(8):
+        tick(number)
+        head = convert.header((100 * 10 + number) * 100_000_000, "cam")
+        own_peer.publish("/depth", "sensor_msgs/msg/Image", from_depth(np.ones((9, 9)), head))
+        own_peer.publish("/matches", "dalf/msg/MatchArray", {"header": head, **empty})
+        own_peer.spin(0.1)
+    node.wait_for_output("no camera_info yet on /camera_info (publishers: 0)", 10)
+    node.wait_for_output("/clock stands still, playback is paused or over", 15)
+    assert "waiting for" not in node.output
+
+    def told() -> bool:
+        tick(told.number)
+        told.number += 1
+        own_peer.spin(0.05)
+        return "waiting for matches and depth and camera_info" in node.output
+
+    told.number = 9
+    assert own_peer.until(told, 15), node.output
+    line = [line for line in node.lines if "waiting for" in line][0]
+    assert "/depth has 1 publisher, 8 messages came, the last" in line
+    node.stop()
+
+
+@pytest.mark.parametrize("module", ["feature_node", "registration_node", "tracker"])
+def test_ctrl_c_during_the_imports(ros_process, tmp_path: Path, module: str) -> None:
+    (tmp_path / "numpy.py").write_text("import time\nprint('importing', flush=True)\ntime.sleep(60)\n")
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    node = ros_process(f"dalf_ros.{module}", environment={"PYTHONPATH": path})
+    node.wait_for_output("importing")
+    assert node.stop() == 130 and node.output == "importing"
 
 
 def test_lifecycle_by_hand(official_weights: Path, ros_process, listen, spin_until) -> None:
@@ -271,3 +321,12 @@ def test_play_tells_what_is_wrong(rgbd_bag: Path, tmp_path: Path, ros_process) -
                              ((rgbd_bag, "--rate", "0"), "greater than 0")):
         player = ros_process("dalf_ros.play", *arguments)
         assert player.wait(30) == 2 and words in player.output and "Traceback" not in player.output
+
+
+@pytest.mark.parametrize(("name", "codes"), [("play", ("0", "2", "130")), ("record", ("0", "2", "3", "130"))])
+def test_help_tells_the_exit_status(name: str, codes: tuple[str, ...]) -> None:
+    from importlib import import_module
+
+    words = import_module(f"dalf_ros.{name}").parser().format_help()
+    status = words[words.index("exit status:"):]
+    assert all(re.search(rf"\b{code}\b", status) for code in codes)
