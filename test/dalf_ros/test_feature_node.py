@@ -160,3 +160,61 @@ def test_warp_and_pictures(fresh: Bench, peer) -> None:
     plain, jpeg = (to_color(fresh.answer(got, matches.stamp_ns)) for got in (debug, packed))
     head = convert.header(matches.stamp_ns, fresh.scene.frame_id)
     assert packed[-1].format == "jpeg" and (to_color(SimpleNamespace(**from_color_compressed(plain, head))) == jpeg).all()
+
+
+def test_more_images_than_it_can_take(fresh: Bench, peer) -> None:
+    """Sent far faster than it works: every image is either answered or counted as dropped, and the newest is among the answered."""
+    fresh.match(0)
+    before, answers = peer.diagnostics("/feature_node"), len(fresh.matches)
+    stamps = []
+    for number in range(40):
+        stamps.append(fresh.send(fresh.scene.image(number % 6)))
+        peer.spin(0.04)
+    matches = convert.matches_of(fresh.answer(fresh.matches, stamps[-1]))
+    np.testing.assert_allclose(shift(matches), [2 * (39 % 6), 0], atol=0.5)
+    after, answered = peer.diagnostics("/feature_node"), len(fresh.matches) - answers
+    received, dropped = (int(after[name]) - int(before[name]) for name in ("received", "dropped"))
+    assert received == 40 and answered + dropped == 40 and 2 <= answered < 40
+    order = [convert.stamp_ns(message.header) for message in fresh.matches[answers:]]
+    assert order == sorted(order)
+
+
+def test_parameters_that_change_under_load(fresh: Bench, peer) -> None:
+    """Every image is answered with one set of parameters or the other; none is lost to the change."""
+    features = peer.hear("/features", topics.TYPES[topics.FEATURES])
+    peer.spin(0.5)
+    fresh.match(0)
+    count = len(features)
+    for number in range(24):
+        last = fresh.send(fresh.scene.image(number % 3))
+        if number % 4 == 0:
+            assert peer.set_parameters("/feature_node", top_k=(50, 300)[number // 4 % 2], match_to=("both", "reference")[number // 4 % 2])
+        peer.spin(0.05)
+    fresh.answer(fresh.matches, last)
+    fresh.answer(features, last)
+    sizes = {len(convert.features_of(message)) for message in features[count:]}
+    assert sizes <= set(range(51)) | set(range(100, 301)) and fresh.node.process.poll() is None
+    peer.set_parameters("/feature_node", top_k=300, match_to="reference")
+    np.testing.assert_allclose(shift(fresh.match(2)), [4, 0], atol=0.5)
+
+
+def test_a_camera_that_goes_and_returns(fresh: Bench, peer) -> None:
+    fresh.match(0)
+    peer.node.destroy_publisher(peer._publishers.pop("/image"))
+    peer.spin(1.0)
+    fresh.now += 5 * SECOND
+    peer.publisher("/image", IMAGE)
+    np.testing.assert_allclose(shift(fresh.match(3)), [6, 0], atol=0.5)         # the reference is the one from before
+
+
+def test_stamps_that_repeat_and_jump(fresh: Bench) -> None:
+    first = fresh.match(0)
+    count = len(fresh.matches)
+    for stamp, word in ((first.stamp_ns, "repeated"), (first.stamp_ns - SECOND // 5, "late")):
+        fresh.send(fresh.scene.image(1), stamp)
+        assert fresh.peer.until(lambda word=word: f"image with a {word} stamp is skipped" in fresh.node.output)
+    assert len(fresh.matches) == count
+    ahead = convert.matches_of(fresh.answer(fresh.matches, fresh.send(fresh.scene.image(2), first.stamp_ns + 3600 * SECOND)))
+    assert ahead.reference_stamp_ns == first.stamp_ns
+    back = convert.matches_of(fresh.answer(fresh.matches, fresh.send(fresh.scene.image(2), first.stamp_ns + 10 * SECOND)))
+    assert back.reference_stamp_ns == back.stamp_ns

@@ -1,6 +1,7 @@
 """One registration_node process that many tests talk to: exact matches and depth in, vertices compared with the truth."""
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 
 import cv2
@@ -213,3 +214,81 @@ def test_reset_leaves_nothing_to_save(bench: Bench, scene, tmp_path) -> None:
         moved = bench.vertices(stamp) - 5 * STEP
         assert rms(moved[:, 2] - scene.height(moved[:, 0], moved[:, 1])) < 2e-4
     assert save("b.ply").success
+
+
+def test_stamps_that_repeat_and_jump(bench: Bench, scene) -> None:
+    bench.follow(scene, 2)
+    last, topology, answers = bench.now, bench.mesh[-1].topology_id, len(bench.status)
+    for stamp, word in ((last, "repeated"), (last - 200_000_000, "late")):
+        bench.send(scene, STEP, stamp=stamp)
+        assert bench.peer.until(lambda word=word: f"matches with a {word} stamp are skipped" in bench.node.output), bench.node.output
+    assert len(bench.status) == answers
+    hour = bench.send(scene, STEP, stamp=last + 3600 * 10**9)
+    assert bench.answer(hour).status == 1 and bench.mesh[-1].topology_id == topology        # ahead: the surface is still the same
+    back = bench.send(scene, 4 * STEP, stamp=last - 5 * 10**9)
+    assert bench.answer(back).status == 1 and "stamps jumped back: tracking starts anew" in bench.node.output
+    assert bench.peer.until(lambda: bench.mesh[-1].topology_id > topology)
+    vertices = bench.vertices(back) - 4 * STEP
+    assert rms(vertices[:, 2] - scene.height(vertices[:, 0], vertices[:, 1])) < 2e-4
+    bench.now = hour
+
+
+@pytest.mark.parametrize("value", [0.0, np.nan], ids=["zero", "nan"])
+def test_depth_without_a_reading(bench: Bench, scene, value: float) -> None:
+    """It does not become the reference, and does not move the surface: the next good frame is as exact as if it had not been."""
+    nothing = np.full((144, 192), value, np.float32)
+    waiting = bench.answer(bench.send(scene, depth=nothing))
+    assert waiting.status == 0 and "depth readings" in waiting.reason
+    stamp = bench.send(scene)
+    assert bench.answer(stamp).status == 1
+    first = bench.vertices(stamp)
+    for _ in range(3):
+        blind = bench.send(scene, STEP, depth=nothing)
+        status = bench.answer(blind)
+        assert status.status == 3 and status.reason and np.isnan(status.residual_m) and status.visible_fraction == 0
+        np.testing.assert_allclose(bench.vertices(blind), first, atol=1e-3)             # the last good ones
+    stamp = bench.send(scene, STEP)
+    assert bench.answer(stamp).status == 1 and rms(bench.vertices(stamp) - STEP - first) < 6e-4
+
+
+def test_depth_that_is_missing_for_a_while(bench: Bench, scene) -> None:
+    bench.follow(scene, 2)
+    skipped, answers = int(bench.peer.diagnostics("/registration_node")["skipped"]), len(bench.status)
+    for _ in range(4):
+        bench.now += 100_000_000
+        pairs = scene.matches(bench.now, STEP, bench.began, REST)
+        bench.peer.publish("/matches", "dalf/msg/MatchArray", convert.match_array(pairs, FRAME))
+        bench.peer.spin(0.1)
+    assert len(bench.status) == answers
+    stamp = bench.send(scene, 2 * STEP)
+    assert bench.answer(stamp).status == 1
+    assert int(bench.peer.diagnostics("/registration_node")["skipped"]) == skipped + 4
+
+
+def test_publishers_that_die_and_return(bench: Bench, scene) -> None:
+    first, _ = bench.follow(scene, 2)
+    for topic in ("/depth", "/matches"):
+        bench.peer.node.destroy_publisher(bench.peer._publishers.pop(topic))
+    bench.peer.spin(1.0)
+    bench.now += 2 * 10**9
+    for topic, kind in (("/depth", IMAGE), ("/matches", "dalf/msg/MatchArray")):
+        bench.peer.publisher(topic, kind)
+    stamp = bench.send(scene, 2 * STEP)
+    assert bench.answer(stamp).status == 1 and rms(bench.vertices(stamp) - 2 * STEP - first) < 6e-4
+
+
+def test_killed_and_started_again(ros_graph, peer, scene) -> None:
+    """It joins matches that refer to an image that it never saw; its reference is the first frame that it gets."""
+    killed = Bench(ros_graph, peer, "/killed")
+    killed.follow(scene, 2)
+    killed.node.stop(signal.SIGKILL)
+    assert peer.until(lambda: peer.node.count_publishers("/killed/status") == 0, 30)
+    again = Bench(ros_graph, peer, "/killed")
+    again.began, again.now = killed.began, killed.now
+    again.follow(scene, 1)
+    stamp = again.send(scene, 4 * STEP)
+    assert again.answer(stamp).status == 1
+    vertices = again.vertices(stamp) - 4 * STEP
+    assert rms(vertices[:, 2] - scene.height(vertices[:, 0], vertices[:, 1])) < 3e-4
+    assert convert.stamp_ns(again.mesh[-1].reference_header) == stamp - 100_000_000
+    assert again.node.stop() == 0
