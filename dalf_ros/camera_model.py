@@ -44,19 +44,32 @@ def lens_of(message: Any, rectified: bool = False) -> Lens:
 def fitted(lens: Lens, width: int, height: int, what: str) -> Lens:
     """The lens for images of another resolution. Raises SetupError when they have another shape: then they are not aligned."""
     camera = lens.camera
+    if min(width, height) < 1:
+        raise ValueError(f"{what} is of {width}x{height} pixels")
     if abs(width * camera.height / (height * camera.width) - 1) > SAME_SHAPE:
         raise SetupError(f"{what} is {width}x{height} but camera_info describes {camera.width}x{camera.height}, which is no resized copy: "
                          "depth, image and camera_info must be of one camera, depth aligned to colour")
     return lens.scaled(width, height)
 
 
+def same_camera(a: Lens, b: Lens) -> bool:
+    """Whether two lenses differ by no more than an autofocus lens breathes: 0.1 % of the focal length, half a pixel of the centre."""
+    p, q = a.camera, b.camera
+    if (p.width, p.height, a.model, len(a.coefficients)) != (q.width, q.height, b.model, len(b.coefficients)):
+        return False
+    return bool(np.allclose([p.fx, p.fy], [q.fx, q.fy], rtol=1e-3, atol=0) and np.allclose([p.cx, p.cy], [q.cx, q.cy], rtol=0, atol=0.5)
+                and np.allclose(a.coefficients, b.coefficients, rtol=0, atol=1e-3))
+
+
 def rectified_matches(matches: FrameMatches, lens: Lens) -> FrameMatches:
-    """The pixel pairs as the pinhole camera sees them; pairs that it does not see are no inliers."""
+    """The pixel pairs as the pinhole camera sees them; pairs that it does not see are no inliers. Raises SetupError as fitted()."""
+    sizes = matches.reference_image_size, matches.image_size
+    lenses = [fitted(lens, *size, "the matched image") for size in sizes]
     if lens.is_pinhole:
         return matches
     pairs, seen = [], matches.matches.inlier
-    for xy, (width, height) in ((matches.reference_xy, matches.reference_image_size), (matches.query_xy, matches.image_size)):
-        found = fitted(lens, width, height, "the matched image").undistort(xy)
+    for xy, one, (width, height) in zip((matches.reference_xy, matches.query_xy), lenses, sizes, strict=True):
+        found = one.undistort(xy)
         inside = ((found > -0.5) & (found < np.array([width, height]) - 0.5)).all(axis=1)
         seen = seen & inside
         pairs.append(np.where(inside[:, None], found, -1).astype(np.float32))

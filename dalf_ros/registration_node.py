@@ -16,7 +16,7 @@ from dalf_core.lens import Lens
 from dalf_core.tracking import SurfaceTracker
 
 from . import topics
-from .camera_model import fitted, is_rectified, lens_of, rectified_matches
+from .camera_model import fitted, is_rectified, lens_of, rectified_matches, same_camera
 from .image_conversion import to_color, to_depth, to_mask
 from .inputs import RESULT_QOS
 from .lifecycle_main import run_nodes
@@ -97,7 +97,7 @@ class RegistrationNode(WorkerNode):
             self._drop_reference()
         self._check_frames(frame_id_of(item["matches"]), frame_id_of(item["depth"]))
         depth, matches = to_depth(item["depth"]), matches_of(item["matches"])
-        lens = fitted(self._lens_of(item["camera_info"]), depth.shape[1], depth.shape[0], "depth")
+        lens = self._adopt(fitted(self._lens_of(item["camera_info"]), depth.shape[1], depth.shape[0], "depth"))
         depth, matches = lens.rectify_depth(depth), rectified_matches(matches, lens)
         needs_color = self._tracker.reference_vertices is None and item["image"] is not None
         image = lens.rectify_image(to_color(item["image"])) if needs_color else None
@@ -110,21 +110,25 @@ class RegistrationNode(WorkerNode):
         self.done(stamp, started)
 
     def _lens_of(self, camera_info: Any) -> Lens:
-        """The camera of a frame: of its own camera_info, else of the newest. Another camera than before means a new reference."""
+        """The camera of a frame: of its own camera_info, else of the newest."""
         camera_info = self._camera_info if camera_info is None else camera_info
         if camera_info is None:
             topic = self.resolve_topic_name("camera_info")
             raise ValueError(f"no camera_info yet on {topic} (publishers: {self.count_publishers(topic)}): a surface needs the camera's "
                              "intrinsics")
         images = [self.inputs.topic(role) for role in ("depth", "image")]
-        lens = lens_of(camera_info, is_rectified(self.values["image_geometry"], *images))
-        if lens != self._lens:
-            said = "no distortion" if lens.is_pinhole else f"{lens.model} distortion, which is undone"
-            again = "the camera has changed, tracking starts anew: " if self._lens is not None else ""
-            self.get_logger().info(f"{again}{lens.camera.width}x{lens.camera.height}, {said}")
-            if self._lens is not None:
-                self._drop_reference()
-            self._lens = lens
+        return lens_of(camera_info, is_rectified(self.values["image_geometry"], *images))
+
+    def _adopt(self, lens: Lens) -> Lens:
+        """The camera of the frames before, where this is the same; another one means a new reference."""
+        if self._lens is not None and same_camera(self._lens, lens):
+            return self._lens
+        said = "no distortion" if lens.is_pinhole else f"{lens.model} distortion, which is undone"
+        again = "the camera has changed, tracking starts anew: " if self._lens is not None else ""
+        self.get_logger().info(f"{again}depth of {lens.camera.width}x{lens.camera.height}, {said}")
+        if self._lens is not None:
+            self._drop_reference()
+        self._lens = lens
         return lens
 
     def _check_frames(self, matched: str, measured: str) -> None:

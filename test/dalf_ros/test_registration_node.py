@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -14,8 +15,11 @@ from dalf_core.surface import load_ply
 from dalf_ros import messages as convert
 from dalf_ros import topics
 from dalf_ros.image_conversion import from_color_compressed, from_depth
+from dalf_ros.message_factory import ros_class
 
 pytest.importorskip("rclpy")
+
+from dalf_ros.inputs import LATCHED_QOS  # noqa: E402
 
 CAMERA = PinholeCamera(200.0, 201.0, 95.5, 70.2, 192, 144)
 BARREL = (-0.30, 0.10, 0.001, -0.0007, -0.01)
@@ -163,7 +167,7 @@ def test_a_change_of_resolution_begins_anew(bench: Bench, scene, relief) -> None
     first, last = bench.follow(other)
     assert len(bench.reference) == count + 1 and bench.reference[-1].topology_id > bench.reference[-2].topology_id
     assert rms(first[:, 2] - other.height(first[:, 0], first[:, 1])) < 2e-4 and rms(last - first) < 6e-4
-    assert "the camera has changed, tracking starts anew: 160x120" in bench.node.output
+    assert "the camera has changed, tracking starts anew: depth of 160x120, no distortion" in bench.node.output
 
 
 class PackedBench(Bench):
@@ -189,6 +193,42 @@ def test_compressed_images_in_a_namespace(ros_graph, peer, scene) -> None:
     colors = convert.mesh_of(packed.reference[0])["colors"]
     assert np.abs(colors.astype(int) - [30, 90, 200]).max() <= 4
     assert packed.node.stop() == 0
+
+
+def test_a_focal_length_that_drifts_is_the_same_camera(bench: Bench, scene, relief) -> None:
+    bench.follow(scene, 2)
+    count = len(bench.reference)
+    drifted = relief(Lens(replace(CAMERA, fx=CAMERA.fx * 1.0005, cx=CAMERA.cx + 0.1)))
+    assert bench.answer(bench.send(drifted, 2 * STEP)).status == 1
+    bench.peer.spin(0.3)
+    assert len(bench.reference) == count
+
+
+def test_the_reference_waits_for_those_who_come_late(bench: Bench, scene) -> None:
+    """Latched: a subscriber that comes after it gets it all the same; the deformation field then comes with every frame."""
+    first, _ = bench.follow(scene, 2)
+    late: list = []
+    subscription = bench.peer.node.create_subscription(ros_class("dalf/msg/SurfaceMesh"), "/surface/reference", late.append, LATCHED_QOS)
+    fields = bench.peer.hear("/deformation", topics.TYPES[topics.DEFORMATION])
+    assert bench.peer.until(lambda: late) and late[0].topology_id == bench.mesh[-1].topology_id
+    reference = convert.mesh_of(late[0])
+    bench.peer.spin(0.5)
+    stamp = bench.send(scene, 2 * STEP)
+    assert bench.answer(stamp).status == 1 and bench.peer.until(lambda: fields and convert.stamp_ns(fields[-1].header) == stamp)
+    assert fields[-1].header.frame_id == FRAME and convert.stamp_ns(fields[-1].reference_header) == convert.stamp_ns(late[0].header)
+    np.testing.assert_allclose(warped(convert.deformation_of(fields[-1]), reference["vertices"]), bench.vertices(stamp), atol=1e-3)
+    bench.peer.node.destroy_subscription(subscription)
+
+
+def warped(field: dict, points: np.ndarray) -> np.ndarray:
+    """The formula that DeformationField.msg writes down."""
+    distance = np.linalg.norm(points[:, None] - field["position"][None], axis=2)
+    nearest = np.argsort(distance, axis=1)[:, :4]
+    weight = np.maximum(0, 1 - np.take_along_axis(distance, nearest, 1) / field["radius"][nearest]) ** 2
+    weight /= weight.sum(axis=1, keepdims=True)
+    g, t, rotation = field["position"][nearest], field["translation"][nearest], field["rotation"][nearest]
+    moved = np.einsum("vkij,vkj->vki", rotation, points[:, None] - g) + g + t
+    return (weight[..., None] * moved).sum(axis=1)
 
 
 def test_reset_leaves_nothing_to_save(bench: Bench, scene, tmp_path) -> None:
