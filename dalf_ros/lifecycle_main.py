@@ -38,6 +38,10 @@ def run_nodes(makers: list[Callable[[], WorkerNode]], args: list[str] | None = N
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
         return 0 if running else 130
+    except Exception:
+        if rclpy.ok():
+            raise
+        return 0 if running else 130        # a signal shut ROS down in the middle of a step
     finally:
         for node in nodes:
             node.stop()
