@@ -41,7 +41,8 @@ class WorkerNode(LifecycleNode):
         self._worker: threading.Thread | None = None
         self._own_timers: list[Any] = []
         self._own_services: list[Any] = []
-        self._complained: dict[str, float] = {}
+        self._complained: dict[str, float] = {}     # reason: when it was told
+        self._standing: set[str] = set()            # reasons that were told and still hold
         self._silence = SilenceWatch(self.values["silence_warning"], time.monotonic())
         self.mailbox: Mailbox[Any] = Mailbox()
         self.statistics = Statistics()
@@ -156,13 +157,15 @@ class WorkerNode(LifecycleNode):
     def refuse(self, reason: str, once: bool = False) -> None:
         """Count a message that cannot be used, and say why. On the worker thread.
 
-        The same reason is told again at most every few seconds; once: never, and as an error.
+        The same reason is told again at most every few seconds; once: as an error, and only after a frame that was good.
         """
         self.statistics.refuse(reason)
         kind = reason if once else re.sub(r"[\d.]+", "#", reason)[:100]
         now = time.monotonic()
-        if now - self._complained.get(kind, -math.inf) < (math.inf if once else COMPLAIN_EVERY_S):
+        if kind in self._standing or now - self._complained.get(kind, -math.inf) < COMPLAIN_EVERY_S:
             return
+        if once:
+            self._standing.add(kind)
         if len(self._complained) > MAX_REASONS:
             self._complained.clear()
         self._complained[kind] = now
@@ -173,6 +176,7 @@ class WorkerNode(LifecycleNode):
 
     def done(self, stamp_ns: int, started: float) -> None:
         """Note that the frame of this stamp is out. started: time.perf_counter() when its work began."""
+        self._standing.clear()
         latency = (self.get_clock().now().nanoseconds - stamp_ns) / NANOSECONDS
         self.statistics.done(latency, 1e3 * (time.perf_counter() - started))
 

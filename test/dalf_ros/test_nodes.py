@@ -285,8 +285,7 @@ def test_two_trackers_in_two_namespaces(official_weights: Path, scene: type, ros
     steps = {"/left": 1, "/right": 3}
     trackers = {side: ros_process("dalf_ros.tracker", "--ros-args", "-r", f"__ns:={side}", "-p", "top_k:=200") for side in steps}
     got = {(side, name): own_peer.hear(f"{side}/{name}", topics.TYPES[name]) for side in steps for name in (topics.MATCHES, topics.MESH)}
-    for side, tracker in trackers.items():
-        assert own_peer.until(lambda side=side: own_peer.node.count_publishers(f"{side}/matches"), 180), tracker.output
+    assert own_peer.until(lambda: all(own_peer.node.count_publishers(f"{side}/matches") for side in steps), 180), trackers["/left"].output
 
     def send(number: int, sides: tuple[str, ...]) -> dict[str, np.ndarray]:
         """One frame to each side; how far the mesh has moved since the reference, metres."""
@@ -315,8 +314,9 @@ def test_two_trackers_in_two_namespaces(official_weights: Path, scene: type, ros
         assert len(got[side, topics.MATCHES]) == 4
     trackers["/left"].stop(signal.SIGKILL)
     np.testing.assert_allclose(send(4, ("/right",))["/right"], [12 * scene.shift_m, 0, 0], atol=0.0025)
-    answer = own_peer.call("/right/registration_node/save_surface", SaveSurface, SaveSurface.Request(path=str(tmp_path / "right.obj")))
-    assert answer.success and (tmp_path / "right.obj").is_file() and len(got["/left", topics.MATCHES]) == 4
+    request = SaveSurface.Request(path=str(tmp_path / "right.obj"))
+    assert own_peer.call("/right/registration_node/save_surface", SaveSurface, request).success
+    assert (tmp_path / "right.obj").is_file() and len(got["/left", topics.MATCHES]) == 4
     assert trackers["/right"].stop() == 0
 
 
