@@ -124,6 +124,8 @@ class FeatureTracker:
         if self.reference is None:
             return None
         matches = _identity(len(features)) if is_reference else _verified(self.reference, features, clock)
+        for stage in ("match", "verify"):       # every frame names them, also the reference's
+            clock.lap(stage)
         return _pairs(features, stamp_ns, self.reference, self._reference_stamp_ns, matches)
 
     def warm_up(self, image_size: tuple[int, int] = (640, 480)) -> None:
