@@ -205,8 +205,8 @@ def _compressed_depth(message: Any) -> np.ndarray:
     if not (transport and "32FC1" in message.format):
         return _metres(pixels)
     slope, offset = np.frombuffer(message.data, np.uint8)[4:12].view("<f4")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(pixels > 0, slope / (pixels.astype(np.float32) - offset), np.nan).astype(np.float32)
+    with np.errstate(all="ignore"):     # the header may hold any two numbers
+        return _metres(np.where(pixels > 0, slope / (pixels.astype(np.float32) - offset), np.float32(np.nan)))
 
 
 def _image_fields(pixels: np.ndarray, encoding: str, header: dict) -> dict:
