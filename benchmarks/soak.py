@@ -233,7 +233,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
             if np.isfinite(values).any():
                 axis.plot(seconds / 60, values, label=process)
         axis.set_title(FIELDS[field])
-        axis.set_ylim(bottom=0)
+        axis.set_ylim(0, 1.08 * axis.get_ylim()[1])
         axis.axvspan(0, min(WARM_UP_S, seconds[-1] / 2) / 60, color="0.92")
         axis.grid(alpha=0.3)
     for axis in axes[-1]:
