@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 FOLDER = Path(__file__).resolve().parents[2] / "launch"
-# What `ros2 launch FILE name:=value ...` does.
+# What `ros2 launch dalf FILE name:=value ...` does, from a folder that has nothing to do with it.
 RUNNER = """
-import sys
+import os, sys
+os.chdir("/")
 from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
@@ -87,17 +88,17 @@ def _parameters(words: list[str]) -> dict[str, dict[str, Any]]:
 
 @pytest.fixture
 def launch_file(ros_process: Callable) -> Callable:
-    """`launch_file("live", color="/my/color")`: that launch file with real processes, in the test's own ROS domain."""
+    """`launch_file("live", color="/my/color")`: that installed launch file with real processes, in the test's own ROS domain."""
     pytest.importorskip("launch_ros", reason="launch_ros is not installed")
     packages = pytest.importorskip("ament_index_python.packages")
     try:
-        packages.get_package_prefix("dalf")
+        folder = Path(packages.get_package_share_directory("dalf")) / "launch"
     except packages.PackageNotFoundError:
         pytest.skip("dalf is not built")
 
     def start(name: str, environment: dict[str, str] | None = None, **arguments: object) -> Any:
         words = [f"{key}:={value}" for key, value in arguments.items()]
-        return ros_process(sys.executable, "-u", "-c", RUNNER, FOLDER / f"{name}.launch.py", *words, environment=environment)
+        return ros_process(sys.executable, "-u", "-c", RUNNER, folder / f"{name}.launch.py", *words, environment=environment)
 
     return start
 

@@ -116,3 +116,21 @@ def test_foxglove_plots_name_fields_of_the_message() -> None:
     definition = (CONFIG.parent / "msg" / "RegistrationStatus.msg").read_text(encoding="utf-8")
     fields = set(re.findall(r"^\w+ (\w+)\b(?! *=)", definition, re.MULTILINE))
     assert paths and all(topic == "/status" and field in fields for topic, field in paths)
+
+
+def test_the_page_names_each_cameras_topics() -> None:
+    rows = [line for line in (CONFIG.parent / "docs" / "launch.md").read_text(encoding="utf-8").splitlines() if line.startswith("| `")]
+    for name, camera in CAMERAS.items():
+        (row,) = [line for line in rows if line.startswith(f"| `{name}` |")]
+        for topic in (camera.color, camera.depth, camera.camera_info, camera.frame):
+            assert not topic or f"`{topic}`" in row, (name, topic)
+
+
+def test_the_page_names_every_launch_argument() -> None:
+    page = (CONFIG.parent / "docs" / "launch.md").read_text(encoding="utf-8")
+    source = (CONFIG.parent / "dalf_ros" / "launching.py").read_text(encoding="utf-8")
+    names = re.findall(r'^    "(\w+)": \("', source, re.MULTILINE)
+    for file in (CONFIG.parent / "launch").glob("*.launch.py"):
+        names += re.findall(r'DeclareLaunchArgument\(\s*"(\w+)"', file.read_text(encoding="utf-8"))
+    assert len(names) > 12
+    assert [name for name in names if f"`{name}`" not in page] == []
