@@ -11,8 +11,8 @@ from dalf_ros import describe_bag
 def test_topics_and_frame_are_found(rgbd_bag: Path, scene: type, command: Callable) -> None:
     code, out, _ = command(describe_bag.main, rgbd_bag)
     assert code == 0 and json.loads(out) == {
-        "color": scene.color, "depth": scene.depth, "camera_info": scene.info, "mask": "", "image_transport": "raw", "frame": scene.frame_id,
-        "played": f"{scene.color} {scene.depth} {scene.info}"}
+        "color": scene.color, "depth": scene.depth, "camera_info": scene.info, "mask": "", "image_transport": "raw",
+        "frame": scene.frame_id, "played": f"{scene.color} {scene.depth} {scene.info}"}
     code, out, _ = command(describe_bag.main, rgbd_bag, "--mask-topic", scene.mask)
     assert code == 0 and json.loads(out)["mask"] == scene.mask and json.loads(out)["played"].endswith(" " + scene.mask)
 

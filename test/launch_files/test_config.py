@@ -2,9 +2,11 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dalf_ros import topics
@@ -88,6 +90,16 @@ def test_rviz_shows_what_is_published() -> None:
     assert {"/feature_node/debug_image", "/surface/points", "/surface/marker", "/surface/landmarks"} == set(shown)
     assert all(display["Topic"]["Reliability Policy"] == "Reliable" for display in manager["Displays"] if "Topic" in display)
     assert manager["Global Options"]["Fixed Frame"] in {camera.frame for camera in CAMERAS.values()}
+
+
+def test_rviz_looks_along_the_camera_with_the_picture_upright() -> None:
+    """Orbit: the eye is at focal point + distance (cos yaw cos pitch, sin yaw cos pitch, sin pitch), up is the frame's z as far as it goes."""
+    view = load(CONFIG / "dalf.rviz")["Visualization Manager"]["Views"]["Current"]
+    yaw, pitch = view["Yaw"], view["Pitch"]
+    look = -np.array([math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), math.sin(pitch)])
+    up = np.array([0, 0, 1]) - look[2] * look
+    right = np.cross(look, up / np.linalg.norm(up))
+    assert look[2] > 0.9 and up[1] < 0 and right[0] > 0.999        # an optical frame's z, -y, x
 
 
 def panel_topics(panel: str, settings: dict) -> set[str]:
