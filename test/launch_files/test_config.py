@@ -93,7 +93,7 @@ def test_rviz_shows_what_is_published() -> None:
 
 
 def test_rviz_looks_along_the_camera_with_the_picture_upright() -> None:
-    """Orbit: the eye is at focal point + distance (cos yaw cos pitch, sin yaw cos pitch, sin pitch), up is the frame's z as far as it goes."""
+    """Orbit: the eye is at focal point + distance (cos yaw cos pitch, sin yaw cos pitch, sin pitch); up is the frame's z."""
     view = load(CONFIG / "dalf.rviz")["Visualization Manager"]["Views"]["Current"]
     yaw, pitch = view["Yaw"], view["Pitch"]
     look = -np.array([math.cos(yaw) * math.cos(pitch), math.sin(yaw) * math.cos(pitch), math.sin(pitch)])
