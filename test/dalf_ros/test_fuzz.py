@@ -188,10 +188,10 @@ class Callbacks:
     def __init__(self) -> None:
         self.by_role: dict[str, Callable[[Any], None]] = {}
 
-    def add(self, role: str, topic: str, type_name: str, callback: Callable[[Any], None], *_: Any) -> None:
+    def add(self, role: str, topic: str, type_name: str, callback: Callable[[Any], None], *_: Any, **__: Any) -> None:
         self.by_role[role] = callback
 
-    def add_image(self, role: str, topic: str, callback: Callable[[Any], None], *_: Any) -> None:
+    def add_image(self, role: str, topic: str, callback: Callable[[Any], None], *_: Any, **__: Any) -> None:
         self.by_role[role] = callback
 
     def topic(self, role: str) -> str:
