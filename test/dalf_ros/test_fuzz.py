@@ -311,7 +311,7 @@ def test_feature_node(feature_node: Fuzzed, sequence: list[Arrival]) -> None:
     feature_node.feed(sequence)
 
 
-@FUZZ
+@settings(FUZZ, max_examples=EXAMPLES if "DALF_FUZZ_EXAMPLES" in os.environ else EXAMPLES // 2)     # each costs some registrations
 @given(sequence=sequences({"matches": match_arrays, "depth": lambda n, odd: images(n, odd, DEPTHS), "camera_info": camera_infos,
                            "image": lambda n, odd: images(n, odd, COLORS), "mask": lambda n, odd: images(n, odd, MASKS)}))
 def test_registration_node(registration_node: Fuzzed, sequence: list[Arrival]) -> None:
