@@ -236,8 +236,8 @@ def _compressed_depth(message: Any) -> np.ndarray:
     if len(message.data) < 12:
         raise ImageError(f"compressed depth of {len(message.data)} bytes has no header")
     slope, offset = np.frombuffer(message.data, np.uint8)[4:12].view("<f4")
-    with np.errstate(divide="ignore", invalid="ignore"):
-        return np.where(pixels > 0, slope / (pixels.astype(np.float32) - offset), np.nan).astype(np.float32)
+    with np.errstate(all="ignore"):     # the header may hold any two numbers
+        return _metres(np.where(pixels > 0, slope / (pixels.astype(np.float32) - offset), np.float32(np.nan)))
 
 
 def _decode_rvl(message: Any) -> np.ndarray:

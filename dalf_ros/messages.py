@@ -16,12 +16,15 @@ WARP_STEP = 8                           # pixels between the points of an ImageW
 NANOSECONDS = 1_000_000_000
 FLOAT32, FLOAT16 = 7, 9                 # FeatureArray's descriptor_dtype
 DESCRIPTOR_TYPES = {FLOAT32: np.dtype("<f4"), FLOAT16: np.dtype("<f2")}
+MAX_KEYPOINTS = 1 << 20                 # of an image; a MatchArray's larger indices are wrong, and would cost memory by their value
 STATUS_CODES = {"waiting": 0, "tracked": 1, "degraded": 2, "lost": 3}
 STATUS_NAMES = {code: name for name, code in STATUS_CODES.items()}
 
 
 def header(stamp_ns: int, frame_id: str) -> dict:
-    """std_msgs/Header: the sensor's stamp in nanoseconds, and the optical frame."""
+    """std_msgs/Header: the sensor's stamp in nanoseconds, and the optical frame. Raises ValueError where a stamp cannot hold that time."""
+    if not -(2**31) <= stamp_ns // NANOSECONDS < 2**31:
+        raise ValueError(f"the time {stamp_ns} ns does not fit into a message's stamp")
     return {"stamp": {"sec": int(stamp_ns // NANOSECONDS), "nanosec": int(stamp_ns % NANOSECONDS)}, "frame_id": frame_id}
 
 
@@ -96,6 +99,10 @@ def matches_of(message: Any) -> FrameMatches:
         raise ValueError(f"the arrays of a MatchArray must have one length, these have {sorted(lengths)}")
     if not (np.isfinite(reference_xy).all() and np.isfinite(query_xy).all()):
         raise ValueError("a MatchArray holds pixel positions that are not finite")
+    if min(message.width, message.height, message.reference_width, message.reference_height) < 1:
+        raise ValueError("a MatchArray names an image without pixels")
+    if max(matches.reference_index.max(initial=0), matches.query_index.max(initial=0)) >= MAX_KEYPOINTS:
+        raise ValueError(f"a MatchArray names keypoints beyond the {MAX_KEYPOINTS} that an image may have")
     return FrameMatches(
         stamp_ns(message.header), stamp_ns(message.reference_header), (int(message.width), int(message.height)),
         (int(message.reference_width), int(message.reference_height)), matches, reference_xy, query_xy,

@@ -1,0 +1,161 @@
+"""The launch files: which programs they start and what these are told. Skipped where launch_ros is not installed."""
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from dalf_ros.cameras import CAMERAS
+
+launch = pytest.importorskip("launch", reason="launch is not installed")
+pytest.importorskip("launch_ros", reason="launch_ros is not installed")
+
+
+def test_live_is_one_process_with_the_realsense_by_default(would_start: Callable) -> None:
+    (tracker,) = would_start("live")
+    camera = CAMERAS["realsense"]
+    assert tracker.words[0].endswith("lib/dalf/tracker")
+    assert tracker.remappings.items() >= {"image": camera.color, "depth": camera.depth, "camera_info": camera.camera_info}.items()
+    assert tracker.parameters == {"/**": {"use_sim_time": False}, "/**/registration_node": {"stamp_tolerance": 0.034}}
+    assert "mask" not in tracker.remappings
+
+
+@pytest.mark.parametrize("name", CAMERAS)
+def test_each_camera_gives_its_topics_and_parameters(would_start: Callable, name: str) -> None:
+    (started,) = would_start("live", camera=name)
+    camera = CAMERAS[name]
+    assert started.program == ("tracker" if camera.depth else "feature_node")
+    assert started.remappings["image"] == camera.color and started.remappings.get("depth", "") == camera.depth
+    assert any(Path(word).name == f"{name}.yaml" for word in started.words)
+
+
+def test_live_in_two_processes_with_topics_given_one_by_one(would_start: Callable) -> None:
+    started = would_start("live", camera="oak", color="/my/color", mask="/my/mask", separate="true", namespace="left", device="cuda:1",
+                          weights="official")
+    assert {process.program for process in started} == {"feature_node", "registration_node"}
+    for process in started:
+        assert process.remappings == {"image": "/my/color", "depth": CAMERAS["oak"].depth, "camera_info": CAMERAS["oak"].camera_info,
+                                      "mask": "/my/mask", "__ns": "/left"}
+        assert process.parameters["/**"] == {"use_sim_time": False, "use_mask": True}
+        assert process.parameters["/**/feature_node"] == {"image_scale": 0.5, "device": "cuda:1", "weights": "official"}
+
+
+def test_another_camera_must_be_described(would_start: Callable) -> None:
+    with pytest.raises(ValueError, match="give color:="):
+        would_start("live", camera="other")
+    with pytest.raises(ValueError, match="camera_info:="):
+        would_start("live", camera="other", color="/c", depth="/d")
+    (feature_node,) = would_start("live", camera="other", color="/c")
+    assert feature_node.program == "feature_node"
+
+
+def test_what_is_neither_true_nor_false_is_an_error(would_start: Callable) -> None:
+    with pytest.raises(ValueError, match="separate:=perhaps"):
+        would_start("live", separate="perhaps")
+
+
+def test_own_parameters_come_after_the_cameras(would_start: Callable, tmp_path: Path) -> None:
+    own = tmp_path / "own.yaml"
+    own.write_text("/**/feature_node:\n  ros__parameters:\n    image_scale: 2.0\n")
+    (tracker,) = would_start("live", camera="zed", params_file=str(own))
+    assert tracker.parameters["/**/feature_node"] == {"image_scale": 2.0}
+    with pytest.raises(ValueError, match="does not exist"):
+        would_start("live", params_file=str(tmp_path / "missing.yaml"))
+
+
+def test_rviz_has_the_frame_and_the_topics_of_the_namespace(would_start: Callable, rviz2: Path) -> None:
+    (rviz,) = would_start("rviz", camera="zed", namespace="left")
+    assert rviz.words[rviz.words.index("-f") + 1] == CAMERAS["zed"].frame
+    assert Path(rviz.words[rviz.words.index("-d") + 1]).is_file()
+    assert rviz.remappings["/surface/points"] == "/left/surface/points"
+    assert rviz.remappings["/feature_node/debug_image"] == "/left/feature_node/debug_image"
+
+
+def test_bag_topics_are_found(would_start: Callable, rviz2: Path, tmp_path: Path) -> None:
+    from dalf_ros.simulation.recording import COLOR_TOPIC, DEPTH_TOPIC, FRAME_ID, MASK_TOPIC
+
+    bag = small_bag(tmp_path / "bag", compressed=False)
+    tracker, player = would_start("bag", bag=str(bag), mask=MASK_TOPIC, rate="0.5")
+    assert tracker.remappings.items() >= {"image": COLOR_TOPIC, "depth": DEPTH_TOPIC, "mask": MASK_TOPIC}.items()
+    assert tracker.parameters["/**"] == {"use_sim_time": True, "use_mask": True, "image_transport": "raw"}
+    assert player.program == "play" and "--clock" in player.words and "--loop" not in player.words
+    assert player.words[player.words.index("--rate") + 1] == "0.5"
+    *_, rviz, player = would_start("bag", bag=str(bag), rviz="true", loop="true")
+    assert rviz.words[rviz.words.index("-f") + 1] == FRAME_ID and "--loop" in player.words and MASK_TOPIC not in player.words
+
+
+def test_compressed_colour_in_a_bag_is_taken_as_such(would_start: Callable, tmp_path: Path) -> None:
+    bag = small_bag(tmp_path / "bag", compressed=True)
+    tracker, player = would_start("bag", bag=str(bag))
+    assert tracker.remappings["image"] == "/camera/color/image_raw" and tracker.parameters["/**"]["image_transport"] == "compressed"
+    assert "/camera/color/image_raw/compressed" in player.words
+
+
+def test_a_bag_that_cannot_be_read_is_told(would_start: Callable, tmp_path: Path) -> None:
+    with pytest.raises(RuntimeError, match="does not exist"):
+        would_start("bag", bag=str(tmp_path / "missing"))
+    with pytest.raises(RuntimeError, match="no such topic"):
+        would_start("bag", bag=str(small_bag(tmp_path / "bag", compressed=False)), depth="/nowhere")
+
+
+def test_demo_topics_are_those_of_the_simulation(would_start: Callable) -> None:
+    from dalf_ros.simulation import recording
+
+    (simulation,) = would_start("demo", recording="/somewhere/else", frames="60")
+    assert simulation.program == "simulate"
+    assert simulation.words[1:5] == ["--output", "/somewhere/else", "--frames", "60"]
+    source = load("demo").SOURCE
+    assert (source.color, source.depth, source.camera_info, source.mask, source.frame) == (
+        recording.COLOR_TOPIC, recording.DEPTH_TOPIC, recording.CAMERA_INFO_TOPIC, recording.MASK_TOPIC, recording.FRAME_ID)
+
+
+def load(name: str):
+    """A launch file as a module."""
+    import importlib.util
+
+    path = Path(__file__).resolve().parents[2] / "launch" / f"{name}.launch.py"
+    spec = importlib.util.spec_from_file_location(f"{name}_launch", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("chosen", [None, "/my/profile.xml"])
+def test_fast_dds_profile_is_set_unless_chosen(monkeypatch: pytest.MonkeyPatch, chosen: str | None) -> None:
+    from dalf_ros import launching
+
+    for name in launching.PROFILES:
+        monkeypatch.delenv(name, raising=False)
+    if chosen:
+        monkeypatch.setenv(launching.PROFILES[0], chosen)
+    for name in ("live", "bag", "demo", "rviz"):
+        context = launch.LaunchContext()
+        for entity in load(name).generate_launch_description().entities:
+            if isinstance(entity, launch.actions.SetEnvironmentVariable):
+                entity.visit(context)
+        values = {context.environment.get(variable) for variable in launching.PROFILES}
+        assert values == ({None, chosen} if chosen else {launching.share("config", "fastdds.xml")})
+        for variable in launching.PROFILES if not chosen else ():
+            monkeypatch.delenv(variable, raising=False)
+
+
+def small_bag(path: Path, compressed: bool) -> Path:
+    """One frame of a colour and depth camera on the simulation's topics."""
+    import numpy as np
+
+    from dalf_core.camera import PinholeCamera
+    from dalf_ros.bag_writer import BagWriter
+    from dalf_ros.image_conversion import from_color, from_color_compressed, from_depth, from_mask
+    from dalf_ros.messages import camera_info, header
+    from dalf_ros.simulation.recording import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, FRAME_ID, MASK_TOPIC
+
+    head, image = header(10**18, FRAME_ID), np.zeros((12, 16, 3), np.uint8)
+    color = (COLOR_TOPIC + "/compressed", "CompressedImage", from_color_compressed(image, head)) if compressed else (
+        COLOR_TOPIC, "Image", from_color(image, head))
+    with BagWriter(path) as bag:
+        for topic, kind, fields in (color, (DEPTH_TOPIC, "Image", from_depth(np.ones((12, 16), np.float32), head)),
+                                    (MASK_TOPIC, "Image", from_mask(np.ones((12, 16)), head)),
+                                    (CAMERA_INFO_TOPIC, "CameraInfo", camera_info(PinholeCamera(9, 9, 8, 6, 16, 12), head))):
+            bag.write(topic, f"sensor_msgs/msg/{kind}", 10**18, fields)
+    return path

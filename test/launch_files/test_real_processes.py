@@ -1,0 +1,138 @@
+"""Each launch file with its default arguments and with others, real processes and all. Skipped where launch_ros is not installed."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+
+pytest.importorskip("launch_ros", reason="launch_ros is not installed")
+rclpy = pytest.importorskip("rclpy")
+pytestmark = pytest.mark.slow
+LOADED = "warmed up"
+
+
+@pytest.fixture(scope="session")
+def recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Folder of a simulated recording of 12 frames."""
+    pytest.importorskip("mujoco")
+    pytest.importorskip("open3d")
+    from dalf_ros.simulate import simulate
+
+    return simulate(tmp_path_factory.mktemp("launch") / "demo", frames=12).parent
+
+
+@pytest.fixture
+def weights(data_folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DALF_WEIGHTS", str(data_folder / "dalf" / "model_ts-fl_final.pth"))
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> str:
+    """A parameter file that makes features quick."""
+    path = tmp_path / "small.yaml"
+    path.write_text("/**/feature_node:\n  ros__parameters:\n    top_k: 300\n    image_scale: 0.5\n")
+    return str(path)
+
+
+@pytest.fixture
+def graph(ros_context: object) -> Iterator[Callable[[], set[str]]]:
+    """The full names of the nodes in the test's domain."""
+    node = rclpy.create_node("graph", context=ros_context)
+    yield lambda: {f"{space.rstrip('/')}/{name}" for name, space in node.get_node_names_and_namespaces()} - {"/graph"}
+    node.destroy_node()
+
+
+@pytest.fixture
+def statuses(ros_context: object, spin_until: Callable) -> Iterator[Callable[[str], list]]:
+    """Waits for some RegistrationStatus messages on a topic."""
+    from rclpy.executors import SingleThreadedExecutor
+
+    from dalf_ros.inputs import RESULT_QOS
+    from dalf_ros.message_factory import ros_class
+
+    node = rclpy.create_node("listener", context=ros_context)
+    executor = SingleThreadedExecutor(context=ros_context)
+    executor.add_node(node)
+
+    def wait(topic: str) -> list:
+        got: list = []
+        node.create_subscription(ros_class("dalf/msg/RegistrationStatus"), topic, got.append, RESULT_QOS)
+        spin_until(executor, lambda: len(got) >= 2, 90)
+        return got
+
+    yield wait
+    executor.shutdown()
+    node.destroy_node()
+
+
+def until(condition: Callable[[], bool], spin_until: Callable) -> bool:
+    """Wait, without a node to spin."""
+    return spin_until(SimpleNamespace(spin_once=lambda timeout_sec: time.sleep(timeout_sec)), condition, 30)
+
+
+def test_live(weights: None, launch_file: Callable, graph: Callable, spin_until: Callable) -> None:
+    live = launch_file("live")
+    live.wait_for_output(f"registration on the CPU, {LOADED}", 120)
+    assert until(lambda: graph() >= {"/feature_node", "/registration_node"}, spin_until), live.output
+    assert live.stop() == 0, live.output
+    assert "Traceback" not in live.output and live.output.count("process started") == 1
+
+
+def test_live_in_two_processes_and_a_namespace(weights: None, launch_file: Callable, graph: Callable, spin_until: Callable) -> None:
+    live = launch_file("live", camera="other", color="/c", depth="/d", camera_info="/i", separate="true", namespace="left")
+    assert until(lambda: graph() >= {"/left/feature_node", "/left/registration_node"}, spin_until), live.output
+    live.wait_for_output(f"registration on the CPU, {LOADED}", 120)
+    assert live.stop() == 0, live.output
+    assert "Traceback" not in live.output and live.output.count("process started") == 2
+
+
+def test_a_node_that_cannot_start_ends_the_launch(launch_file: Callable) -> None:
+    live = launch_file("live", weights="/nowhere/model.pth", camera="usb_cam")
+    live.wait(120)
+    assert "no such file" in live.output and "was required: shutting down" in live.output, live.output
+
+
+def test_demo(weights: None, recording: Path, launch_file: Callable, statuses: Callable, tmp_path: Path, small: str) -> None:
+    demo = launch_file("demo", environment={"ROS_HOME": str(tmp_path)}, frames=12, rate=0.1, params_file=small)
+    got = statuses("/status")
+    assert len(got) >= 2, demo.output
+    assert got[0].header.frame_id == "camera_color_optical_frame" and got[0].vertices > 100
+    assert (tmp_path / "dalf_demo" / "bag" / "metadata.yaml").is_file()
+    assert demo.stop() == 0 and "Traceback" not in demo.output, demo.output
+
+
+def test_demo_again_in_a_namespace(weights: None, recording: Path, launch_file: Callable, statuses: Callable, small: str) -> None:
+    demo = launch_file("demo", recording=recording, frames=12, rate=0.1, namespace="cloth", separate="true", params_file=small)
+    assert len(statuses("/cloth/status")) >= 2, demo.output
+    assert demo.stop() == 0 and "Traceback" not in demo.output and "simulating" not in demo.output, demo.output
+
+
+def test_bag(weights: None, recording: Path, launch_file: Callable, statuses: Callable, small: str) -> None:
+    bag = launch_file("bag", bag=recording / "bag", rate=0.1, loop="true", params_file=small)
+    assert len(statuses("/status")) >= 2, bag.output
+    assert bag.stop() == 0 and "Traceback" not in bag.output, bag.output
+
+
+def test_bag_ends_with_its_recording(weights: None, recording: Path, launch_file: Callable, small: str) -> None:
+    bag = launch_file("bag", bag=recording / "bag", exit_at_end="true", mask="/camera/object_mask", params_file=small)
+    assert bag.wait(120) == 0, bag.output
+    assert "/camera/object_mask: 12 messages" in bag.output and "process[play-2] was required" in bag.output, bag.output
+
+
+def test_rviz(rviz2: Path, launch_file: Callable) -> None:
+    from ament_index_python.packages import get_package_share_directory
+
+    rviz = launch_file("rviz", environment={"OVERRIDE_LAUNCH_PROCESS_OUTPUT": "screen"})
+    line = rviz.wait_for_output("told:", 30)
+    assert f"-d {get_package_share_directory('dalf')}/config/dalf.rviz -f camera_color_optical_frame" in line
+    assert rviz.stop() == 0 and "Traceback" not in rviz.output
+
+
+def test_rviz_of_a_frame_in_a_namespace(rviz2: Path, launch_file: Callable) -> None:
+    rviz = launch_file("rviz", environment={"OVERRIDE_LAUNCH_PROCESS_OUTPUT": "screen"}, frame="tool", namespace="left")
+    line = rviz.wait_for_output("told:", 30)
+    assert "-f tool" in line and "/surface/points:=/left/surface/points" in line
+    assert rviz.stop() == 0
