@@ -207,9 +207,10 @@ def landmark_term(diagonal, coupling, rhs, points, vertex, targets, confidence, 
 
 
 @njit(cache=True, fastmath=True)
-def rigidity_term(diagonal, coupling, rhs, first_edge, edges, frame, R, t, g, stretch, bend, equations):
+def rigidity_term(diagonal, coupling, rhs, first_edge, edges, rest, frame, R, t, g, stretch, bend, equations):
     """As rigid as possible (Sorkine & Alexa 2007) on directed node pairs: node i predicts where node j goes.
 
+    rest: (E, 3) offsets from i to j at rest, see rest_shape; in the reference these are g_j - g_i.
     The misfit is split along the axes of frame[i] (3x3 rows: normal, two tangents, in the reference), turned with the node:
     `bend` weighs the part along the normal, `stretch` the parts along the surface, since thin things bend far more easily than
     they stretch.
@@ -224,8 +225,8 @@ def rigidity_term(diagonal, coupling, rhs, first_edge, edges, frame, R, t, g, st
             for k in range(3):
                 d[k] = g[j, k] - g[i, k]
             for k in range(3):
-                turned = R[i, k, 0] * d[0] + R[i, k, 1] * d[1] + R[i, k, 2] * d[2]
                 q[k] = d[k] + t[j, k] - t[i, k]         # where the neighbour really is
+                turned = R[i, k, 0] * rest[e, 0] + R[i, k, 1] * rest[e, 1] + R[i, k, 2] * rest[e, 2]
                 r[k] = turned - q[k]
             f0 = W[0, 0] * r[0] + W[0, 1] * r[1] + W[0, 2] * r[2]
             f1 = W[1, 0] * r[0] + W[1, 1] * r[1] + W[1, 2] * r[2]

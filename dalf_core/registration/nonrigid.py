@@ -23,7 +23,8 @@ LOST_SUPPORT = 0.10          # share of the vertices that depth must support, or
 DEGRADED_SUPPORT = 0.40
 HOLDS_WITHIN = 0.5           # a tracked fit holds if so many of the trusted landmarks lie within this, in units of the robust scale;
 HOLDS_SHARE = 0.9            # else the frame is also solved from its landmarks alone, and the fit of lower energy is taken
-FREE_SPACE = 0.005           # weight of a vertex in free space: little, so that it only moves what nothing else holds
+FREE_SPACE = 0.02            # weight of a vertex in free space: little, so that it only moves what nothing else holds
+REST_UPDATES = 8             # of the rest shape on a cold start; while tracking there is one a frame
 GROW_EVERY = 5               # frames
 CONTRADICTED = 0.35          # share of the judged vertices that the depth may contradict
 
@@ -249,12 +250,12 @@ def cold_stages(length: float) -> list[Stage]:
     return [Stage(2, 3.0 * length, 2.5 * length, 4.0 * length, 4.0, 0.3, 20.0, 20.0),
             Stage(3, 1.5 * length, 1.6 * length, 3.0 * length, 4.0, 1.0, 2.0, 1.0, FREE_SPACE),
             Stage(3, 1.0 * length, 1.0 * length, 2.0 * length, 3.0, 1.0, 0.3, 0.12, FREE_SPACE),
-            final_stage(length, 4)]
+            *[final_stage(length, 1)] * REST_UPDATES]
 
 
 def final_stage(length: float, iterations: int) -> Stage:
     """The weights that every fit ends with."""
-    return Stage(iterations, 0.6 * length, 0.7 * length, 1.5 * length, 3.0, 1.0, 0.15, 0.03, FREE_SPACE)
+    return Stage(iterations, 0.6 * length, 0.7 * length, 1.5 * length, 3.0, 1.0, 0.4, 0.02, FREE_SPACE, follows=True)
 
 
 def warm_stages(length: float) -> list[Stage]:

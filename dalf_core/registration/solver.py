@@ -12,6 +12,7 @@ from .graph import VERTICES_PER_NODE, DeformationGraph
 from .normal_equations import NormalEquations
 from .outline import nearest_surface, outline_camera
 from .planes import LocalPlanes
+from .rest_shape import RestShape
 
 CONVERGED = 2e-2     # share of the energy; a step that promises less is the last of its stage
 RISE = 0.02          # share by which a step may raise the energy: re-association does, and it is no failure
@@ -22,7 +23,8 @@ BEHIND = 3.0         # node spacings behind the surface's farthest node: what is
 class Stage:
     """One stretch of iterations with constant weights. Scales in metres; weights relative to one vertex's depth reading.
 
-    free_space: of a vertex that projects beside all that the depth image shows.
+    free_space: of a vertex that projects beside all that the depth image shows. follows: the rest shape is the one that follows the
+    surface as it is when the stage begins (see rest_shape), not the reference.
     """
 
     iterations: int
@@ -34,6 +36,7 @@ class Stage:
     stretch: float
     bend: float
     free_space: float = 0.0
+    follows: bool = False
 
 
 @dataclass(frozen=True)
@@ -118,15 +121,23 @@ class Solver:
         self.vertex_weight = VERTICES_PER_NODE * len(graph) / len(self.vertices)
         self._here, self._there = NormalEquations(graph), NormalEquations(graph)
         self._frame = _node_frames(graph, self.normals)
+        self._shape = RestShape(graph, self._frame)
+        self._rest = self._shape.reference
 
     def solve(self, state: State, depth: np.ndarray, landmarks: Landmarks, stages: list[Stage]) -> Fit:
         """Run the stages from `state`. depth: clean (H, W) float32 metres. Never returns a non-finite state."""
         iterations = 0
         self._planes.forget()
         self._outline = nearest_surface(depth, self._coarse, self._reach(state))
+        evaluation: Evaluation | None = None
         for stage in stages:
+            self._rest = self._shape.reference
+            if stage.follows:
+                evaluation = evaluation or self._evaluate(state, depth, landmarks, stage, None)
+                self._rest = self._shape.following(state.R, state.t, evaluation.seen)
             state, evaluation, steps = self._run(state, depth, landmarks, stage)
             iterations += steps
+        assert evaluation is not None, "a solve needs a stage"
         squares, supported = evaluation.squares, evaluation.supported
         rms = float(np.sqrt(squares / supported)) if supported else float("nan")
         return Fit(state, evaluation.energy, evaluation.seen, rms, supported, evaluation.landmark_residual, iterations)
@@ -191,7 +202,7 @@ class Solver:
             value += energy.landmark_term(
                 *equations, landmarks.points, landmarks.vertex, landmarks.targets, landmarks.confidence, *follow,
                 stage.landmark_sigma, stage.landmark_weight, wanted, residuals)
-        value += energy.rigidity_term(*equations, graph.first_edge, graph.edges, self._frame, state.R, state.t, graph.position,
+        value += energy.rigidity_term(*equations, graph.first_edge, graph.edges, self._rest, self._frame, state.R, state.t, graph.position,
                                       stage.stretch, stage.bend, wanted)
         if wanted:
             buffer.symmetrise()

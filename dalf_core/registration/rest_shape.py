@@ -1,0 +1,133 @@
+"""The shape that the surface would take without any force: the reference, which follows its strain and curvature where these are smooth.
+
+Against the reference alone, as-rigid-as-possible energy resists all strain and curvature: it shrinks what is stretched, flattens what is
+bent, and hidden parts go straight on. With their mean over a neighbourhood taken over, only what differs from the surroundings is resisted,
+as by an energy of second order: noise is, a smooth stretch hardly, and hidden parts go on bent as the seen ones beside them are.
+"""
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .energy import SUPPORTED
+from .graph import DeformationGraph
+
+STRAIN = 0.9            # share taken over; the rest is resisted, which holds the surface where few landmarks do. Depth tells all of the curvature
+ROUNDS = 3              # of averaging over a node and its neighbours, some two spacings each
+PRIOR = 0.02            # weight of the reference's shape against one well-seen node: it counts far from anything that is seen
+WELL_SEEN = 0.5         # share of a node's vertices that depth must support for it to count fully
+REGULAR = 1e-2          # of a squared spacing, added to a node's normal equations: a node at the end of a strip has neighbours on one side
+
+
+class RestShape:
+    """Rest offsets along one graph's directed edges. frame: (K, 3, 3) rows normal and two tangents of the reference at each node."""
+
+    def __init__(self, graph: DeformationGraph, frame: np.ndarray) -> None:
+        self._graph, self._frame = graph, frame
+        self.reference = np.ascontiguousarray(graph.position[graph.edges[:, 1]] - graph.position[graph.edges[:, 0]])
+        count, spacing = len(graph), graph.spacing
+        first = graph.edges[:, 0]
+        self._local = np.ascontiguousarray(np.einsum("eij,ej->ei", frame[first], self.reference) / spacing)     # in spacings
+        x, y = self._local[:, 1], self._local[:, 2]
+        self._linear = _least_squares(np.stack([x, y], axis=1), first, count)
+        self._quadratic = _least_squares(np.stack([x * x, x * y, y * y], axis=1), first, count)
+        self._mass = np.bincount(graph.node_index.ravel(), graph.weight.ravel(), count)
+
+    def following(self, R: np.ndarray, t: np.ndarray, seen: np.ndarray) -> np.ndarray:
+        """(E, 3) metres: offset from node i to j at rest, not turned from the reference, when strain and curvature of the surroundings
+        are taken over. R, t: the state; seen: (V,) what each vertex met (energy.SUPPORTED ...)."""
+        graph = self._graph
+        supported = np.bincount(graph.node_index.ravel(), (graph.weight * (seen == SUPPORTED)[:, None]).ravel(), len(graph))
+        trust = np.minimum(supported / np.maximum(self._mass, 1e-12) / WELL_SEEN, 1.0) ** 2
+        measured = _measure(graph.edges, self.reference, self._local, self._frame, self._linear, self._quadratic, R, t, graph.spacing)
+        smooth = _averaged(graph.first_edge, graph.edges, measured, trust)
+        smooth[:, 0] *= STRAIN
+        return _rest(graph.edges, self.reference, self._frame, smooth)
+
+
+def _least_squares(rows: np.ndarray, node: np.ndarray, count: int) -> np.ndarray:
+    """(E, n): what each edge's value gives to the coefficients of its node's regression on `rows` (E, n)."""
+    normal = np.zeros((count, rows.shape[1], rows.shape[1]))
+    np.add.at(normal, node, rows[:, :, None] * rows[:, None, :])
+    inverse = np.linalg.inv(normal + REGULAR * np.eye(rows.shape[1]))
+    return np.ascontiguousarray(np.einsum("eij,ej->ei", inverse[node], rows))
+
+
+@njit(cache=True, fastmath=True)
+def _measure(edges, reference, local, frame, linear, quadratic, R, t, spacing):
+    """Strain and curvature of each node as symmetric tensors of the reference: (K, 2, 3, 3), the second in 1 / m."""
+    count = len(frame)
+    gradient, bent = np.zeros((count, 2, 2)), np.zeros((count, 3))
+    now, turned = np.empty(3), np.empty(3)
+    for e in range(len(edges)):
+        i, j = edges[e]
+        for k in range(3):
+            now[k] = reference[e, k] + t[j, k] - t[i, k]
+        for k in range(3):
+            turned[k] = R[i, 0, k] * now[0] + R[i, 1, k] * now[1] + R[i, 2, k] * now[2]     # back into the reference
+        for a in range(3):
+            change = frame[i, a, 0] * turned[0] + frame[i, a, 1] * turned[1] + frame[i, a, 2] * turned[2]
+            change = change / spacing - local[e, a]
+            if a == 0:
+                for k in range(3):
+                    bent[i, k] += change * quadratic[e, k]
+            else:
+                for k in range(2):
+                    gradient[i, a - 1, k] += change * linear[e, k]
+    out = np.zeros((count, 2, 3, 3))
+    for i in range(count):
+        mixed = 0.5 * (gradient[i, 0, 1] + gradient[i, 1, 0])
+        _to_reference(frame[i], gradient[i, 0, 0], mixed, gradient[i, 1, 1], out[i, 0])
+        _to_reference(frame[i], bent[i, 0] / spacing, 0.5 * bent[i, 1] / spacing, bent[i, 2] / spacing, out[i, 1])
+    return out
+
+
+@njit(cache=True, fastmath=True, inline="always")
+def _to_reference(frame, xx, xy, yy, out):
+    for p in range(3):
+        for q in range(3):
+            out[p, q] = (xx * frame[1, p] * frame[1, q] + xy * (frame[1, p] * frame[2, q] + frame[2, p] * frame[1, q])
+                         + yy * frame[2, p] * frame[2, q])
+
+
+@njit(cache=True, fastmath=True)
+def _averaged(first_edge, edges, tensors, trust):
+    """Trusted mean over each node's surroundings, drawn to zero where nothing is trusted."""
+    count = len(tensors)
+    values, weights = np.empty((count, 18)), trust.copy()
+    for i in range(count):
+        values[i] = tensors[i].ravel() * trust[i]
+    for _ in range(ROUNDS):
+        new_values, new_weights = values.copy(), weights.copy()
+        for i in range(count):
+            for e in range(first_edge[i], first_edge[i + 1]):
+                j = edges[e, 1]
+                new_weights[i] += weights[j]
+                for k in range(18):
+                    new_values[i, k] += values[j, k]
+            share = 1.0 / (1 + first_edge[i + 1] - first_edge[i])
+            new_weights[i] *= share
+            new_values[i] *= share
+        values, weights = new_values, new_weights
+    for i in range(count):
+        values[i] /= weights[i] + PRIOR
+    return values.reshape(tensors.shape)
+
+
+@njit(cache=True, fastmath=True)
+def _rest(edges, reference, frame, tensors):
+    """Offsets strained along the surface and bent out of it: d + E d + n (d . Q d), tensors averaged over an edge's two nodes."""
+    out = np.empty_like(reference)
+    for e in range(len(edges)):
+        i, j = edges[e]
+        d = reference[e]
+        height = 0.0
+        for p in range(3):
+            strained = 0.0
+            for q in range(3):
+                strained += 0.5 * (tensors[i, 0, p, q] + tensors[j, 0, p, q]) * d[q]
+                height += 0.5 * (tensors[i, 1, p, q] + tensors[j, 1, p, q]) * d[p] * d[q]
+            out[e, p] = d[p] + strained
+        for p in range(3):
+            out[e, p] += height * frame[i, 0, p]
+    return out
