@@ -255,7 +255,7 @@ def cold_stages(length: float) -> list[Stage]:
 
 def final_stage(length: float, iterations: int) -> Stage:
     """The weights that every fit ends with."""
-    return Stage(iterations, 0.6 * length, 0.7 * length, 1.5 * length, 3.0, 1.0, 0.4, 0.02, FREE_SPACE, follows=True)
+    return Stage(iterations, 1.0 * length, 0.7 * length, 1.5 * length, 3.0, 1.0, 0.4, 0.02, FREE_SPACE, follows=True)
 
 
 def warm_stages(length: float) -> list[Stage]:
