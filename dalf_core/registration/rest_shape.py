@@ -12,7 +12,7 @@ from numba import njit
 from .energy import SUPPORTED
 from .graph import DeformationGraph
 
-STRAIN = 0.9            # share taken over: the rest holds the surface where landmarks are few. Curvature, which depth tells, is taken over whole
+STRAIN = 0.9            # share taken over: the rest holds the surface where landmarks are few. Curvature is taken over whole
 ROUNDS = 3              # of averaging over a node and its neighbours, some two spacings each
 PRIOR = 0.02            # weight of the reference's shape against one well-seen node: it counts far from anything that is seen
 WELL_SEEN = 0.5         # share of a node's vertices that depth must support for it to count fully
