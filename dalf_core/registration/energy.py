@@ -243,6 +243,34 @@ def rigidity_term(diagonal, coupling, rhs, first_edge, edges, frame, R, t, g, st
     return energy
 
 
+@njit(cache=True, fastmath=True)
+def expectation_term(diagonal, rhs, R, t, expected_R, expected_t, weight, spacing, equations):
+    """Nodes are drawn to where they are expected: weight[i] / 2 (|t - t'|^2 + 2 spacing^2 (1 - cos a)), a the angle between R and R'.
+
+    Turning counts like the shift that it makes a node spacing away.
+    """
+    turning = spacing * spacing
+    D = np.empty((3, 3))
+    energy = 0.0
+    for i in range(len(t)):
+        if weight[i] == 0.0:
+            continue
+        for p in range(3):
+            for q in range(3):      # D = R' R^T
+                D[p, q] = expected_R[i, p, 0] * R[i, q, 0] + expected_R[i, p, 1] * R[i, q, 1] + expected_R[i, p, 2] * R[i, q, 2]
+        energy += 0.5 * weight[i] * turning * (3.0 - D[0, 0] - D[1, 1] - D[2, 2])      # trace = 1 + 2 cos a
+        for k in range(3):
+            apart = expected_t[i, k] - t[i, k]
+            energy += 0.5 * weight[i] * apart * apart
+            if equations:
+                a, b = (k + 1) % 3, (k + 2) % 3
+                rhs[i, k] += weight[i] * turning * 0.5 * (D[b, a] - D[a, b])        # sin a about the axis
+                rhs[i, 3 + k] += weight[i] * apart
+                diagonal[i, k, k] += np.float32(weight[i] * turning)
+                diagonal[i, 3 + k, 3 + k] += np.float32(weight[i])
+    return energy
+
+
 @njit(cache=True, fastmath=True, inline="always")
 def _turned_weights(R, frame, stretch, bend, W):
     """W = sum over the axes of weight a a^T, with the axes a = R frame[axis] as they are turned now."""

@@ -77,6 +77,14 @@ class State:
 
 
 @dataclass(frozen=True)
+class Expectation:
+    """Where nodes are expected, and how much that weighs: weight (K,), relative to one vertex's depth reading."""
+
+    state: State
+    weight: np.ndarray
+
+
+@dataclass(frozen=True)
 class Fit:
     """What the solve ended with. seen: (V,) what each vertex met (energy.SUPPORTED ...); residual_m: RMS over the supported.
 
@@ -118,10 +126,13 @@ class Solver:
         self.vertex_weight = VERTICES_PER_NODE * len(graph) / len(self.vertices)
         self._here, self._there = NormalEquations(graph), NormalEquations(graph)
         self._frame = _node_frames(graph, self.normals)
+        self._expected: Expectation | None = None
 
-    def solve(self, state: State, depth: np.ndarray, landmarks: Landmarks, stages: list[Stage]) -> Fit:
+    def solve(self, state: State, depth: np.ndarray, landmarks: Landmarks, stages: list[Stage],
+              expected: Expectation | None = None) -> Fit:
         """Run the stages from `state`. depth: clean (H, W) float32 metres. Never returns a non-finite state."""
         iterations = 0
+        self._expected = expected
         self._planes.forget()
         self._outline = nearest_surface(depth, self._coarse, self._reach(state))
         for stage in stages:
@@ -193,6 +204,10 @@ class Solver:
                 stage.landmark_sigma, stage.landmark_weight, wanted, residuals)
         value += energy.rigidity_term(*equations, graph.first_edge, graph.edges, self._frame, state.R, state.t, graph.position,
                                       stage.stretch, stage.bend, wanted)
+        if self._expected is not None:
+            expected = self._expected
+            value += energy.expectation_term(buffer.diagonal, buffer.rhs, state.R, state.t, expected.state.R, expected.state.t,
+                                             expected.weight, graph.spacing, wanted)
         if wanted:
             buffer.symmetrise()
         return Evaluation(value, squares, int(supported), seen, residuals)

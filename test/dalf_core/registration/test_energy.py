@@ -61,6 +61,30 @@ def test_gradient(scene, term):
     assert np.linalg.norm(numeric + downhill) < 2e-3 * np.linalg.norm(downhill)
 
 
+def test_expectation_draws_nodes_straight_home(scene):
+    """Its gradient against a numeric one; and alone, one step brings every node that it weighs to where it is expected."""
+    solver, state, _, _ = scene
+    rng = np.random.default_rng(2)
+    home = State(*energy.apply_step(state.R, state.t, 0.01 * rng.normal(size=6 * len(state.t))))
+    weight = np.where(np.arange(len(state.t)) % 3 == 0, 0.0, 0.7)
+    equations = NormalEquations(solver.graph)
+
+    def value(step, into=None):
+        R, t = energy.apply_step(state.R, state.t, step)
+        diagonal, rhs = (into.diagonal, into.rhs) if into else (equations.diagonal, equations.rhs)
+        return energy.expectation_term(diagonal, rhs, R, t, home.R, home.t, weight, solver.graph.spacing, into is not None)
+
+    zero = np.zeros(6 * len(state.t))
+    assert value(zero, equations) == pytest.approx(value(zero))
+    numeric = np.array([(value(1e-5 * e) - value(-1e-5 * e)) / 2e-5 for e in np.eye(len(zero))])
+    np.testing.assert_allclose(-equations.rhs.ravel(), numeric, atol=1e-7)
+    there = State(*energy.apply_step(state.R, state.t, equations.solve(np.full(6, 1e-9)).ravel()))
+    drawn = weight > 0
+    np.testing.assert_allclose(there.t[drawn], home.t[drawn], atol=1e-6)
+    np.testing.assert_allclose(there.R[drawn], home.R[drawn], atol=1e-5)
+    np.testing.assert_allclose(there.t[~drawn], state.t[~drawn], atol=1e-9)
+
+
 def test_normal_matrix_is_that_of_the_landmark_rows(scene):
     """One landmark: H = a w^2 J^T J with J from finite differences of the deformed point."""
     solver, state, depth, landmarks = scene

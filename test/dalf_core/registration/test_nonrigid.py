@@ -125,6 +125,30 @@ def test_useless_depth_is_lost_not_nan(reading):
     assert result.status == "lost" and np.isfinite(result.vertices).all()
 
 
+def test_hidden_parts_move_on_as_they_did():
+    """A sheet that bends steadily while its right half goes behind something: the prior brings that half nearer to where it is."""
+    def hidden_rmse_mm(temporal_prior):
+        reg = NonRigidRegistration(CAMERA, temporal_prior=temporal_prior)
+        reg.set_reference(FLAT.depth())
+        for frame, angle in enumerate(np.linspace(0.0, 0.8, 13)):
+            scene = RolledSheet(0.18 / angle if angle else np.inf)
+            depth, (reference_xy, current_xy) = scene.depth(), pairs_of(scene)
+            if frame >= 9:
+                depth[:, 150:] = 0.4
+                shown = current_xy[:, 0] < 148
+                reference_xy, current_xy = reference_xy[shown], current_xy[shown]
+            result = reg.register(depth, reference_xy, current_xy)
+        wrong = np.linalg.norm(result.vertices - scene.move(reg.reference_vertices), axis=1)
+        return 1e3 * np.sqrt((wrong[~result.visible] ** 2).mean())
+
+    assert hidden_rmse_mm(0.05) < 0.7 * hidden_rmse_mm(0.0)
+
+
+def test_a_prior_that_cannot_be_is_refused():
+    with pytest.raises(ValueError, match="temporal_prior"):
+        NonRigidRegistration(CAMERA, temporal_prior=-1.0)
+
+
 def test_depth_of_another_size_is_refused():
     with pytest.raises(ValueError, match="camera.scaled"):
         registration().register(np.ones((120, 160), np.float32), *pairs_of(FLAT))
@@ -141,8 +165,9 @@ def test_register_before_set_reference_is_refused():
 
 
 def test_absent_device_is_refused():
-    with pytest.raises(RuntimeError, match="cuda"):
+    with pytest.raises(RuntimeError, match="runs on the CPU; device='cuda' is not implemented"):
         NonRigidRegistration(CAMERA, device="cuda")
+    assert NonRigidRegistration(CAMERA, device="auto").device == "cpu"
 
 
 def test_same_input_same_output():
