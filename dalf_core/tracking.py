@@ -12,12 +12,15 @@ import numpy as np
 
 from .camera import PinholeCamera
 from .extractor import DALF
+from .keyframes import NO_KEYFRAMES, REFERENCE_VIEW, KeyframeMatches, Keyframes, LandmarkMap
 from .matching import match
 from .registration import NonRigidRegistration
 from .stopwatch import Stopwatch
 from .surface import Surface, SurfaceError
-from .types import WAITING, Features, Matches, Registration
+from .types import TRACKED, WAITING, Features, Matches, Registration
 from .verification import verify
+
+MIN_JOINING = 8             # landmarks that must agree in a frame for keypoints to be joined to the surface there
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,7 @@ class FrameMatches:
     stamp_ns, reference_stamp_ns: sensor stamps, nanoseconds; equal when this frame became the reference.
     image_size, reference_image_size: (width, height), pixels.
     matches: indices, distances and verification; reference_xy, query_xy: (M, 2) float32 pixels.
+    keyframes: what is seen of other views of the surface, where the reference image does not serve.
     """
 
     stamp_ns: int
@@ -36,6 +40,7 @@ class FrameMatches:
     matches: Matches
     reference_xy: np.ndarray
     query_xy: np.ndarray
+    keyframes: KeyframeMatches = NO_KEYFRAMES
 
 
 @dataclass(frozen=True)
@@ -57,7 +62,7 @@ class SurfaceFrame:
 
     registration is None while there is no reference yet; reason then says why.
     is_reference: this frame became the reference. topology_id: changes with every new reference surface, and when it grows.
-    matches, inliers: landmarks received and kept.
+    matches, inliers: landmarks whose place on the surface is known, and those of them that the registration kept.
     """
 
     stamp_ns: int
@@ -77,12 +82,14 @@ class FeatureTracker:
 
     dalf: a DALF extractor. image_scale: images are resized by this factor before extraction (small objects gain from 2);
     keypoints come back in pixels of the image as given. min_reference_keypoints: an image with fewer does not become the reference.
+    max_keyframes: at most so many frames are kept besides the reference and matched when that serves no longer (the surface has turned
+    away, came close, is lit otherwise); 0: none.
 
     region (x, y, width, height; pixels, None: the whole image), min_score (keypoints below it are left out) and dalf.top_k may be
     changed between images; the reference stays.
     """
 
-    def __init__(self, dalf: DALF, *, image_scale: float = 1.0, min_reference_keypoints: int = 16) -> None:
+    def __init__(self, dalf: DALF, *, image_scale: float = 1.0, min_reference_keypoints: int = 16, max_keyframes: int = 8) -> None:
         if not 0.05 <= image_scale <= 8:
             raise ValueError(f"image_scale must be between 0.05 and 8, got {image_scale}")
         self.dalf = dalf
@@ -90,13 +97,15 @@ class FeatureTracker:
         self.min_reference_keypoints = min_reference_keypoints
         self.region: tuple[int, int, int, int] | None = None
         self.min_score = 0.0
+        self.keyframes = Keyframes(max_keyframes)
         self.reset()
 
     def reset(self) -> None:
-        """Forget the reference; the next image with enough keypoints becomes it."""
+        """Forget the reference and the keyframes; the next image with enough keypoints becomes the reference."""
         self.reference: Features | None = None
         self._reference_stamp_ns = 0
         self._last: tuple[Features, int] | None = None      # of the image before, with its stamp
+        self.keyframes.clear()
 
     def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None, *, to_reference: bool = True,
                 to_previous: bool = False) -> FeatureFrame:
@@ -126,7 +135,9 @@ class FeatureTracker:
         matches = _identity(len(features)) if is_reference else _verified(self.reference, features, clock)
         for stage in ("match", "verify"):       # every frame names them, also the reference's
             clock.lap(stage)
-        return _pairs(features, stamp_ns, self.reference, self._reference_stamp_ns, matches)
+        seen_again = NO_KEYFRAMES if is_reference else self.keyframes.see(self.reference, features, matches)
+        clock.lap("keyframes")
+        return replace(_pairs(features, stamp_ns, self.reference, self._reference_stamp_ns, matches), keyframes=seen_again)
 
     def warm_up(self, image_size: tuple[int, int] = (640, 480)) -> None:
         """Compile what is compiled on first use, so that the first real image is not the slow one. The reference is left alone."""
@@ -165,9 +176,10 @@ class FeatureTracker:
 class SurfaceTracker:
     """The depth half: keeps the reference surface, registers it to each frame's depth by the matches.
 
-    The first frame that it gets with usable depth becomes its reference surface, whichever image the matches refer to:
-    later matches are joined to it by their reference_index, so that it can start late, be restarted or be given a new
-    reference while the feature half goes on. Matches that refer to another image than before start it anew.
+    The first frame that it gets with usable depth becomes its reference surface, whichever image the matches refer to. Where a
+    keypoint of the reference image or of a keyframe is on that surface is found in the first frame that shows both: in the surface's
+    own, or in one that was tracked by other landmarks, through the inverse warp. So it may miss frames, start late, be restarted or be
+    given a new reference while the feature half goes on. Matches that refer to another image than before start it anew.
 
     registration_options: those of NonRigidRegistration (node_spacing, max_vertices, pieces, grow_to).
     """
@@ -183,7 +195,7 @@ class SurfaceTracker:
         self.registration: NonRigidRegistration | None = None
         self._reference_stamp_ns = 0                     # of the frame that the surface was made of
         self._matched_stamp_ns: int | None = None        # of the image that the matches refer to
-        self._pivot_xy: np.ndarray = np.zeros((0, 2))    # by reference_index: where that keypoint was on the surface's frame
+        self._places = LandmarkMap()
 
     @staticmethod
     def warm_up() -> None:
@@ -229,25 +241,25 @@ class SurfaceTracker:
             self.reset()
         self._matched_stamp_ns = matches.reference_stamp_ns
         size = (camera.width, camera.height)
-        query_xy = rescale_pixels(matches.query_xy, matches.image_size, size)
-        use = matches.matches.inlier
-        index, query_xy = matches.matches.reference_index[use], query_xy[use]
+        view, index, query_xy = _seen_keypoints(matches)
+        query_xy = rescale_pixels(query_xy, matches.image_size, size)
         clock = Stopwatch()
         if self.registration is None:
-            return self._begin(matches, index, query_xy, depth_m, camera, image, mask, clock)
-        known = index < len(self._pivot_xy)
-        index, query_xy = index[known], query_xy[known]
-        pivot_xy = self._pivot_xy[index]
-        seen = np.isfinite(pivot_xy[:, 0])
+            return self._begin(matches, view, index, query_xy, depth_m, camera, image, mask, clock)
+        points = self._places.points(view, index)
+        known = np.isfinite(points[:, 0])
         before = len(self.registration.reference_vertices)      # type: ignore[arg-type]
-        result = self.registration.register(depth_m, pivot_xy[seen], query_xy[seen])
+        result = self.registration.register_pixels(depth_m, points[known], query_xy[known])
         self.topology_id += len(result.vertices) != before      # the model has grown
         clock.lap("register")
+        if result.status == TRACKED and result.inlier.sum() >= MIN_JOINING and not known.all():
+            self._places.join(view[~known], index[~known], self.registration.to_reference(query_xy[~known]))
+        clock.lap("join")
         return SurfaceFrame(matches.stamp_ns, self._reference_stamp_ns, result, result.status, result.reason, False, self.topology_id,
-                            int(seen.sum()), int(result.inlier.sum()), {**result.milliseconds, **clock.laps})
+                            int(known.sum()), int(result.inlier.sum()), {**result.milliseconds, **clock.laps})
 
-    def _begin(self, matches: FrameMatches, index: np.ndarray, query_xy: np.ndarray, depth_m: np.ndarray, camera: PinholeCamera,
-               image: np.ndarray | None, mask: np.ndarray | None, clock: Stopwatch) -> SurfaceFrame:
+    def _begin(self, matches: FrameMatches, view: np.ndarray, index: np.ndarray, query_xy: np.ndarray, depth_m: np.ndarray,
+               camera: PinholeCamera, image: np.ndarray | None, mask: np.ndarray | None, clock: Stopwatch) -> SurfaceFrame:
         """Make this frame the reference surface, if it can be."""
         size = (camera.width, camera.height)
         registration = NonRigidRegistration(camera, self._device, **self._options)
@@ -262,9 +274,9 @@ class SurfaceTracker:
         clock.lap("reference")
         self.registration, self._reference_stamp_ns = registration, matches.stamp_ns
         self.topology_id += 1
-        self._pivot_xy = np.full((int(index.max()) + 1 if len(index) else 0, 2), np.nan)
-        self._pivot_xy[index] = query_xy
-        result = registration.register(depth_m, query_xy, query_xy)
+        points = registration.reference_points(query_xy)
+        self._places.join(view, index, points)
+        result = registration.register_pixels(depth_m, points, query_xy)
         clock.lap("register")
         return SurfaceFrame(matches.stamp_ns, matches.stamp_ns, result, result.status, result.reason, True, self.topology_id,
                             len(index), int(result.inlier.sum()), clock.laps)
@@ -289,6 +301,14 @@ def _verified(reference: Features, features: Features, clock: Stopwatch) -> Matc
 def _pairs(features: Features, stamp_ns: int, reference: Features, reference_stamp_ns: int, matches: Matches) -> FrameMatches:
     return FrameMatches(stamp_ns, reference_stamp_ns, features.image_size, reference.image_size, matches,
                         reference.keypoints[matches.reference_index], features.keypoints[matches.query_index])
+
+
+def _seen_keypoints(matches: FrameMatches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Verified keypoints of all views: number of the view (M,), index in it (M,), pixels in the current image (M, 2)."""
+    use, others = matches.matches.inlier, matches.keyframes
+    index = matches.matches.reference_index[use]
+    view = np.concatenate([np.full(len(index), REFERENCE_VIEW), others.keyframe])
+    return view, np.concatenate([index, others.index]), np.concatenate([matches.query_xy[use], others.query_xy])
 
 
 def _identity(count: int) -> Matches:

@@ -44,7 +44,7 @@ class FeatureNode(WorkerNode):
         from dalf_core.tracking import FeatureTracker
 
         dalf = DALF(self.values["weights"] or None, device=self.values["device"], top_k=self.values["top_k"])
-        self._tracker = FeatureTracker(dalf, image_scale=self.values["image_scale"])
+        self._tracker = FeatureTracker(dalf, image_scale=self.values["image_scale"], max_keyframes=self.values["max_keyframes"])
         self.get_logger().info(f"DALF on {dalf.device} ({dalf.backend}), weights {dalf.weights}")
         started = time.perf_counter()
         self._tracker.warm_up()

@@ -9,6 +9,7 @@ from scipy.ndimage import map_coordinates
 
 from dalf_core.camera import PinholeCamera
 from dalf_core.image_registration import ImageWarp
+from dalf_core.keyframes import KeyframeMatches
 from dalf_core.tracking import FrameMatches, SurfaceFrame
 from dalf_core.types import Features, Matches
 
@@ -80,6 +81,9 @@ def match_array(frame: FrameMatches, frame_id: str) -> dict:
         "query_xy": np.asarray(frame.query_xy, np.float32).reshape(-1),
         "distance": np.asarray(frame.matches.distance, np.float32),
         "inlier": np.asarray(frame.matches.inlier).astype(np.uint8),
+        "keyframe": np.asarray(frame.keyframes.keyframe, np.uint32),
+        "keyframe_index": np.asarray(frame.keyframes.index, np.uint32),
+        "keyframe_xy": np.asarray(frame.keyframes.query_xy, np.float32).reshape(-1),
     }
 
 
@@ -97,15 +101,20 @@ def matches_of(message: Any) -> FrameMatches:
     lengths = {len(array) for array in arrays}
     if len(lengths) != 1:
         raise ValueError(f"the arrays of a MatchArray must have one length, these have {sorted(lengths)}")
-    if not (np.isfinite(reference_xy).all() and np.isfinite(query_xy).all()):
+    keyframes = KeyframeMatches(np.array(message.keyframe, np.int64), np.array(message.keyframe_index, np.int64),
+                                _vectors(message.keyframe_xy, 2, "keyframe_xy"))
+    if not len(keyframes.keyframe) == len(keyframes.index) == len(keyframes.query_xy):
+        raise ValueError(f"the keyframe arrays of a MatchArray must have one length, these have {len(keyframes.keyframe)}, "
+                         f"{len(keyframes.index)} and {len(keyframes.query_xy)}")
+    if not all(np.isfinite(xy).all() for xy in (reference_xy, query_xy, keyframes.query_xy)):
         raise ValueError("a MatchArray holds pixel positions that are not finite")
     if min(message.width, message.height, message.reference_width, message.reference_height) < 1:
         raise ValueError("a MatchArray names an image without pixels")
-    if max(matches.reference_index.max(initial=0), matches.query_index.max(initial=0)) >= MAX_KEYPOINTS:
+    if max(index.max(initial=0) for index in (matches.reference_index, matches.query_index, keyframes.index)) >= MAX_KEYPOINTS:
         raise ValueError(f"a MatchArray names keypoints beyond the {MAX_KEYPOINTS} that an image may have")
     return FrameMatches(
         stamp_ns(message.header), stamp_ns(message.reference_header), (int(message.width), int(message.height)),
-        (int(message.reference_width), int(message.reference_height)), matches, reference_xy, query_xy,
+        (int(message.reference_width), int(message.reference_height)), matches, reference_xy, query_xy, keyframes,
     )
 
 

@@ -65,6 +65,7 @@ FEATURE_PARAMETERS = (
               "`matches/previous`; both", choices=("reference", "previous", "both"), read_only=False),
     Parameter("region", (0, 0, 0, 0), "part of the image to look at: x and y of its first pixel, width, height; all of it where they are 0",
               "px", 0, 100000, read_only=False),
+    Parameter("max_keyframes", 8, "views kept besides the reference and matched where it does not serve; 0: none", "", 0, 64),
     Parameter("descriptor_type", "float32", "element type of the published descriptors; none leaves them out",
               choices=("float32", "float16", "none"), read_only=False),
     *_SHARED,

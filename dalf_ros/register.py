@@ -28,6 +28,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     p.add_argument("--top-k", type=int, default=2048, help="at most so many keypoints an image")
     p.add_argument("--image-scale", type=float, default=1.0, help="resize images by this before extraction; 2 helps small objects")
+    p.add_argument("--max-keyframes", type=int, default=8,
+                   help="views kept besides the reference and matched where it does not serve; 0: none")
     p.add_argument("--max-frames", type=int, help="stop after so many frames")
     p.add_argument("--max-vertices", type=int, default=6000, help="bound on the reference surface's size")
     p.add_argument("--grow-to", type=int, default=0, metavar="N",
@@ -68,6 +70,7 @@ def check_options(options: argparse.Namespace) -> None:
     allowed = {
         "max_frames": options.max_frames is None or options.max_frames > 0,
         "top_k": options.top_k > 0,
+        "max_keyframes": options.max_keyframes >= 0,
         "max_vertices": options.max_vertices >= 100,
         "grow_to": options.grow_to >= 0,
         "image_scale": 0.05 <= options.image_scale <= 8,

@@ -92,7 +92,7 @@ class Session:
 
     def __init__(self, options: argparse.Namespace, dalf: DALF, camera: Any, has_depth: bool) -> None:
         self.options, self.dalf, self.camera, self.has_depth = options, dalf, camera, has_depth
-        self.features = FeatureTracker(dalf, image_scale=options.image_scale)
+        self.features = FeatureTracker(dalf, image_scale=options.image_scale, max_keyframes=options.max_keyframes)
         self.surfaces = SurfaceTracker(max_vertices=options.max_vertices, node_spacing=options.node_spacing, pieces=options.pieces,
                                        grow_to=options.grow_to)
         self.results = SurfaceResults(self.surfaces)

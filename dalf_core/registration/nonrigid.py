@@ -14,7 +14,7 @@ from ..surface import Surface, surface_from_depth
 from ..types import DEGRADED, LOST, TRACKED, Registration
 from . import energy
 from .graph import DeformationGraph, build_graph
-from .growing import carried_over, grow
+from .growing import carried_over, grow, unwarp
 from .landmarks import PIXEL_NOISE, TRUSTED, initial_state, lift_pixels, prune
 from .solver import Fit, Landmarks, Solver, Stage, State
 
@@ -26,6 +26,7 @@ HOLDS_SHARE = 0.9            # else the frame is also solved from its landmarks 
 FREE_SPACE = 0.02            # weight of a vertex in free space: little, so that it only moves what nothing else holds
 REST_UPDATES = 8             # of the rest shape on a cold start; while tracking there is one a frame
 GROW_EVERY = 5               # frames
+JOINS_WITHIN = 0.25          # a reading so near to the surface, in units of the robust scale, is of it
 CONTRADICTED = 0.35          # share of the judged vertices that the depth may contradict
 
 
@@ -51,7 +52,8 @@ class Warp:
 class NonRigidRegistration:
     """Follows a deforming surface by an embedded deformation graph, DALF matches and depth.
 
-    camera: of the depth images (and of the pixel correspondences). device: "auto" or "cpu"; "cuda" is not there yet and is refused.
+    camera: of the depth images (and of the pixel correspondences). device: "auto" or "cpu", both the CPU (attribute `device`
+    says which was taken); "cuda" is not implemented and is refused (RuntimeError).
     node_spacing: metres between graph nodes, None = chosen from the surface. max_vertices: bound on the reference's size.
     pieces: "all" or "largest" connected piece of the reference depth.
     grow_to: surface that comes into view beside the reference is added to it up to so many vertices; 0 = never. A frame in which that
@@ -61,8 +63,9 @@ class NonRigidRegistration:
     def __init__(self, camera: PinholeCamera, device: str = "auto", *, node_spacing: float | None = None,
                  max_vertices: int = 6000, pieces: str = "all", grow_to: int = 0) -> None:
         if device not in ("auto", "cpu"):
-            raise RuntimeError(f"registration on device {device!r} is not available: only 'cpu' (or 'auto', which takes the CPU) is")
+            raise RuntimeError(f"registration runs on the CPU; device={device!r} is not implemented: take 'cpu' or 'auto'")
         self.camera = camera
+        self.device = "cpu"
         self.node_spacing = node_spacing
         self.max_vertices = max_vertices
         self.pieces = pieces
@@ -94,6 +97,7 @@ class NonRigidRegistration:
         self._tracking = False
         self._frames = 0
         self._last: Registration | None = None
+        self._depth: np.ndarray | None = None
 
     def _adopt(self, surface: Surface, spacing: float | None) -> None:
         self.graph = build_graph(surface, spacing)
@@ -110,31 +114,60 @@ class NonRigidRegistration:
         and in this one; M may be 0. Result.inlier has one entry per correspondence. Raises ValueError on arrays that do not fit
         and RuntimeError before set_reference; a frame in which the surface cannot be found is a result with status "lost".
         """
+        reference_xy, current_xy = _check_pairs(reference_xy, current_xy, 2, 2)
+        return self.register_pixels(depth_m, self.reference_points(reference_xy), current_xy)
+
+    def reference_points(self, reference_xy: np.ndarray) -> np.ndarray:
+        """(M, 2) pixels of the reference image to (M, 3) points on the reference surface, metres; NaN where it is not there."""
         self._require_surface()
         if self._reference_depth is None:
             raise RuntimeError("the reference is a mesh without a depth image: use register_points")
+        points, lifted = lift_pixels(self._reference_depth, reference_xy, self.camera)
+        if lifted.any():        # a keypoint beside the masked surface does not move with it
+            lifted[lifted] = self._tree.query(points[lifted])[0] < 0.5 * self.graph.spacing
+        points[~lifted] = np.nan
+        return points
+
+    def register_pixels(self, depth_m: np.ndarray, source: np.ndarray, current_xy: np.ndarray) -> Registration:
+        """As register, with the reference side as points on the reference surface: source (M, 3) metres, NaN = not on it."""
+        self._require_surface()
         clock = Stopwatch()
         depth = clean_depth(depth_m, self.camera)
-        reference_xy, current_xy = _check_pairs(reference_xy, current_xy, 2)
-        source, had_depth = lift_pixels(self._reference_depth, reference_xy, self.camera)
-        target, has_depth = lift_pixels(depth, current_xy, self.camera)
-        usable = had_depth & has_depth
-        if usable.any():        # a keypoint beside the masked surface does not move with it
-            usable[usable] = self._tree.query(source[usable])[0] < 0.5 * self.graph.spacing
+        source, current_xy = _check_pairs(source, current_xy, 3, 2)
+        target, usable = lift_pixels(depth, current_xy, self.camera)
+        usable &= np.isfinite(source).all(axis=1)
         clock.lap("lift")
         result = self._register(depth, source[usable], target[usable])
-        inlier = np.zeros(len(reference_xy), bool)
+        inlier = np.zeros(len(source), bool)
         inlier[np.nonzero(usable)[0]] = result.inlier
         return replace(result, inlier=inlier, milliseconds={**clock.laps, **result.milliseconds})
+
+    def to_reference(self, current_xy: np.ndarray) -> np.ndarray:
+        """(M, 2) pixels of the frame registered last to (M, 3) points on the reference surface, metres, by the inverse warp.
+
+        NaN where the frame has no depth reading, shows something else there, or the surface is not tracked.
+        """
+        if self._last is None or self._depth is None or not self._tracking:
+            return np.full((len(current_xy), 3), np.nan)
+        seen, usable = lift_pixels(self._depth, current_xy, self.camera)
+        nearest = cKDTree(self._last.vertices).query(seen)[1]
+        apart = seen - self._last.vertices[nearest]
+        off = np.abs((apart * self._last.normals[nearest]).sum(axis=1))
+        usable &= self._last.visible[nearest] & (np.linalg.norm(apart, axis=1) < 0.5 * self.graph.spacing)
+        usable &= off < max(JOINS_WITHIN * self._length, 3.0 * self._last.residual_m)
+        points = unwarp(seen, nearest, self.graph, self._state)
+        points[~usable] = np.nan
+        return points
 
     def register_points(self, depth_m: np.ndarray, source: np.ndarray, target: np.ndarray) -> Registration:
         """As register, with correspondences in space: source (M, 3) on the reference surface, target (M, 3) in this frame, metres."""
         self._require_surface()
-        source, target = _check_pairs(source, target, 3)
+        source, target = _check_pairs(source, target, 3, 3)
         return self._register(clean_depth(depth_m, self.camera), source, target)
 
     def _register(self, depth: np.ndarray, source: np.ndarray, target: np.ndarray) -> Registration:
         clock = Stopwatch()
+        self._depth = depth
         confidence = prune(source, target, max(2.0 * PIXEL_NOISE * self._pixel_m, 0.004))
         landmarks = self._landmarks(source, target, confidence)
         clock.lap("prune")
@@ -264,17 +297,24 @@ def warm_stages(length: float) -> list[Stage]:
 
 
 @njit(cache=True)
-def supported_share(node_index: np.ndarray, weight: np.ndarray, supported: np.ndarray, nodes: int) -> np.ndarray:
-    """(V,) float32: which share of the vertices that move with a vertex is supported, by the nodes they have in common."""
+def node_support(node_index: np.ndarray, weight: np.ndarray, supported: np.ndarray, nodes: int) -> np.ndarray:
+    """(K,) float64: which share of the vertices that follow a node is supported."""
     part, total = np.zeros(nodes), np.full(nodes, 1e-12)
     for v in range(len(weight)):
         for k in range(weight.shape[1]):
             total[node_index[v, k]] += weight[v, k]
             part[node_index[v, k]] += weight[v, k] * supported[v]
+    return part / total
+
+
+@njit(cache=True)
+def supported_share(node_index: np.ndarray, weight: np.ndarray, supported: np.ndarray, nodes: int) -> np.ndarray:
+    """(V,) float32: which share of the vertices that move with a vertex is supported, by the nodes they have in common."""
+    of_node = node_support(node_index, weight, supported, nodes)
     share = np.zeros(len(weight), np.float32)
     for v in range(len(weight)):
         for k in range(weight.shape[1]):
-            share[v] += weight[v, k] * part[node_index[v, k]] / total[node_index[v, k]]
+            share[v] += weight[v, k] * of_node[node_index[v, k]]
     return share
 
 
@@ -283,10 +323,11 @@ def predicted(before: State, now: State) -> State:
     return State(np.ascontiguousarray(now.R @ before.R.transpose(0, 2, 1) @ now.R), 2.0 * now.t - before.t)
 
 
-def _check_pairs(a: np.ndarray, b: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray]:
+def _check_pairs(a: np.ndarray, b: np.ndarray, a_width: int, b_width: int) -> tuple[np.ndarray, np.ndarray]:
     a, b = np.asarray(a, dtype=np.float64), np.asarray(b, dtype=np.float64)
     if a.size == 0 and b.size == 0:
-        return np.zeros((0, width)), np.zeros((0, width))
-    if a.shape != b.shape or a.ndim != 2 or a.shape[1] != width:
-        raise ValueError(f"correspondences must be two (M, {width}) arrays of the same length, got {a.shape} and {b.shape}")
+        return np.zeros((0, a_width)), np.zeros((0, b_width))
+    if a.ndim != 2 or b.ndim != 2 or len(a) != len(b) or a.shape[1] != a_width or b.shape[1] != b_width:
+        widths = f"two (M, {a_width}) arrays" if a_width == b_width else f"(M, {a_width}) and (M, {b_width}) arrays"
+        raise ValueError(f"correspondences must be {widths} of the same length, got {a.shape} and {b.shape}")
     return a, b

@@ -7,6 +7,7 @@ import time
 import numpy as np
 import pytest
 
+from dalf_core.keyframes import KeyframeMatches
 from dalf_core.tracking import FrameMatches, SurfaceFrame
 from dalf_core.types import Features, Matches, Registration
 from dalf_ros import messages, visual_messages
@@ -37,7 +38,8 @@ def features(count: int, dim: int = 128) -> Features:
 def frame_matches(count: int) -> FrameMatches:
     matches = Matches(np.arange(count), np.arange(count)[::-1].copy(), rng.random(count, np.float32), rng.random(count) > 0.5)
     return FrameMatches(5_000_000_007, 4_000_000_001, (640, 480), (320, 240), matches, rng.random((count, 2), np.float32),
-                        rng.random((count, 2), np.float32))
+                        rng.random((count, 2), np.float32),
+                        KeyframeMatches(np.arange(count) // 7 + 1, np.arange(count) % 7, rng.random((count, 2), np.float32)))
 
 
 def test_stamps_and_frames(build) -> None:
@@ -73,6 +75,8 @@ def test_matches(build, count: int) -> None:
     np.testing.assert_array_equal(got.query_xy, sent.query_xy)
     for name in ("reference_index", "query_index", "distance", "inlier"):
         np.testing.assert_array_equal(getattr(got.matches, name), getattr(sent.matches, name))
+    for name in ("keyframe", "index", "query_xy"):
+        np.testing.assert_array_equal(getattr(got.keyframes, name), getattr(sent.keyframes, name))
 
 
 def test_mesh(build) -> None:
@@ -176,7 +180,8 @@ def test_decimation_keeps_the_shape() -> None:
 
 
 @pytest.mark.parametrize("fields", [{"reference_xy": np.zeros(3, np.float32)}, {"query_xy": np.zeros(2, np.float32)},
-                                    {"inlier": np.zeros(1, np.uint8)}, {"query_xy": np.full(80, np.nan, np.float32)}])
+                                    {"inlier": np.zeros(1, np.uint8)}, {"keyframe": np.zeros(1, np.uint32)},
+                                    {"keyframe_xy": np.full(80, np.inf, np.float32)}, {"query_xy": np.full(80, np.nan, np.float32)}])
 def test_arrays_that_do_not_fit_are_refused(build, fields: dict) -> None:
     message = build("dalf/msg/MatchArray", messages.match_array(frame_matches(40), "cam") | fields)
     with pytest.raises(ValueError, match=r"multiple|length|finite"):
@@ -193,7 +198,8 @@ def test_descriptors_that_do_not_fit_are_refused(build) -> None:
 def test_ros_arrays_are_never_lists() -> None:
     pytest.importorskip("rclpy")
     message = ros_message("dalf/msg/MatchArray", messages.match_array(frame_matches(3), "cam"))
-    for name in ("reference_index", "query_index", "reference_xy", "query_xy", "distance", "inlier"):
+    for name in ("reference_index", "query_index", "reference_xy", "query_xy", "distance", "inlier", "keyframe", "keyframe_index",
+                 "keyframe_xy"):
         assert type(getattr(message, name)) is array.array, name
 
 

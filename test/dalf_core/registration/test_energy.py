@@ -61,6 +61,7 @@ def test_gradient(scene, term):
     assert np.linalg.norm(numeric + downhill) < 2e-3 * np.linalg.norm(downhill)
 
 
+
 def test_normal_matrix_is_that_of_the_landmark_rows(scene):
     """One landmark: H = a w^2 J^T J with J from finite differences of the deformed point."""
     solver, state, depth, landmarks = scene

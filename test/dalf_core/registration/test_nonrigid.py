@@ -141,8 +141,9 @@ def test_register_before_set_reference_is_refused():
 
 
 def test_absent_device_is_refused():
-    with pytest.raises(RuntimeError, match="cuda"):
+    with pytest.raises(RuntimeError, match="runs on the CPU; device='cuda' is not implemented"):
         NonRigidRegistration(CAMERA, device="cuda")
+    assert NonRigidRegistration(CAMERA, device="auto").device == "cpu"
 
 
 def test_same_input_same_output():
