@@ -16,6 +16,8 @@ from dalf_core.geometry import CORRECTED, ORIGINAL
 from dalf_core.network import OFFICIAL_NAMES, DalfNetwork
 from dalf_core.weights import WeightsError, load_network, read_weights, resolve, save_weights
 
+SHIPPED = weights.BUILT_IN
+
 
 @pytest.fixture(autouse=True)
 def own_cache(monkeypatch, tmp_path):
@@ -67,6 +69,15 @@ def test_built_in_weights_come_before_the_official_ones(monkeypatch, tmp_path, c
     assert resolve(None) == tmp_path / "own.safetensors"
     monkeypatch.setenv(weights.ENVIRONMENT, str(checkpoint))
     assert resolve(None) == checkpoint
+
+
+def test_the_shipped_weights():
+    """They are ours, read with the corrected geometry, and say how they were made."""
+    assert SHIPPED.is_file()
+    network, loaded = load_network(SHIPPED)
+    assert loaded.geometry == CORRECTED and {"recipe", "data", "score", "start"} <= set(loaded.metadata)
+    assert 0 < loaded.threshold < 1000 and abs(loaded.keypoint_bias) < 1
+    assert all(torch.isfinite(value).all() for value in network.state_dict().values())
 
 
 def test_our_own_files_say_what_they_are(tmp_path):

@@ -45,10 +45,12 @@ indices = st.lists(st.integers(0, 2**32 - 1), max_size=4)
 
 
 @settings(max_examples=1000, deadline=None)
-@given(xy=floats, uv=floats, a=indices, b=indices, distance=floats, inlier=st.binary(max_size=4))
-def test_matches(xy: list, uv: list, a: list, b: list, distance: list, inlier: bytes) -> None:
+@given(xy=floats, uv=floats, a=indices, b=indices, distance=floats, inlier=st.binary(max_size=4),
+       keyframes=st.tuples(indices, indices, floats))
+def test_matches(xy: list, uv: list, a: list, b: list, distance: list, inlier: bytes, keyframes: tuple[list, list, list]) -> None:
     message = SimpleNamespace(header=header(), reference_header=header(), width=1, height=1, reference_width=1, reference_height=1,
-                              reference_xy=xy, query_xy=uv, reference_index=a, query_index=b, distance=distance, inlier=list(inlier))
+                              reference_xy=xy, query_xy=uv, reference_index=a, query_index=b, distance=distance, inlier=list(inlier),
+                              keyframe=keyframes[0], keyframe_index=keyframes[1], keyframe_xy=keyframes[2])
     try:
         matches = messages.matches_of(message)
     except ValueError:
