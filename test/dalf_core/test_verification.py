@@ -38,6 +38,17 @@ def test_a_coherent_wrong_patch_is_dropped():
     assert np.delete(kept, wrong).mean() >= 0.95
 
 
+def test_matches_that_are_a_little_off_are_dropped():
+    """Right place, badly placed keypoint: ten times the usual noise, a fifth of the matches."""
+    rng = np.random.default_rng(8)
+    source = rng.uniform(0, 640, (1000, 2))
+    target = bent(source, 640) + rng.normal(0, 0.5, source.shape)
+    off, angle = rng.random(1000) < 0.2, rng.uniform(0, 2 * np.pi, 1000)
+    target[off] += 5 * np.stack([np.cos(angle), np.sin(angle)], axis=1)[off]
+    kept = verify(as_features(source), as_features(target), identity_matches(1000))
+    assert kept[off].mean() <= 0.05 and kept[~off].mean() >= 0.95
+
+
 def test_two_separate_surfaces_are_both_kept():
     rng = np.random.default_rng(4)
     left, right = rng.uniform([0, 0], [250, 480], (400, 2)), rng.uniform([390, 0], [640, 480], (300, 2))
