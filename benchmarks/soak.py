@@ -14,8 +14,6 @@ import argparse
 import csv
 import os
 import random
-import signal
-import subprocess
 import sys
 import time
 from functools import partial
@@ -25,41 +23,23 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from dalf_ros.child_process import Process
+
 NODES = ("feature_node", "registration_node")
 STAMP = slice(4, 12)        # of a serialised message that begins with a header
-WARM_UP_S, MEMORY_SHARE, STOP_S = 60.0, 0.02, 20.0
+WARM_UP_S, MEMORY_SHARE = 60.0, 0.02
 FIELDS = {"memory_mb": "memory, MB", "private_mb": "of it private, MB", "rate_hz": "frames a second", "latency_ms": "latency, ms",
           "dropped": "frames dropped", "threads": "threads", "files": "open files"}
 
 
-class Process:
-    """One of our programs; its output goes to a file."""
-
-    def __init__(self, name: str, arguments: list[str], log: Path) -> None:
-        self.name = name
-        self._log = log.open("w")
-        self._process = subprocess.Popen([sys.executable, "-u", "-m", f"dalf_ros.{name}", *arguments], stdin=subprocess.DEVNULL,
-                                         stdout=self._log, stderr=subprocess.STDOUT, start_new_session=True)
-
-    def sample(self) -> dict[str, float]:
-        """Resident memory and its private part (MB), threads, open files. Raises RuntimeError when the process has ended."""
-        folder = Path(f"/proc/{self._process.pid}")
-        if self._process.poll() is not None:
-            raise RuntimeError(f"{self.name} ended with {self._process.returncode}; its output: {self._log.name}")
-        lines = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
-        return {"memory_mb": int(lines["VmRSS"].split()[0]) / 1e3, "private_mb": int(lines["RssAnon"].split()[0]) / 1e3,
-                "threads": int(lines["Threads"]), "files": len(os.listdir(folder / "fd"))}
-
-    def stop(self) -> int:
-        """End it as Ctrl-C would; exit status."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        self._log.close()
-        return self._process.wait()
+def usage(process: Process) -> dict[str, float]:
+    """Resident memory and its private part (MB), threads, open files. Raises RuntimeError when the process has ended."""
+    if process.has_ended():
+        raise RuntimeError(f"{process.name} ended with {process.exit_status()}; its output: {process.log}")
+    folder = Path(f"/proc/{process.pid}")
+    lines = dict(line.split(":", 1) for line in (folder / "status").read_text().splitlines())
+    return {"memory_mb": int(lines["VmRSS"].split()[0]) / 1e3, "private_mb": int(lines["RssAnon"].split()[0]) / 1e3,
+            "threads": int(lines["Threads"]), "files": len(os.listdir(folder / "fd"))}
 
 
 class Listener:
@@ -159,7 +139,7 @@ def wait_for_frames(listener: Listener, processes: list[Process]) -> None:
     while not all(int(listener.values.get(name, {}).get("frames", 0)) for name in NODES):
         listener.spin(0.5)
         for process in processes:
-            process.sample()
+            usage(process)
         if time.monotonic() > deadline:
             raise RuntimeError("the nodes have not finished a frame in 180 s")
 
@@ -167,7 +147,7 @@ def wait_for_frames(listener: Listener, processes: list[Process]) -> None:
 def sample(process: Process, listener: Listener, seconds: float) -> dict[str, Any]:
     """One row."""
     said = listener.values.get(process.name, {})
-    row: dict[str, Any] = {"seconds": round(seconds, 1), "process": process.name, **process.sample()}
+    row: dict[str, Any] = {"seconds": round(seconds, 1), "process": process.name, **usage(process)}
     row["latency_ms"] = listener.latency_ms(process.name)
     for field in ("rate_hz", "dropped"):
         try:

@@ -3,10 +3,7 @@ from __future__ import annotations
 
 import os
 import random
-import signal
 import struct
-import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -17,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .. import topics
+from ..child_process import Process
 from ..message_factory import bag_typestore, ros_class
 from ..messages import STATUS_NAMES
 from ..simulation.recording import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, MASK_TOPIC
@@ -26,7 +24,7 @@ CAMERA_TOPICS = {COLOR_TOPIC: IMAGE, DEPTH_TOPIC: IMAGE, MASK_TOPIC: IMAGE, CAME
 RESULT_TOPICS = {f"/{name}": topics.TYPES[name] for name in
                  (topics.FEATURES, topics.MATCHES, topics.STATUS, topics.MESH, topics.POINTS, topics.DEFORMATION, topics.REFERENCE)}
 REMAPPINGS = {"image": COLOR_TOPIC, "depth": DEPTH_TOPIC, "camera_info": CAMERA_INFO_TOPIC, "mask": MASK_TOPIC}
-READY_S, QUIET_S, PATIENCE_S, STOP_S = 90.0, 4.0, 30.0, 15.0
+READY_S, QUIET_S, PATIENCE_S = 90.0, 4.0, 30.0
 
 
 class LiveError(RuntimeError):
@@ -90,10 +88,10 @@ def run_live(bag: Path, frames: int, logs: Path, *, top_k: int, weights: str | N
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         listener = Listener()
-        processes.append(Process("feature_node", _ros_args(common | extra), logs))
-        processes.append(Process("registration_node", _ros_args(common), logs))
+        processes.append(Process("feature_node", _ros_args(common | extra), logs / "feature_node.log"))
+        processes.append(Process("registration_node", _ros_args(common), logs / "registration_node.log"))
         listener.spin(READY_S, until=listener.nodes_are_ready, watch=processes)
-        player = Process("play", [str(bag), "--rate", str(rate), "--wait", "10", "--topics", *CAMERA_TOPICS], logs)
+        player = Process("play", [str(bag), "--rate", str(rate), "--wait", "10", "--topics", *CAMERA_TOPICS], logs / "play.log")
         processes.append(player)
         listener.spin(PATIENCE_S + 6 / rate, until=player.has_ended, watch=processes[:2])
         if player.stop() != 0:
@@ -116,34 +114,6 @@ def _ros_args(parameters: dict[str, str]) -> list[str]:
     for name, value in REMAPPINGS.items():
         words += ["-r", f"{name}:={value}"]
     return words
-
-
-class Process:
-    """One of our programs as a process of its own; its output goes to a file."""
-
-    def __init__(self, name: str, arguments: Sequence[str], logs: Path) -> None:
-        self.name = name
-        self._log = logs / f"{name}.log"
-        with self._log.open("w") as output:
-            self._process = subprocess.Popen([sys.executable, "-u", "-m", f"dalf_ros.{name}", *arguments], stdin=subprocess.DEVNULL,
-                                             stdout=output, stderr=subprocess.STDOUT, start_new_session=True)
-
-    def has_ended(self) -> bool:
-        return self._process.poll() is not None
-
-    def tail(self) -> str:
-        """The end of its output."""
-        return "\n".join(self._log.read_text(errors="replace").splitlines()[-12:])
-
-    def stop(self) -> int:
-        """End it as Ctrl-C would, by force where that does not help; exit status."""
-        if self._process.poll() is None:
-            self._process.send_signal(signal.SIGINT)
-            try:
-                self._process.wait(STOP_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-        return self._process.wait()
 
 
 class Listener:

@@ -52,10 +52,10 @@ def test_picture_and_samples(tmp_path: Path) -> None:
 def test_a_process_of_this_machine_is_sampled(tmp_path: Path) -> None:
     process = soak.Process("play", ["--help"], tmp_path / "play.log")
     try:
-        found = process.sample()
+        found = soak.usage(process)
     except (RuntimeError, KeyError, OSError):       # it may have ended already
         found = None
     assert process.stop() is not None
     assert found is None or (found["threads"] >= 1 and found["files"] >= 3)
     with pytest.raises(RuntimeError, match="play ended with"):
-        process.sample()
+        soak.usage(process)
