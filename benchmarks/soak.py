@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy.stats import theilslopes
 from tqdm import tqdm
 
 from dalf_ros.child_process import Process
@@ -165,15 +166,16 @@ def series(rows: list[dict[str, Any]], process: str, field: str) -> tuple[np.nda
 
 
 def judge(rows: list[dict[str, Any]], process: str) -> dict[str, Any]:
-    """One process after its first minute: memory early and late (medians of a fifth of the time each), and the other numbers."""
+    """One process after its first minute: where memory's trend begins and ends (Theil and Sen's median slope: a frame's working memory
+    comes and goes by some 50 MB), and the other numbers."""
     found: dict[str, Any] = {}
     for field in FIELDS:
         seconds, values = series(rows, process, field)
         late = values[seconds >= min(WARM_UP_S, seconds[-1] / 2)]
         found[field] = late[np.isfinite(late)]
-    fifth = max(1, len(found["memory_mb"]) // 5)
     for field in ("memory_mb", "private_mb"):
-        found[f"{field}_early"], found[f"{field}_late"] = float(np.median(found[field][:fifth])), float(np.median(found[field][-fifth:]))
+        slope, start, *_ = theilslopes(found[field])
+        found[f"{field}_early"], found[f"{field}_late"] = float(start), float(start + slope * (len(found[field]) - 1))
     found["growth"] = found["memory_mb_late"] / found["memory_mb_early"] - 1
     found["steady"] = abs(found["growth"]) <= MEMORY_SHARE and np.ptp(found["threads"]) == 0 and np.ptp(found["files"]) == 0
     return found
