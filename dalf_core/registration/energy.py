@@ -55,11 +55,12 @@ def _blend_normal(normal, nodes, weights, R):
 
 @njit(cache=True, fastmath=True)
 def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weight, pairs, R, t, g, depth, planes, fitted,
-               radius, plane_gate, fx, fy, cx, cy, gate, tukey, importance, equations, seen):
+               radius, plane_gate, fx, fy, cx, cy, gate, tukey, importance, two_sided, equations, seen):
     """Projective point-to-plane term: every vertex against the plane fitted to the depth readings where it projects.
 
     Robust with Tukey's biweight of scale `tukey` metres; a reading farther than `gate` metres in front means the vertex is
-    hidden, behind means it is contradicted. seen[v] receives which. planes, fitted, radius, plane_gate: see planes.LocalPlanes.
+    hidden, behind means it is contradicted. seen[v] receives which. two_sided: what turns its back is seen too.
+    planes, fitted, radius, plane_gate: see planes.LocalPlanes.
     Returns (energy, sum of squared residuals, supported).
     """
     y = np.zeros((4, 3))
@@ -77,8 +78,11 @@ def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weig
             continue
         nx, ny, nz = _blend_normal(normals[v], nodes, weights, R)
         length = math.sqrt(px * px + py * py + pz * pz)
-        if (nx * px + ny * py + nz * pz) > -0.17 * length:     # turned away, or seen at more than 80 degrees
+        facing = -(nx * px + ny * py + nz * pz)
+        if facing < 0.17 * length and not (two_sided and facing < -0.17 * length):      # turned away, or seen at more than 80 degrees
             continue
+        if facing < 0.0:
+            nx, ny, nz = -nx, -ny, -nz
         u = fx * px / pz + cx
         w = fy * py / pz + cy
         found, inverse, b, c = plane_at(depth, planes, fitted, radius, plane_gate, u, w)

@@ -24,7 +24,7 @@ class Stage:
     """One stretch of iterations with constant weights. Scales in metres; weights relative to one vertex's depth reading.
 
     free_space: of a vertex that projects beside all that the depth image shows. follows: the rest shape is the one that follows the
-    surface as it is when the stage begins (see rest_shape), not the reference.
+    surface as it is when the stage begins (see rest_shape), not the reference. two_sided: depth may show the surface's back.
     """
 
     iterations: int
@@ -37,6 +37,7 @@ class Stage:
     bend: float
     free_space: float = 0.0
     follows: bool = False
+    two_sided: bool = False
 
 
 @dataclass(frozen=True)
@@ -192,7 +193,7 @@ class Solver:
         value, squares, supported = energy.depth_term(
             *equations, self.vertices, self.normals, *follow, depth, planes.value, planes.known, planes.radius, planes.gate,
             camera.fx, camera.fy, camera.cx, camera.cy, stage.depth_gate, stage.depth_tukey, stage.depth_weight * self.vertex_weight,
-            wanted, seen)
+            stage.two_sided, wanted, seen)
         if stage.free_space > 0:
             coarse = self._coarse
             value += energy.silhouette_term(

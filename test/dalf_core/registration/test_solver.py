@@ -2,8 +2,9 @@
 import numpy as np
 import pytest
 
+from dalf_core.registration import energy
 from dalf_core.registration.graph import build_graph
-from dalf_core.registration.nonrigid import final_stage
+from dalf_core.registration.nonrigid import cold_stages, final_stage, warm_stages
 from dalf_core.registration.normal_equations import NormalEquations
 from dalf_core.registration.solver import RISE, Landmarks, Solver, State
 from dalf_core.surface import surface_from_depth
@@ -89,3 +90,17 @@ def test_nothing_to_go_by_leaves_the_state(scene):
     fit = solver.solve(start, np.zeros_like(depth), none, [STAGE])
     np.testing.assert_allclose(fit.state.t, 0, atol=1e-9)
     assert fit.state.finite() and fit.energy == pytest.approx(0, abs=1e-12) and fit.supported == 0
+
+
+@pytest.mark.parametrize(("stages", "seen"), [(warm_stages(0.02), True), (cold_stages(0.02), False)])
+def test_a_tracked_surface_is_followed_from_behind(scene, stages, seen):
+    """The sheet turned by 150 degrees shows its back: tracking knows that it does, a first guess may as well be of a hidden part."""
+    solver, _, _, _, _ = scene
+    turned = RolledSheet(R=turn((0, 1, 0), 150))
+    truth = turned.move(solver.vertices)
+    moved = turned.move(solver.graph.position) - solver.graph.position + (0, 0, 0.008)
+    start = State(np.tile(turned.R, (len(solver.graph), 1, 1)), moved)
+    fit = solver.solve(start, turned.depth(), Landmarks(*np.zeros((2, 0, 3)), np.zeros(0), np.zeros(0, int)), stages)
+    assert (np.mean(fit.seen == energy.SUPPORTED) > 0.9) == seen
+    off = np.abs((solver.deformed(fit.state)[0] - truth) @ turned.R[:, 2])
+    assert (np.median(off) < 2e-4) == seen
