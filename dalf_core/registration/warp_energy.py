@@ -1,0 +1,412 @@
+"""The terms of energy.py as kernels of NVIDIA Warp, which run on CUDA devices and on the CPU.
+
+The formulas are those of energy.py, in float32; written so that no digits are lost: points as what they have moved by, and planes relative
+to the reading in their middle. A vertex or landmark x' that is drawn by rows m with misfits r and importances a is judged once: to
+spread = sum a m m^T (3x3) and pull = sum a r m. With J = w (-[y]x, I) of each of its nodes, it then adds J^T spread J to the blocks and
+J^T pull to the gradient. A thread has a block and gathers what is of it, so nothing is added atomically and sums have one order.
+"""
+import warp as wp
+
+from .energy import CONTRADICTED, OCCLUDED, SUPPORTED, UNSEEN
+from .warp_equations import vec6
+
+STEEPEST = -0.17        # cosines as in energy.depth_term
+ALIKE = 0.5
+
+wp.set_module_options({"enable_backward": False})
+
+
+@wp.struct
+class View:
+    """A pinhole camera."""
+
+    fx: float
+    fy: float
+    cx: float
+    cy: float
+
+
+@wp.struct
+class Model:
+    """What stays: the surface, its graph (see graph.DeformationGraph), and what each block is gathered from.
+
+    apart: offsets along the edges in the reference; across: the surface's normal at each node. Node i has the vertices
+    of_node[first_of_node[i]] .. and their weights w. Pair n has the edge pair_edge[n], the vertices of_pair[first_of_pair[n]] .. that
+    follow both its nodes, and the products of the two weights.
+    """
+
+    vertex: wp.array[wp.vec3]
+    normal: wp.array[wp.vec3]
+    node: wp.array[wp.vec4i]
+    weight: wp.array[wp.vec4]
+    position: wp.array[wp.vec3]
+    first_edge: wp.array[int]
+    neighbour: wp.array[int]
+    reverse: wp.array[int]
+    apart: wp.array[wp.vec3]
+    across: wp.array[wp.vec3]
+    first_of_node: wp.array[int]
+    of_node: wp.array[int]
+    of_node_weight: wp.array[float]
+    pair_edge: wp.array[int]
+    first_of_pair: wp.array[int]
+    of_pair: wp.array[int]
+    of_pair_weight: wp.array[float]
+
+
+@wp.struct
+class Motion:
+    """The nodes' rotations and translations."""
+
+    R: wp.array[wp.mat33]
+    t: wp.array[wp.vec3]
+
+
+@wp.struct
+class Drawn:
+    """What draws the vertices, and the landmarks, which are sorted by vertex: those of v are first[v] .. first[v + 1] - 1."""
+
+    spread: wp.array[wp.mat33]
+    pull: wp.array[wp.vec3]
+    first: wp.array[int]
+    point: wp.array[wp.vec3]
+    target: wp.array[wp.vec3]
+    vertex: wp.array[int]
+    confidence: wp.array[float]
+    amount: wp.array[float]
+    landmark_pull: wp.array[wp.vec3]
+
+
+# ---------------------------------------------------------------- deformation
+
+@wp.func
+def _moved(point: wp.vec3, v: int, model: Model, motion: Motion):
+    """x' of a point that moves with vertex v."""
+    by = wp.vec3()
+    nodes = model.node[v]
+    weights = model.weight[v]
+    for k in range(4):
+        n = nodes[k]
+        d = point - model.position[n]
+        by += weights[k] * (motion.R[n] @ d - d + motion.t[n])
+    return point + by
+
+
+@wp.func
+def _turned(v: int, model: Model, motion: Motion):
+    out = wp.vec3()
+    nodes = model.node[v]
+    weights = model.weight[v]
+    for k in range(4):
+        out += weights[k] * (motion.R[nodes[k]] @ model.normal[v])
+    return wp.normalize(out)
+
+
+@wp.kernel
+def deform(model: Model, motion: Motion, vertices: wp.array[wp.vec3], normals: wp.array[wp.vec3]):
+    """Where the vertices are, and their normals."""
+    v = wp.tid()
+    vertices[v] = _moved(model.vertex[v], v, model, motion)
+    normals[v] = _turned(v, model, motion)
+
+
+# ---------------------------------------------------------------- depth and silhouette
+
+@wp.kernel
+def fit_planes(depth: wp.array2d[float], radius: int, gate: float, planes: wp.array2d[wp.vec3]):
+    """Per pixel (1/z, b, c) of the local plane as in depth.fit_plane; zeros where there is none. gate: metres per metre of depth."""
+    y, x = wp.tid()
+    planes[y, x] = wp.vec3()
+    height = depth.shape[0]
+    width = depth.shape[1]
+    if x < radius or y < radius or x >= width - radius or y >= height - radius or depth[y, x] <= 0.0:
+        return
+    middle = depth[y, x]
+    count = float(0.0)
+    s = wp.vec3()               # sums of x, y and 1/z - 1/middle
+    sxx = float(0.0)
+    sxy = float(0.0)
+    syy = float(0.0)
+    sxi = float(0.0)
+    syi = float(0.0)
+    for j in range(-radius, radius + 1):
+        for i in range(-radius, radius + 1):
+            z = depth[y + j, x + i]
+            if z > 0.0 and wp.abs(z - middle) < gate * middle:
+                dx = float(i)
+                dy = float(j)
+                di = (middle - z) / (middle * z)
+                count += 1.0
+                s += wp.vec3(dx, dy, di)
+                sxx += dx * dx
+                sxy += dx * dy
+                syy += dy * dy
+                sxi += dx * di
+                syi += dy * di
+    if count < 6.0:
+        return
+    m = s / count
+    cxx = sxx / count - m[0] * m[0]
+    cxy = sxy / count - m[0] * m[1]
+    cyy = syy / count - m[1] * m[1]
+    cxi = sxi / count - m[0] * m[2]
+    cyi = syi / count - m[1] * m[2]
+    determinant = cxx * cyy - cxy * cxy
+    if determinant < 0.02:
+        return
+    b = (cxi * cyy - cyi * cxy) / determinant
+    c = (cyi * cxx - cxi * cxy) / determinant
+    inverse = 1.0 / middle + m[2] - b * m[0] - c * m[1]
+    if inverse > 0.0:
+        planes[y, x] = wp.vec3(inverse, b, c)
+
+
+@wp.kernel
+def judge_depth(model: Model, motion: Motion, view: View, planes: wp.array2d[wp.vec3], gate: float, tukey: float, importance: float,
+                drawn: Drawn, cost: wp.array[wp.vec2], seen: wp.array[wp.uint8]):
+    """energy.depth_term. cost: energy, and the squared residual of a supported vertex."""
+    v = wp.tid()
+    drawn.spread[v] = wp.mat33()
+    drawn.pull[v] = wp.vec3()
+    cost[v] = wp.vec2()
+    seen[v] = wp.uint8(UNSEEN)
+    p = _moved(model.vertex[v], v, model, motion)
+    if p[2] < 1.0e-3:
+        return
+    n = _turned(v, model, motion)
+    if wp.dot(n, p) > STEEPEST * wp.length(p):
+        return
+    u = view.fx * p[0] / p[2] + view.cx
+    w = view.fy * p[1] / p[2] + view.cy
+    x = int(wp.floor(u + 0.5))
+    y = int(wp.floor(w + 0.5))
+    if x < 0 or y < 0 or x >= planes.shape[1] or y >= planes.shape[0]:
+        return
+    plane = planes[y, x]
+    inverse = plane[0] + plane[1] * (u - float(x)) + plane[2] * (w - float(y))
+    if plane[0] <= 0.0 or inverse <= 0.0:
+        return
+    z = 1.0 / inverse
+    m = -wp.normalize(wp.vec3(plane[1] * view.fx, plane[2] * view.fy, inverse - plane[1] * (u - view.cx) - plane[2] * (w - view.cy)))
+    residual = wp.dot(m, p) * ((p[2] - z) / p[2])
+    limit = tukey * tukey / 6.0 * importance
+    if wp.abs(residual) > gate:
+        seen[v] = wp.uint8(wp.where(z < p[2], OCCLUDED, CONTRADICTED))
+        cost[v] = wp.vec2(limit, 0.0)
+        return
+    if wp.dot(m, n) < ALIKE:
+        return
+    seen[v] = wp.uint8(SUPPORTED)
+    q = wp.max(1.0 - residual * residual / (tukey * tukey), 0.0)
+    cost[v] = wp.vec2(limit * (1.0 - q * q * q), residual * residual)
+    drawn.spread[v] = importance * q * q * wp.outer(m, m)
+    drawn.pull[v] = importance * q * q * residual * m
+
+
+@wp.kernel
+def judge_silhouette(model: Model, motion: Motion, view: View, label: wp.array2d[int], place: wp.array[wp.vec2], sigma: float,
+                     importance: float, seen: wp.array[wp.uint8], drawn: Drawn, cost: wp.array[wp.vec2]):
+    """energy.silhouette_term, after judge_depth. view: of the outline."""
+    v = wp.tid()
+    if int(seen[v]) == SUPPORTED:
+        return
+    p = _moved(model.vertex[v], v, model, motion)
+    if p[2] < 1.0e-3:
+        return
+    u = view.fx * p[0] / p[2] + view.cx
+    w = view.fy * p[1] / p[2] + view.cy
+    x = int(wp.floor(u + 0.5))
+    y = int(wp.floor(w + 0.5))
+    if x < 0 or y < 0 or x >= label.shape[1] or y >= label.shape[0]:
+        return
+    nearest = place[label[y, x]]
+    away = wp.vec2(u, w) - nearest
+    distance = wp.length(away)
+    if not distance > 1.0:          # within the pixel, or there is no outline (NaN)
+        return
+    shrink = (distance - 1.0) / distance * p[2]
+    ex = away[0] * shrink / view.fx
+    ey = away[1] * shrink / view.fy
+    square = ex * ex + ey * ey
+    fraction = sigma * sigma / (sigma * sigma + square)
+    cost[v] = cost[v] + wp.vec2(0.5 * importance * square * fraction, 0.0)
+    amount = importance * fraction * fraction
+    mx = wp.vec3(1.0, 0.0, (view.cx - nearest[0]) / view.fx)
+    my = wp.vec3(0.0, 1.0, (view.cy - nearest[1]) / view.fy)
+    drawn.spread[v] = amount * (wp.outer(mx, mx) + wp.outer(my, my))
+    drawn.pull[v] = amount * (ex * mx + ey * my)
+
+
+# ---------------------------------------------------------------- landmarks
+
+@wp.kernel
+def judge_landmarks(model: Model, motion: Motion, sigma: float, importance: float, drawn: Drawn, cost: wp.array[float],
+                    distance: wp.array[float]):
+    """energy.landmark_term"""
+    m = wp.tid()
+    e = _moved(drawn.point[m], drawn.vertex[m], model, motion) - drawn.target[m]
+    square = wp.dot(e, e)
+    distance[m] = wp.sqrt(square)
+    fraction = sigma * sigma / (sigma * sigma + square)
+    amount = importance * drawn.confidence[m]
+    cost[m] = 0.5 * amount * square * fraction
+    drawn.amount[m] = amount * fraction * fraction
+    drawn.landmark_pull[m] = amount * fraction * fraction * e
+
+
+# ---------------------------------------------------------------- rigidity
+
+@wp.func
+def _turned_weights(i: int, model: Model, motion: Motion, stretch: float, bend: float):
+    """energy._turned_weights"""
+    a = motion.R[i] @ model.across[i]
+    return (bend - stretch) * wp.outer(a, a) + stretch * wp.identity(n=3, dtype=float)
+
+
+@wp.func
+def _reach(e: int, i: int, j: int, model: Model, motion: Motion):
+    """From node i to where node j really is."""
+    return model.apart[e] + (motion.t[j] - motion.t[i])
+
+
+@wp.kernel
+def judge_rigidity(model: Model, motion: Motion, rest: wp.array[wp.vec3], stretch: float, bend: float, cost: wp.array[float]):
+    """The energy of energy.rigidity_term, by node."""
+    i = wp.tid()
+    W = _turned_weights(i, model, motion, stretch, bend)
+    total = float(0.0)
+    for e in range(model.first_edge[i], model.first_edge[i + 1]):
+        r = motion.R[i] @ rest[e] - _reach(e, i, model.neighbour[e], model, motion)
+        total += 0.5 * wp.dot(r, W @ r)
+    cost[i] = total
+
+
+# ---------------------------------------------------------------- sums
+
+@wp.kernel
+def sum_costs(vertex: wp.array[wp.vec2], landmark: wp.array[float], node: wp.array[float], parts: wp.array2d[wp.float64]):
+    """Parts of the energy and of the squared depth residuals, one row for each block."""
+    block, lane = wp.tid()
+    energy = wp.float64(0.0)
+    squares = wp.float64(0.0)
+    stride = wp.block_dim() * parts.shape[0]
+    first = block * wp.block_dim() + lane
+    for n in range(first, vertex.shape[0], stride):
+        energy += wp.float64(vertex[n][0])
+        squares += wp.float64(vertex[n][1])
+    for n in range(first, landmark.shape[0], stride):
+        energy += wp.float64(landmark[n])
+    for n in range(first, node.shape[0], stride):
+        energy += wp.float64(node[n])
+    energy_part = wp.tile_sum(wp.tile(energy))[0]
+    squares_part = wp.tile_sum(wp.tile(squares))[0]
+    if lane == 0:
+        parts[block, 0] = energy_part
+        parts[block, 1] = squares_part
+
+
+# ---------------------------------------------------------------- equations
+
+@wp.func
+def _store(blocks: wp.array2d[vec6], b: int, oo: wp.mat33, ot: wp.mat33, to: wp.mat33, tt: wp.mat33):
+    """A block of omega and tau (o, t) from its quarters."""
+    for p in range(3):
+        blocks[b, p] = vec6(oo[p, 0], oo[p, 1], oo[p, 2], ot[p, 0], ot[p, 1], ot[p, 2])
+        blocks[b, p + 3] = vec6(to[p, 0], to[p, 1], to[p, 2], tt[p, 0], tt[p, 1], tt[p, 2])
+
+
+@wp.kernel
+def gather_nodes(model: Model, motion: Motion, drawn: Drawn, rest: wp.array[wp.vec3], stretch: float, bend: float,
+                 diagonal: wp.array2d[vec6], gradient: wp.array[vec6]):
+    """Each node's block and gradient."""
+    i = wp.tid()
+    R = motion.R[i]
+    g = model.position[i]
+    oo = wp.mat33()
+    ot = wp.mat33()
+    tt = wp.mat33()
+    turn = wp.vec3()
+    shift = wp.vec3()
+    for n in range(model.first_of_node[i], model.first_of_node[i + 1]):
+        v = model.of_node[n]
+        w = model.of_node_weight[n]
+        y = R @ (model.vertex[v] - g)
+        Y = wp.skew(y)
+        A = (w * w) * drawn.spread[v]
+        b = w * drawn.pull[v]
+        oo -= Y @ A @ Y
+        ot += Y @ A
+        tt += A
+        turn += wp.cross(y, b)
+        shift += b
+        for m in range(drawn.first[v], drawn.first[v + 1]):
+            y = R @ (drawn.point[m] - g)
+            Y = wp.skew(y)
+            amount = w * w * drawn.amount[m]
+            b = w * drawn.landmark_pull[m]
+            oo -= amount * (Y @ Y)
+            ot += amount * Y
+            tt += amount * wp.identity(n=3, dtype=float)
+            turn += wp.cross(y, b)
+            shift += b
+    W = _turned_weights(i, model, motion, stretch, bend)
+    for e in range(model.first_edge[i], model.first_edge[i + 1]):
+        j = model.neighbour[e]
+        back = model.reverse[e]
+        q = _reach(e, i, j, model, motion)
+        Q = wp.skew(q)
+        force = W @ (R @ rest[e] - q)
+        oo -= Q @ W @ Q
+        ot += Q @ W
+        turn += wp.cross(q, force)
+        # what the neighbour predicts of this node
+        other = _turned_weights(j, model, motion, stretch, bend)
+        tt += W + other
+        shift += force - other @ (motion.R[j] @ rest[back] + q)
+    _store(diagonal, i, oo, ot, wp.transpose(ot), tt)
+    gradient[i] = vec6(turn[0], turn[1], turn[2], shift[0], shift[1], shift[2])
+
+
+@wp.kernel
+def gather_pairs(model: Model, motion: Motion, drawn: Drawn, stretch: float, bend: float, coupling: wp.array2d[vec6]):
+    """The blocks of each edge and of its reverse."""
+    pair = wp.tid()
+    e = model.pair_edge[pair]
+    back = model.reverse[e]
+    i = model.neighbour[back]
+    j = model.neighbour[e]
+    Ri = motion.R[i]
+    Rj = motion.R[j]
+    gi = model.position[i]
+    gj = model.position[j]
+    oo = wp.mat33()
+    ot = wp.mat33()
+    to = wp.mat33()
+    tt = wp.mat33()
+    for n in range(model.first_of_pair[pair], model.first_of_pair[pair + 1]):
+        v = model.of_pair[n]
+        w = model.of_pair_weight[n]
+        A = w * drawn.spread[v]
+        Yi = wp.skew(Ri @ (model.vertex[v] - gi))
+        Yj = wp.skew(Rj @ (model.vertex[v] - gj))
+        YA = Yi @ A
+        oo -= YA @ Yj
+        ot += YA
+        to -= A @ Yj
+        tt += A
+        for m in range(drawn.first[v], drawn.first[v + 1]):
+            amount = w * drawn.amount[m]
+            Yi = wp.skew(Ri @ (drawn.point[m] - gi))
+            Yj = wp.skew(Rj @ (drawn.point[m] - gj))
+            oo -= amount * (Yi @ Yj)
+            ot += amount * Yi
+            to -= amount * Yj
+            tt += amount * wp.identity(n=3, dtype=float)
+    Q = wp.skew(_reach(e, i, j, model, motion))
+    Wi = _turned_weights(i, model, motion, stretch, bend)
+    Wj = _turned_weights(j, model, motion, stretch, bend)
+    ot -= Q @ Wi
+    to -= Wj @ Q
+    tt -= Wi + Wj
+    _store(coupling, e, oo, ot, to, tt)
+    _store(coupling, back, wp.transpose(oo), wp.transpose(to), wp.transpose(ot), wp.transpose(tt))
