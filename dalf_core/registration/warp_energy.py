@@ -1,7 +1,7 @@
 """The terms of energy.py as kernels of NVIDIA Warp, which run on CUDA devices and on the CPU.
 
-The formulas are those of energy.py, in float32; written so that no digits are lost: points as what they have moved by, and planes relative
-to the reading in their middle. A vertex or landmark x' that is drawn by rows m with misfits r and importances a is judged once: to
+The formulas are those of energy.py. Where points are and what they meet is in float64: one vertex that is judged otherwise can make a solve
+stop a step earlier. What is summed up is in float32. A vertex or landmark x' that is drawn by rows m with misfits r and importances a is judged once: to
 spread = sum a m m^T (3x3) and pull = sum a r m. With J = w (-[y]x, I) of each of its nodes, it then adds J^T spread J to the blocks and
 J^T pull to the gradient. A thread has a block and gathers what is of it, so nothing is added atomically and sums have one order.
 """
@@ -10,8 +10,11 @@ import warp as wp
 from .energy import CONTRADICTED, OCCLUDED, SUPPORTED, UNSEEN
 from .warp_equations import vec6
 
-STEEPEST = -0.17        # cosines as in energy.depth_term
-ALIKE = 0.5
+real = wp.float64
+STEEPEST = wp.constant(real(-0.17))         # cosines as in energy.depth_term
+ALIKE = wp.constant(real(0.5))
+ZERO, HALF, ONE = wp.constant(real(0.0)), wp.constant(real(0.5)), wp.constant(real(1.0))
+NEAREST = wp.constant(real(1.0e-3))         # metres before the camera
 
 wp.set_module_options({"enable_backward": False})
 
@@ -20,10 +23,10 @@ wp.set_module_options({"enable_backward": False})
 class View:
     """A pinhole camera."""
 
-    fx: float
-    fy: float
-    cx: float
-    cy: float
+    fx: real
+    fy: real
+    cx: real
+    cy: real
 
 
 @wp.struct
@@ -35,11 +38,11 @@ class Model:
     follow both its nodes, and the products of the two weights.
     """
 
-    vertex: wp.array[wp.vec3]
-    normal: wp.array[wp.vec3]
+    vertex: wp.array[wp.vec3d]
+    normal: wp.array[wp.vec3d]
     node: wp.array[wp.vec4i]
-    weight: wp.array[wp.vec4]
-    position: wp.array[wp.vec3]
+    weight: wp.array[wp.vec4d]
+    position: wp.array[wp.vec3d]
     first_edge: wp.array[int]
     neighbour: wp.array[int]
     reverse: wp.array[int]
@@ -58,8 +61,8 @@ class Model:
 class Motion:
     """The nodes' rotations and translations."""
 
-    R: wp.array[wp.mat33]
-    t: wp.array[wp.vec3]
+    R: wp.array[wp.mat33d]
+    t: wp.array[wp.vec3d]
 
 
 @wp.struct
@@ -69,8 +72,8 @@ class Drawn:
     spread: wp.array[wp.mat33]
     pull: wp.array[wp.vec3]
     first: wp.array[int]
-    point: wp.array[wp.vec3]
-    target: wp.array[wp.vec3]
+    point: wp.array[wp.vec3d]
+    target: wp.array[wp.vec3d]
     vertex: wp.array[int]
     confidence: wp.array[float]
     amount: wp.array[float]
@@ -80,9 +83,9 @@ class Drawn:
 # ---------------------------------------------------------------- deformation
 
 @wp.func
-def _moved(point: wp.vec3, v: int, model: Model, motion: Motion):
+def _moved(point: wp.vec3d, v: int, model: Model, motion: Motion):
     """x' of a point that moves with vertex v."""
-    by = wp.vec3()
+    by = wp.vec3d()
     nodes = model.node[v]
     weights = model.weight[v]
     for k in range(4):
@@ -94,7 +97,7 @@ def _moved(point: wp.vec3, v: int, model: Model, motion: Motion):
 
 @wp.func
 def _turned(v: int, model: Model, motion: Motion):
-    out = wp.vec3()
+    out = wp.vec3d()
     nodes = model.node[v]
     weights = model.weight[v]
     for k in range(4):
@@ -106,8 +109,8 @@ def _turned(v: int, model: Model, motion: Motion):
 def deform(model: Model, motion: Motion, vertices: wp.array[wp.vec3], normals: wp.array[wp.vec3]):
     """Where the vertices are, and their normals."""
     v = wp.tid()
-    vertices[v] = _moved(model.vertex[v], v, model, motion)
-    normals[v] = _turned(v, model, motion)
+    vertices[v] = wp.vec3(_moved(model.vertex[v], v, model, motion))
+    normals[v] = wp.vec3(_turned(v, model, motion))
 
 
 # ---------------------------------------------------------------- depth and silhouette
@@ -161,8 +164,18 @@ def fit_planes(depth: wp.array2d[float], radius: int, gate: float, planes: wp.ar
         planes[y, x] = wp.vec3(inverse, b, c)
 
 
+@wp.func
+def _projected(p: wp.vec3d, view: View):
+    return wp.vec2d(view.fx * p[0] / p[2] + view.cx, view.fy * p[1] / p[2] + view.cy)
+
+
+@wp.func
+def _rounded(value: real):
+    return int(wp.floor(value + HALF))
+
+
 @wp.kernel
-def judge_depth(model: Model, motion: Motion, view: View, planes: wp.array2d[wp.vec3], gate: float, tukey: float, importance: float,
+def judge_depth(model: Model, motion: Motion, view: View, planes: wp.array2d[wp.vec3], gate: real, tukey: real, importance: real,
                 drawn: Drawn, cost: wp.array[wp.vec2], seen: wp.array[wp.uint8]):
     """energy.depth_term. cost: energy, and the squared residual of a supported vertex."""
     v = wp.tid()
@@ -171,70 +184,70 @@ def judge_depth(model: Model, motion: Motion, view: View, planes: wp.array2d[wp.
     cost[v] = wp.vec2()
     seen[v] = wp.uint8(UNSEEN)
     p = _moved(model.vertex[v], v, model, motion)
-    if p[2] < 1.0e-3:
+    if p[2] < NEAREST:
         return
     n = _turned(v, model, motion)
     if wp.dot(n, p) > STEEPEST * wp.length(p):
         return
-    u = view.fx * p[0] / p[2] + view.cx
-    w = view.fy * p[1] / p[2] + view.cy
-    x = int(wp.floor(u + 0.5))
-    y = int(wp.floor(w + 0.5))
+    at = _projected(p, view)
+    x = _rounded(at[0])
+    y = _rounded(at[1])
     if x < 0 or y < 0 or x >= planes.shape[1] or y >= planes.shape[0]:
         return
-    plane = planes[y, x]
-    inverse = plane[0] + plane[1] * (u - float(x)) + plane[2] * (w - float(y))
-    if plane[0] <= 0.0 or inverse <= 0.0:
+    plane = wp.vec3d(planes[y, x])
+    inverse = plane[0] + plane[1] * (at[0] - real(x)) + plane[2] * (at[1] - real(y))
+    if plane[0] <= ZERO or inverse <= ZERO:
         return
-    z = 1.0 / inverse
-    m = -wp.normalize(wp.vec3(plane[1] * view.fx, plane[2] * view.fy, inverse - plane[1] * (u - view.cx) - plane[2] * (w - view.cy)))
-    residual = wp.dot(m, p) * ((p[2] - z) / p[2])
-    limit = tukey * tukey / 6.0 * importance
+    z = ONE / inverse
+    m = -wp.normalize(wp.vec3d(plane[1] * view.fx, plane[2] * view.fy,
+                               inverse - plane[1] * (at[0] - view.cx) - plane[2] * (at[1] - view.cy)))
+    residual = wp.dot(m, p) * (ONE - z / p[2])
+    limit = tukey * tukey / real(6.0) * importance
     if wp.abs(residual) > gate:
         seen[v] = wp.uint8(wp.where(z < p[2], OCCLUDED, CONTRADICTED))
-        cost[v] = wp.vec2(limit, 0.0)
+        cost[v] = wp.vec2(float(limit), 0.0)
         return
     if wp.dot(m, n) < ALIKE:
         return
     seen[v] = wp.uint8(SUPPORTED)
-    q = wp.max(1.0 - residual * residual / (tukey * tukey), 0.0)
-    cost[v] = wp.vec2(limit * (1.0 - q * q * q), residual * residual)
-    drawn.spread[v] = importance * q * q * wp.outer(m, m)
-    drawn.pull[v] = importance * q * q * residual * m
+    q = wp.max(ONE - residual * residual / (tukey * tukey), ZERO)
+    cost[v] = wp.vec2(float(limit * (ONE - q * q * q)), float(residual * residual))
+    amount = importance * q * q
+    drawn.spread[v] = wp.mat33(amount * wp.outer(m, m))
+    drawn.pull[v] = wp.vec3(amount * residual * m)
 
 
 @wp.kernel
-def judge_silhouette(model: Model, motion: Motion, view: View, label: wp.array2d[int], place: wp.array[wp.vec2], sigma: float,
-                     importance: float, seen: wp.array[wp.uint8], drawn: Drawn, cost: wp.array[wp.vec2]):
+def judge_silhouette(model: Model, motion: Motion, view: View, label: wp.array2d[int], place: wp.array[wp.vec2], sigma: real,
+                     importance: real, seen: wp.array[wp.uint8], drawn: Drawn, cost: wp.array[wp.vec2]):
     """energy.silhouette_term, after judge_depth. view: of the outline."""
     v = wp.tid()
     if int(seen[v]) == SUPPORTED:
         return
     p = _moved(model.vertex[v], v, model, motion)
-    if p[2] < 1.0e-3:
+    if p[2] < NEAREST:
         return
-    u = view.fx * p[0] / p[2] + view.cx
-    w = view.fy * p[1] / p[2] + view.cy
-    x = int(wp.floor(u + 0.5))
-    y = int(wp.floor(w + 0.5))
+    at = _projected(p, view)
+    x = _rounded(at[0])
+    y = _rounded(at[1])
     if x < 0 or y < 0 or x >= label.shape[1] or y >= label.shape[0]:
         return
-    nearest = place[label[y, x]]
-    away = wp.vec2(u, w) - nearest
+    nearest = wp.vec2d(place[label[y, x]])
+    away = at - nearest
     distance = wp.length(away)
-    if not distance > 1.0:          # within the pixel, or there is no outline (NaN)
+    if not distance > ONE:          # within the pixel, or there is no outline (NaN)
         return
-    shrink = (distance - 1.0) / distance * p[2]
+    shrink = (distance - ONE) / distance * p[2]
     ex = away[0] * shrink / view.fx
     ey = away[1] * shrink / view.fy
     square = ex * ex + ey * ey
     fraction = sigma * sigma / (sigma * sigma + square)
-    cost[v] = cost[v] + wp.vec2(0.5 * importance * square * fraction, 0.0)
+    cost[v] = cost[v] + wp.vec2(float(HALF * importance * square * fraction), 0.0)
     amount = importance * fraction * fraction
-    mx = wp.vec3(1.0, 0.0, (view.cx - nearest[0]) / view.fx)
-    my = wp.vec3(0.0, 1.0, (view.cy - nearest[1]) / view.fy)
-    drawn.spread[v] = amount * (wp.outer(mx, mx) + wp.outer(my, my))
-    drawn.pull[v] = amount * (ex * mx + ey * my)
+    mx = wp.vec3d(ONE, ZERO, (view.cx - nearest[0]) / view.fx)
+    my = wp.vec3d(ZERO, ONE, (view.cy - nearest[1]) / view.fy)
+    drawn.spread[v] = wp.mat33(amount * (wp.outer(mx, mx) + wp.outer(my, my)))
+    drawn.pull[v] = wp.vec3(amount * (ex * mx + ey * my))
 
 
 # ---------------------------------------------------------------- landmarks
@@ -244,7 +257,7 @@ def judge_landmarks(model: Model, motion: Motion, sigma: float, importance: floa
                     distance: wp.array[float]):
     """energy.landmark_term"""
     m = wp.tid()
-    e = _moved(drawn.point[m], drawn.vertex[m], model, motion) - drawn.target[m]
+    e = wp.vec3(_moved(drawn.point[m], drawn.vertex[m], model, motion) - drawn.target[m])
     square = wp.dot(e, e)
     distance[m] = wp.sqrt(square)
     fraction = sigma * sigma / (sigma * sigma + square)
@@ -259,14 +272,14 @@ def judge_landmarks(model: Model, motion: Motion, sigma: float, importance: floa
 @wp.func
 def _turned_weights(i: int, model: Model, motion: Motion, stretch: float, bend: float):
     """energy._turned_weights"""
-    a = motion.R[i] @ model.across[i]
+    a = wp.mat33(motion.R[i]) @ model.across[i]
     return (bend - stretch) * wp.outer(a, a) + stretch * wp.identity(n=3, dtype=float)
 
 
 @wp.func
 def _reach(e: int, i: int, j: int, model: Model, motion: Motion):
     """From node i to where node j really is."""
-    return model.apart[e] + (motion.t[j] - motion.t[i])
+    return model.apart[e] + wp.vec3(motion.t[j] - motion.t[i])
 
 
 @wp.kernel
@@ -276,7 +289,7 @@ def judge_rigidity(model: Model, motion: Motion, rest: wp.array[wp.vec3], stretc
     W = _turned_weights(i, model, motion, stretch, bend)
     total = float(0.0)
     for e in range(model.first_edge[i], model.first_edge[i + 1]):
-        r = motion.R[i] @ rest[e] - _reach(e, i, model.neighbour[e], model, motion)
+        r = wp.mat33(motion.R[i]) @ rest[e] - _reach(e, i, model.neighbour[e], model, motion)
         total += 0.5 * wp.dot(r, W @ r)
     cost[i] = total
 
@@ -320,7 +333,7 @@ def gather_nodes(model: Model, motion: Motion, drawn: Drawn, rest: wp.array[wp.v
                  diagonal: wp.array2d[vec6], gradient: wp.array[vec6]):
     """Each node's block and gradient."""
     i = wp.tid()
-    R = motion.R[i]
+    R = wp.mat33(motion.R[i])
     g = model.position[i]
     oo = wp.mat33()
     ot = wp.mat33()
@@ -330,7 +343,7 @@ def gather_nodes(model: Model, motion: Motion, drawn: Drawn, rest: wp.array[wp.v
     for n in range(model.first_of_node[i], model.first_of_node[i + 1]):
         v = model.of_node[n]
         w = model.of_node_weight[n]
-        y = R @ (model.vertex[v] - g)
+        y = R @ wp.vec3(model.vertex[v] - g)
         Y = wp.skew(y)
         A = (w * w) * drawn.spread[v]
         b = w * drawn.pull[v]
@@ -340,7 +353,7 @@ def gather_nodes(model: Model, motion: Motion, drawn: Drawn, rest: wp.array[wp.v
         turn += wp.cross(y, b)
         shift += b
         for m in range(drawn.first[v], drawn.first[v + 1]):
-            y = R @ (drawn.point[m] - g)
+            y = R @ wp.vec3(drawn.point[m] - g)
             Y = wp.skew(y)
             amount = w * w * drawn.amount[m]
             b = w * drawn.landmark_pull[m]
@@ -362,7 +375,7 @@ def gather_nodes(model: Model, motion: Motion, drawn: Drawn, rest: wp.array[wp.v
         # what the neighbour predicts of this node
         other = _turned_weights(j, model, motion, stretch, bend)
         tt += W + other
-        shift += force - other @ (motion.R[j] @ rest[back] + q)
+        shift += force - other @ (wp.mat33(motion.R[j]) @ rest[back] + q)
     _store(diagonal, i, oo, ot, wp.transpose(ot), tt)
     gradient[i] = vec6(turn[0], turn[1], turn[2], shift[0], shift[1], shift[2])
 
@@ -375,8 +388,8 @@ def gather_pairs(model: Model, motion: Motion, drawn: Drawn, stretch: float, ben
     back = model.reverse[e]
     i = model.neighbour[back]
     j = model.neighbour[e]
-    Ri = motion.R[i]
-    Rj = motion.R[j]
+    Ri = wp.mat33(motion.R[i])
+    Rj = wp.mat33(motion.R[j])
     gi = model.position[i]
     gj = model.position[j]
     oo = wp.mat33()
@@ -387,8 +400,8 @@ def gather_pairs(model: Model, motion: Motion, drawn: Drawn, stretch: float, ben
         v = model.of_pair[n]
         w = model.of_pair_weight[n]
         A = w * drawn.spread[v]
-        Yi = wp.skew(Ri @ (model.vertex[v] - gi))
-        Yj = wp.skew(Rj @ (model.vertex[v] - gj))
+        Yi = wp.skew(Ri @ wp.vec3(model.vertex[v] - gi))
+        Yj = wp.skew(Rj @ wp.vec3(model.vertex[v] - gj))
         YA = Yi @ A
         oo -= YA @ Yj
         ot += YA
@@ -396,8 +409,8 @@ def gather_pairs(model: Model, motion: Motion, drawn: Drawn, stretch: float, ben
         tt += A
         for m in range(drawn.first[v], drawn.first[v + 1]):
             amount = w * drawn.amount[m]
-            Yi = wp.skew(Ri @ (drawn.point[m] - gi))
-            Yj = wp.skew(Rj @ (drawn.point[m] - gj))
+            Yi = wp.skew(Ri @ wp.vec3(drawn.point[m] - gi))
+            Yj = wp.skew(Rj @ wp.vec3(drawn.point[m] - gj))
             oo -= amount * (Yi @ Yj)
             ot += amount * Yi
             to -= amount * Yj

@@ -21,7 +21,7 @@ PARTS, THREADS = 64, 256        # blocks that sum up, and their size
 
 
 class WarpSolver(Solver):
-    """As Solver, within rounding: geometry is in float32 too, which moves vertices by less than 0.01 mm.
+    """As Solver, within rounding, which moves vertices by some 0.0001 mm; rarely a step more or less is made for it.
 
     The graph, the surface and the equations stay on the device; a solve sends the depth image, its outline and the landmarks, a step sends
     the nodes' motion. The state, damping and rest shapes are the host's. The same input gives the same output on the same device.
@@ -34,7 +34,7 @@ class WarpSolver(Solver):
         self._model = self._sent_model()
         self._motion, self._drawn = kernels.Motion(), kernels.Drawn()
         count = len(self.vertices)
-        self._motion.R, self._motion.t = self._empty(len(graph), wp.mat33), self._empty(len(graph), wp.vec3)
+        self._motion.R, self._motion.t = self._empty(len(graph), wp.mat33d), self._empty(len(graph), wp.vec3d)
         self._drawn.spread, self._drawn.pull = self._empty(count, wp.mat33), self._empty(count, wp.vec3)
         self._seen = self._empty(count, wp.uint8)
         self._vertex_cost, self._node_cost = self._empty(count, wp.vec2), self._empty(len(graph), float)
@@ -105,8 +105,8 @@ class WarpSolver(Solver):
         return self._remembered[name][1]
 
     def _send_motion(self, state: State) -> None:
-        self._motion.R.assign(state.R.astype(np.float32))
-        self._motion.t.assign(state.t.astype(np.float32))
+        self._motion.R.assign(state.R)
+        self._motion.t.assign(state.t)
 
     def _fitted_planes(self, depth: np.ndarray) -> wp.array:
         planes = self._empty(depth.shape, wp.vec3)
@@ -122,16 +122,16 @@ class WarpSolver(Solver):
         order = np.argsort(landmarks.vertex, kind="stable")
         drawn, count = self._drawn, len(landmarks)
         drawn.first = self._sent(_starts(landmarks.vertex, len(self.vertices)), int)
-        drawn.point, drawn.target = self._sent(landmarks.points[order], wp.vec3), self._sent(landmarks.targets[order], wp.vec3)
+        drawn.point, drawn.target = self._sent(landmarks.points[order], wp.vec3d), self._sent(landmarks.targets[order], wp.vec3d)
         drawn.vertex, drawn.confidence = self._sent(landmarks.vertex[order], int), self._sent(landmarks.confidence[order], float)
         drawn.amount, drawn.landmark_pull = self._empty(count, float), self._empty(count, wp.vec3)
         return self._empty(count, float), self._empty(count, float), order
 
     def _sent_model(self) -> kernels.Model:
         graph, model = self.graph, kernels.Model()
-        model.vertex, model.normal = self._sent(self.vertices, wp.vec3), self._sent(self.normals, wp.vec3)
-        model.node, model.weight = self._sent(graph.node_index, wp.vec4i), self._sent(graph.weight, wp.vec4)
-        model.position, model.apart = self._sent(graph.position, wp.vec3), self._sent(self._shape.reference, wp.vec3)
+        model.vertex, model.normal = self._sent(self.vertices, wp.vec3d), self._sent(self.normals, wp.vec3d)
+        model.node, model.weight = self._sent(graph.node_index, wp.vec4i), self._sent(graph.weight, wp.vec4d)
+        model.position, model.apart = self._sent(graph.position, wp.vec3d), self._sent(self._shape.reference, wp.vec3)
         model.first_edge, model.reverse = self._sent(graph.first_edge, int), self._sent(graph.reverse, int)
         model.neighbour, model.across = self._sent(graph.edges[:, 1], int), self._sent(self._frame[:, 0], wp.vec3)
         vertex, slot = np.nonzero(graph.weight > 0)
