@@ -26,7 +26,8 @@ def solver_on(device: str) -> tuple[str, SolverMaker]:
     try:
         from .warp_device import cuda_device
     except ImportError as error:
-        raise RuntimeError(f"registration with device={device!r} needs NVIDIA Warp ({error}): pip install warp-lang, or take 'cpu'") from error
+        raise RuntimeError(f"registration with device={device!r} needs NVIDIA Warp ({error}): pip install warp-lang, or take "
+                           "'cpu' or 'auto'") from error
     chosen = cuda_device(device)
     from .warp_solver import WarpSolver
 

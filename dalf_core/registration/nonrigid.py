@@ -53,9 +53,9 @@ class Warp:
 class NonRigidRegistration:
     """Follows a deforming surface by an embedded deformation graph, DALF matches and depth.
 
-    camera: of the depth images (and of the pixel correspondences). device: "cpu"; "cuda" or "cuda:N", a GPU through NVIDIA Warp, RuntimeError
-    where that cannot be had; "auto", which is the CPU, as nobody has measured yet from what size on a GPU is faster. The attribute `device`
-    says what was taken.
+    camera: of the depth images (and of the pixel correspondences). device: "cpu"; "cuda" or "cuda:N", a GPU through NVIDIA Warp,
+    RuntimeError where that cannot be had; "auto", which is the CPU, as it was not measured yet from what size on a GPU is faster. The
+    attribute `device` says what was taken.
     node_spacing: metres between graph nodes, None = chosen from the surface. max_vertices: bound on the reference's size.
     pieces: "all" or "largest" connected piece of the reference depth.
     grow_to: surface that comes into view beside the reference is added to it up to so many vertices; 0 = never. A frame in which that

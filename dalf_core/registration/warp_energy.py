@@ -1,15 +1,17 @@
 """The terms of energy.py as kernels of NVIDIA Warp, which run on CUDA devices and on the CPU.
 
 The formulas are those of energy.py. Where points are and what they meet is in float64: one vertex that is judged otherwise can make a solve
-stop a step earlier. What is summed up is in float32. A vertex or landmark x' that is drawn by rows m with misfits r and importances a is judged once: to
-spread = sum a m m^T (3x3) and pull = sum a r m. With J = w (-[y]x, I) of each of its nodes, it then adds J^T spread J to the blocks and
-J^T pull to the gradient. A thread has a block and gathers what is of it, so nothing is added atomically and sums have one order.
+stop a step earlier. What is summed up is in float32.
+
+A vertex or landmark x' that is drawn by rows m with misfits r and importances a is judged once: to spread = sum a m m^T (3x3) and
+pull = sum a r m. With J = w (-[y]x, I) of each of its nodes, it then adds J^T spread J to the blocks and J^T pull to the gradient. A thread
+has a block and gathers what is of it, so nothing is added atomically and sums have one order.
 """
 import warp as wp
 
 from .energy import CONTRADICTED, OCCLUDED, SUPPORTED, UNSEEN
-from .warp_equations import vec6
 
+THREADS = 64            # of a block: few, so that some thousand nodes are spread over a whole GPU
 real = wp.float64
 STEEPEST = wp.constant(real(-0.17))         # cosines as in energy.depth_term
 ALIKE = wp.constant(real(0.5))
@@ -23,10 +25,10 @@ wp.set_module_options({"enable_backward": False})
 class View:
     """A pinhole camera."""
 
-    fx: real
-    fy: real
-    cx: real
-    cy: real
+    fx: wp.float64
+    fy: wp.float64
+    cx: wp.float64
+    cy: wp.float64
 
 
 @wp.struct
@@ -83,7 +85,7 @@ class Drawn:
 # ---------------------------------------------------------------- deformation
 
 @wp.func
-def _moved(point: wp.vec3d, v: int, model: Model, motion: Motion):
+def _moved(point: wp.vec3d, v: int, model: Model, motion: Motion) -> wp.vec3d:
     """x' of a point that moves with vertex v."""
     by = wp.vec3d()
     nodes = model.node[v]
@@ -96,7 +98,7 @@ def _moved(point: wp.vec3d, v: int, model: Model, motion: Motion):
 
 
 @wp.func
-def _turned(v: int, model: Model, motion: Motion):
+def _turned(v: int, model: Model, motion: Motion) -> wp.vec3d:
     out = wp.vec3d()
     nodes = model.node[v]
     weights = model.weight[v]
@@ -106,7 +108,7 @@ def _turned(v: int, model: Model, motion: Motion):
 
 
 @wp.kernel
-def deform(model: Model, motion: Motion, vertices: wp.array[wp.vec3], normals: wp.array[wp.vec3]):
+def deform(model: Model, motion: Motion, vertices: wp.array[wp.vec3], normals: wp.array[wp.vec3]) -> None:
     """Where the vertices are, and their normals."""
     v = wp.tid()
     vertices[v] = wp.vec3(_moved(model.vertex[v], v, model, motion))
@@ -116,7 +118,7 @@ def deform(model: Model, motion: Motion, vertices: wp.array[wp.vec3], normals: w
 # ---------------------------------------------------------------- depth and silhouette
 
 @wp.kernel
-def fit_planes(depth: wp.array2d[float], radius: int, gate: float, planes: wp.array2d[wp.vec3]):
+def fit_planes(depth: wp.array2d[float], radius: int, gate: float, planes: wp.array2d[wp.vec3]) -> None:
     """Per pixel (1/z, b, c) of the local plane as in depth.fit_plane; zeros where there is none. gate: metres per metre of depth."""
     y, x = wp.tid()
     planes[y, x] = wp.vec3()
@@ -125,13 +127,13 @@ def fit_planes(depth: wp.array2d[float], radius: int, gate: float, planes: wp.ar
     if x < radius or y < radius or x >= width - radius or y >= height - radius or depth[y, x] <= 0.0:
         return
     middle = depth[y, x]
-    count = float(0.0)
+    count = wp.float32(0.0)
     s = wp.vec3()               # sums of x, y and 1/z - 1/middle
-    sxx = float(0.0)
-    sxy = float(0.0)
-    syy = float(0.0)
-    sxi = float(0.0)
-    syi = float(0.0)
+    sxx = wp.float32(0.0)
+    sxy = wp.float32(0.0)
+    syy = wp.float32(0.0)
+    sxi = wp.float32(0.0)
+    syi = wp.float32(0.0)
     for j in range(-radius, radius + 1):
         for i in range(-radius, radius + 1):
             z = depth[y + j, x + i]
@@ -165,18 +167,18 @@ def fit_planes(depth: wp.array2d[float], radius: int, gate: float, planes: wp.ar
 
 
 @wp.func
-def _projected(p: wp.vec3d, view: View):
+def _projected(p: wp.vec3d, view: View) -> wp.vec2d:
     return wp.vec2d(view.fx * p[0] / p[2] + view.cx, view.fy * p[1] / p[2] + view.cy)
 
 
 @wp.func
-def _rounded(value: real):
+def _rounded(value: wp.float64) -> int:
     return int(wp.floor(value + HALF))
 
 
 @wp.kernel
-def judge_depth(model: Model, motion: Motion, view: View, planes: wp.array2d[wp.vec3], gate: real, tukey: real, importance: real,
-                drawn: Drawn, cost: wp.array[wp.vec2], seen: wp.array[wp.uint8]):
+def judge_depth(model: Model, motion: Motion, view: View, planes: wp.array2d[wp.vec3], gate: wp.float64, tukey: wp.float64,
+                importance: wp.float64, drawn: Drawn, cost: wp.array[wp.vec2], seen: wp.array[wp.uint8]) -> None:
     """energy.depth_term. cost: energy, and the squared residual of a supported vertex."""
     v = wp.tid()
     drawn.spread[v] = wp.mat33()
@@ -218,8 +220,8 @@ def judge_depth(model: Model, motion: Motion, view: View, planes: wp.array2d[wp.
 
 
 @wp.kernel
-def judge_silhouette(model: Model, motion: Motion, view: View, label: wp.array2d[int], place: wp.array[wp.vec2], sigma: real,
-                     importance: real, seen: wp.array[wp.uint8], drawn: Drawn, cost: wp.array[wp.vec2]):
+def judge_silhouette(model: Model, motion: Motion, view: View, label: wp.array2d[int], place: wp.array[wp.vec2], sigma: wp.float64,
+                     importance: wp.float64, seen: wp.array[wp.uint8], drawn: Drawn, cost: wp.array[wp.vec2]) -> None:
     """energy.silhouette_term, after judge_depth. view: of the outline."""
     v = wp.tid()
     if int(seen[v]) == SUPPORTED:
@@ -254,7 +256,7 @@ def judge_silhouette(model: Model, motion: Motion, view: View, label: wp.array2d
 
 @wp.kernel
 def judge_landmarks(model: Model, motion: Motion, sigma: float, importance: float, drawn: Drawn, cost: wp.array[float],
-                    distance: wp.array[float]):
+                    distance: wp.array[float]) -> None:
     """energy.landmark_term"""
     m = wp.tid()
     e = wp.vec3(_moved(drawn.point[m], drawn.vertex[m], model, motion) - drawn.target[m])
@@ -270,24 +272,24 @@ def judge_landmarks(model: Model, motion: Motion, sigma: float, importance: floa
 # ---------------------------------------------------------------- rigidity
 
 @wp.func
-def _turned_weights(i: int, model: Model, motion: Motion, stretch: float, bend: float):
+def _turned_weights(i: int, model: Model, motion: Motion, stretch: float, bend: float) -> wp.mat33:
     """energy._turned_weights"""
     a = wp.mat33(motion.R[i]) @ model.across[i]
     return (bend - stretch) * wp.outer(a, a) + stretch * wp.identity(n=3, dtype=float)
 
 
 @wp.func
-def _reach(e: int, i: int, j: int, model: Model, motion: Motion):
+def _reach(e: int, i: int, j: int, model: Model, motion: Motion) -> wp.vec3:
     """From node i to where node j really is."""
     return model.apart[e] + wp.vec3(motion.t[j] - motion.t[i])
 
 
 @wp.kernel
-def judge_rigidity(model: Model, motion: Motion, rest: wp.array[wp.vec3], stretch: float, bend: float, cost: wp.array[float]):
+def judge_rigidity(model: Model, motion: Motion, rest: wp.array[wp.vec3], stretch: float, bend: float, cost: wp.array[float]) -> None:
     """The energy of energy.rigidity_term, by node."""
     i = wp.tid()
     W = _turned_weights(i, model, motion, stretch, bend)
-    total = float(0.0)
+    total = wp.float32(0.0)
     for e in range(model.first_edge[i], model.first_edge[i + 1]):
         r = wp.mat33(motion.R[i]) @ rest[e] - _reach(e, i, model.neighbour[e], model, motion)
         total += 0.5 * wp.dot(r, W @ r)
@@ -297,7 +299,7 @@ def judge_rigidity(model: Model, motion: Motion, rest: wp.array[wp.vec3], stretc
 # ---------------------------------------------------------------- sums
 
 @wp.kernel
-def sum_costs(vertex: wp.array[wp.vec2], landmark: wp.array[float], node: wp.array[float], parts: wp.array2d[wp.float64]):
+def sum_costs(vertex: wp.array[wp.vec2], landmark: wp.array[float], node: wp.array[float], parts: wp.array2d[wp.float64]) -> None:
     """Parts of the energy and of the squared depth residuals, one row for each block."""
     block, lane = wp.tid()
     energy = wp.float64(0.0)
@@ -321,16 +323,16 @@ def sum_costs(vertex: wp.array[wp.vec2], landmark: wp.array[float], node: wp.arr
 # ---------------------------------------------------------------- equations
 
 @wp.func
-def _store(blocks: wp.array2d[vec6], b: int, oo: wp.mat33, ot: wp.mat33, to: wp.mat33, tt: wp.mat33):
+def _store(blocks: wp.array2d[wp.spatial_vector], b: int, oo: wp.mat33, ot: wp.mat33, to: wp.mat33, tt: wp.mat33) -> None:
     """A block of omega and tau (o, t) from its quarters."""
     for p in range(3):
-        blocks[b, p] = vec6(oo[p, 0], oo[p, 1], oo[p, 2], ot[p, 0], ot[p, 1], ot[p, 2])
-        blocks[b, p + 3] = vec6(to[p, 0], to[p, 1], to[p, 2], tt[p, 0], tt[p, 1], tt[p, 2])
+        blocks[b, p] = wp.spatial_vector(oo[p, 0], oo[p, 1], oo[p, 2], ot[p, 0], ot[p, 1], ot[p, 2])
+        blocks[b, p + 3] = wp.spatial_vector(to[p, 0], to[p, 1], to[p, 2], tt[p, 0], tt[p, 1], tt[p, 2])
 
 
 @wp.kernel
 def gather_nodes(model: Model, motion: Motion, drawn: Drawn, rest: wp.array[wp.vec3], stretch: float, bend: float,
-                 diagonal: wp.array2d[vec6], gradient: wp.array[vec6]):
+                 diagonal: wp.array2d[wp.spatial_vector], gradient: wp.array[wp.spatial_vector]) -> None:
     """Each node's block and gradient."""
     i = wp.tid()
     R = wp.mat33(motion.R[i])
@@ -377,11 +379,11 @@ def gather_nodes(model: Model, motion: Motion, drawn: Drawn, rest: wp.array[wp.v
         tt += W + other
         shift += force - other @ (wp.mat33(motion.R[j]) @ rest[back] + q)
     _store(diagonal, i, oo, ot, wp.transpose(ot), tt)
-    gradient[i] = vec6(turn[0], turn[1], turn[2], shift[0], shift[1], shift[2])
+    gradient[i] = wp.spatial_vector(turn[0], turn[1], turn[2], shift[0], shift[1], shift[2])
 
 
 @wp.kernel
-def gather_pairs(model: Model, motion: Motion, drawn: Drawn, stretch: float, bend: float, coupling: wp.array2d[vec6]):
+def gather_pairs(model: Model, motion: Motion, drawn: Drawn, stretch: float, bend: float, coupling: wp.array2d[wp.spatial_vector]) -> None:
     """The blocks of each edge and of its reverse."""
     pair = wp.tid()
     e = model.pair_edge[pair]

@@ -13,41 +13,61 @@ from .graph import DeformationGraph
 from .normal_equations import MAX_ITERATIONS, TOLERANCE
 
 NODES = 16                      # of a block
-THREADS = 6 * NODES             # of a block, one for each unknown; a CPU runs its work in one
-CHUNK = 20                      # iterations between two looks at whether it is done; even, see _rz
+THREADS = 6 * NODES             # of a block, one for each unknown; on the CPU one does their work in turn
+CHUNK = 20                      # iterations between two looks at whether it is done; even, see Search.rz
 RUNNING, CONVERGED, FAILED = 0, 1, 2
-
-vec6 = wp.types.vector(6, wp.float32)
-mat66 = wp.types.matrix((6, 6), wp.float32)
-mat66d = wp.types.matrix((6, 6), wp.float64)
 
 wp.set_module_options({"enable_backward": False, "max_unroll": 4})
 
 
-class WarpEquations:
-    """H x = rhs for one graph.
+@wp.struct
+class System:
+    """H and -rhs. diagonal: (K, 6) rows of the nodes' blocks; coupling: (E, 6) of the edges', coupling[e, p, q] = H[6i + p, 6j + q]."""
 
-    On the device: diagonal (K, 6) rows of a node's block, coupling (E, 6) rows of a directed edge's: coupling[e, p, q] = H[6i + p, 6j + q].
+    first_edge: wp.array[int]
+    neighbour: wp.array[int]
+    diagonal: wp.array2d[wp.spatial_vector]
+    coupling: wp.array2d[wp.spatial_vector]
+    gradient: wp.array[wp.spatial_vector]
+
+
+@wp.struct
+class Search:
+    """Where conjugate gradients are. damped: diagonal blocks, inverse: of these; product: H p.
+
+    Parts, one a block: rz of r . z, this iteration's and the last one's in turn; curvature of p . H p; limit of the r . z to stop at.
     """
 
+    damped: wp.array2d[wp.spatial_vector]
+    inverse: wp.array[wp.spatial_matrix]
+    x: wp.array[wp.spatial_vector]
+    r: wp.array[wp.spatial_vector]
+    z: wp.array[wp.spatial_vector]
+    product: wp.array2d[float]
+    rz: wp.array2d[float]
+    curvature: wp.array[float]
+    limit: wp.array[float]
+    status: wp.array[int]
+
+
+class WarpEquations:
+    """H x = rhs for one graph. On the device: diagonal, coupling and gradient, see System."""
+
     def __init__(self, graph: DeformationGraph, device: wp.Device) -> None:
-        count = len(graph)
-        self._device, self._blocks = device, -(-count // NODES)
-        self.diagonal = wp.zeros((count, 6), vec6, device=device)
-        self.coupling = wp.zeros((max(1, len(graph.edges)), 6), vec6, device=device)
-        self.gradient = wp.zeros(count, vec6, device=device)            # less rhs
-        self._first_edge = wp.array(graph.first_edge, dtype=int, device=device)
-        self._neighbour = wp.array(np.ascontiguousarray(graph.edges[:, 1]), dtype=int, device=device)
-        self._damped = wp.zeros((count, 6), vec6, device=device)
-        self._inverse = wp.zeros(count, mat66, device=device)
-        self._x, self._r, self._z = (wp.zeros(count, vec6, device=device) for _ in range(3))
-        self._p = [wp.zeros(count, vec6, device=device) for _ in range(2)]
-        self._product = wp.zeros((count, 6), float, device=device)      # H p
-        # parts of r . z, this iteration's and the one's before in turn; of p . H p; of the r . z at which to stop
-        self._rz = wp.zeros((2, self._blocks), float, device=device)
-        self._curvature, self._limit = (wp.zeros(self._blocks, float, device=device) for _ in range(2))
-        self._status = wp.zeros(1, int, device=device)
-        self._graph = self._captured() if device.is_cuda else None
+        count, self._blocks, self._device = len(graph), -(-len(graph) // NODES), device
+        self._system, self._search = system, search = System(), Search()
+        system.first_edge = wp.array(graph.first_edge, dtype=int, device=device)
+        system.neighbour = wp.array(np.ascontiguousarray(graph.edges[:, 1]), dtype=int, device=device)
+        self.diagonal = system.diagonal = self._zeros((count, 6))
+        self.coupling = system.coupling = self._zeros((len(graph.edges), 6))
+        self.gradient = system.gradient = self._zeros(count)
+        search.damped, search.inverse = self._zeros((count, 6)), self._zeros(count, wp.spatial_matrix)
+        search.x, search.r, search.z = self._zeros(count), self._zeros(count), self._zeros(count)
+        search.product, search.rz = self._zeros((count, 6), float), self._zeros((2, self._blocks), float)
+        search.curvature, search.limit = self._zeros(self._blocks, float), self._zeros(self._blocks, float)
+        search.status = self._zeros(1, int)
+        self._p = self._zeros(count), self._zeros(count)        # the direction, and the one before, in turn
+        self._iterations = self._captured()
 
     @property
     def rhs(self) -> np.ndarray:
@@ -59,76 +79,72 @@ class WarpEquations:
 
         damping: (6,) added to each node's diagonal.
         """
-        self._status.zero_()
-        self._launch(_begin, self.diagonal, self.gradient, vec6(*damping), tolerance**2, self._damped, self._inverse, self._x, self._r,
-                     self._z, self._p[0], self._rz, self._limit, self._status)
+        search = self._search
+        search.status.zero_()
+        self._launch(_begin, self._system, search, self._p[0], wp.spatial_vector(*damping), tolerance**2)
         for _ in range(0, MAX_ITERATIONS, CHUNK):
-            if self._graph is None:
-                self._iterate()
-            else:
-                wp.capture_launch(self._graph)
-            status = self._status.numpy()[0]
+            wp.capture_launch(self._iterations)
+            status = search.status.numpy()[0]
             if status != RUNNING:
                 break
-        x = self._x.numpy().astype(np.float64)
+        x = search.x.numpy().astype(np.float64)
         return x if status != FAILED and np.isfinite(x).all() else None
 
-    def _iterate(self) -> None:
-        for n in range(CHUNK):
-            now = n % 2
-            self._launch(_multiply, self._first_edge, self._neighbour, self._damped, self.coupling, self._z, self._p[now], self._p[1 - now],
-                         self._product, now, self._rz, self._curvature, self._limit, self._status)
-            self._launch(_advance, self._inverse, self._p[1 - now], self._product, self._x, self._r, self._z, now, self._rz,
-                         self._curvature, self._status)
+    def _zeros(self, shape: int | tuple[int, ...], kind: type = wp.spatial_vector) -> wp.array:
+        return wp.zeros(shape, kind, device=self._device)
 
     def _launch(self, kernel: wp.Kernel, *arguments: object) -> None:
         wp.launch_tiled(kernel, dim=[self._blocks], inputs=list(arguments), block_dim=THREADS, device=self._device)
 
     def _captured(self) -> wp.Graph:
-        """A chunk of iterations as one CUDA graph."""
+        """A chunk of iterations, launched as one: on a GPU, a CUDA graph."""
         wp.load_module(sys.modules[__name__], self._device, block_dim=THREADS)
         with wp.ScopedCapture(self._device, force_module_load=False) as capture:
-            self._iterate()
+            for n in range(CHUNK):
+                now, p, p_new = n % 2, self._p[n % 2], self._p[1 - n % 2]
+                self._launch(_multiply, self._system, self._search, p, p_new, now)
+                self._launch(_advance, self._search, p_new, now)
         return capture.graph
 
 
 @wp.kernel
-def _begin(diagonal: wp.array2d[vec6], gradient: wp.array[vec6], damping: vec6, tolerance: float, damped: wp.array2d[vec6],
-           inverse: wp.array[mat66], x: wp.array[vec6], r: wp.array[vec6], z: wp.array[vec6], p: wp.array[vec6],
-           rz: wp.array2d[float], limit: wp.array[float], status: wp.array[int]):
-    """Damp and invert the blocks; start from x = 0. tolerance: squared."""
+def _begin(system: System, search: Search, p: wp.array[wp.spatial_vector], damping: wp.spatial_vector, tolerance: float) -> None:
+    """Damp and invert the blocks; start from x = 0. tolerance: squared. A thread has a node."""
     block, lane = wp.tid()
-    total = float(0.0)
+    total = wp.float32(0.0)
     for n in range(lane, NODES, wp.block_dim()):
         i = block * NODES + n
-        if i < gradient.shape[0]:
-            work = mat66d()
+        if i < search.x.shape[0]:
+            work = wp.spatial_matrixd()
             for row in range(6):
-                values = diagonal[i, row]
+                values = system.diagonal[i, row]
                 values[row] = values[row] + damping[row]
-                damped[i, row] = values
+                search.damped[i, row] = values
                 for q in range(6):
                     work[row, q] = wp.float64(values[q])
             work, positive = _inverted(work)
             if not positive:
-                status[0] = FAILED
-            inverse[i] = mat66(work)
-            x[i] = vec6()
-            p[i] = vec6()
-            r[i] = -gradient[i]
-            z[i] = inverse[i] @ r[i]
-            total += wp.dot(r[i], z[i])
+                search.status[0] = FAILED
+            inverse = wp.spatial_matrix(work)
+            r = -system.gradient[i]
+            z = inverse @ r
+            search.inverse[i] = inverse
+            search.x[i] = wp.spatial_vector()
+            search.r[i] = r
+            search.z[i] = z
+            p[i] = wp.spatial_vector()
+            total += wp.dot(r, z)
     part = wp.tile_sum(wp.tile(total))[0]
     if lane == 0:
-        rz[0, block] = part
-        rz[1, block] = wp.INF               # so that the first direction is z alone
-        limit[block] = tolerance * part
+        search.rz[0, block] = part
+        search.rz[1, block] = wp.INF               # so that the first direction is z alone
+        search.limit[block] = tolerance * part
 
 
 @wp.func
-def _inverted(work: mat66d):
+def _inverted(work: wp.spatial_matrixd) -> tuple[wp.spatial_matrixd, bool]:
     """By Gauss-Jordan in float64; and whether the matrix is positive definite."""
-    positive = bool(True)
+    positive = wp.bool(True)
     for k in range(6):
         pivot = work[k, k]
         if not pivot > wp.float64(0.0):
@@ -146,69 +162,67 @@ def _inverted(work: mat66d):
 
 
 @wp.func
-def _sum(parts: wp.array[float], lane: int):
+def _sum(parts: wp.array[float], lane: int) -> float:
     """Of the parts that all blocks have left; every thread of the block must come here."""
-    total = float(0.0)
+    total = wp.float32(0.0)
     for n in range(lane, parts.shape[0], wp.block_dim()):
         total += parts[n]
     return wp.tile_sum(wp.tile(total))[0]
 
 
 @wp.kernel
-def _multiply(first_edge: wp.array[int], neighbour: wp.array[int], damped: wp.array2d[vec6], coupling: wp.array2d[vec6],
-              z: wp.array[vec6], p: wp.array[vec6], p_new: wp.array[vec6], product: wp.array2d[float], now: int,
-              rz: wp.array2d[float], curvature: wp.array[float], limit: wp.array[float], status: wp.array[int]):
+def _multiply(system: System, search: Search, p: wp.array[wp.spatial_vector], p_new: wp.array[wp.spatial_vector], now: int) -> None:
     """The next direction p_new = z + beta p, and H p_new; nothing when done. A thread has a row."""
     block, lane = wp.tid()
-    r_z = _sum(rz[now], lane)
-    before = _sum(rz[1 - now], lane)
-    goal = _sum(limit, lane)
-    # whoever sees a status that block 0 has set just now finds the same itself
-    going = status[0] == RUNNING and r_z > goal
-    if block == 0 and lane == 0 and status[0] == RUNNING and not going:
-        status[0] = wp.where(r_z <= goal, CONVERGED, FAILED)       # failed: not a number
-    beta = r_z / before
-    total = float(0.0)
+    rz = _sum(search.rz[now], lane)
+    before = _sum(search.rz[1 - now], lane)
+    limit = _sum(search.limit, lane)
+    # a thread that sees a status set just now by the first block finds the same itself, so that all of them go on or none
+    going = search.status[0] == RUNNING and rz > limit
+    if block == 0 and lane == 0 and search.status[0] == RUNNING and not going:
+        search.status[0] = wp.where(rz <= limit, CONVERGED, FAILED)       # failed: not a number
+    beta = rz / before
+    total = wp.float32(0.0)
     for n in range(lane, 6 * NODES, wp.block_dim()):
         i = block * NODES + n // 6
         row = n % 6
-        if going and i < z.shape[0]:
-            own = z[i] + beta * p[i]
-            value = wp.dot(damped[i, row], own)
-            for e in range(first_edge[i], first_edge[i + 1]):
-                j = neighbour[e]
-                value += wp.dot(coupling[e, row], z[j] + beta * p[j])
-            product[i, row] = value
+        if going and i < search.x.shape[0]:
+            own = search.z[i] + beta * p[i]
+            value = wp.dot(search.damped[i, row], own)
+            for e in range(system.first_edge[i], system.first_edge[i + 1]):
+                j = system.neighbour[e]
+                value += wp.dot(system.coupling[e, row], search.z[j] + beta * p[j])
+            search.product[i, row] = value
             total += own[row] * value
             if row == 0:
                 p_new[i] = own
     part = wp.tile_sum(wp.tile(total))[0]
     if lane == 0:
-        curvature[block] = part
+        search.curvature[block] = part
 
 
 @wp.kernel
-def _advance(inverse: wp.array[mat66], p: wp.array[vec6], product: wp.array2d[float], x: wp.array[vec6], r: wp.array[vec6],
-             z: wp.array[vec6], now: int, rz: wp.array2d[float], curvature: wp.array[float], status: wp.array[int]):
+def _advance(search: Search, p: wp.array[wp.spatial_vector], now: int) -> None:
     """The step along p, and what is left; nothing when done. A thread has a node."""
     block, lane = wp.tid()
-    r_z = _sum(rz[now], lane)
-    bent = _sum(curvature, lane)
-    going = status[0] == RUNNING and bent > 0.0
-    if block == 0 and lane == 0 and status[0] == RUNNING and not going:
-        status[0] = FAILED
-    length = r_z / bent
-    total = float(0.0)
+    rz = _sum(search.rz[now], lane)
+    curvature = _sum(search.curvature, lane)
+    going = search.status[0] == RUNNING and curvature > 0.0
+    if block == 0 and lane == 0 and search.status[0] == RUNNING and not going:
+        search.status[0] = FAILED
+    length = rz / curvature
+    total = wp.float32(0.0)
     for n in range(lane, NODES, wp.block_dim()):
         i = block * NODES + n
-        if going and i < x.shape[0]:
-            x[i] = x[i] + length * p[i]
-            left = r[i]
+        if going and i < search.x.shape[0]:
+            search.x[i] = search.x[i] + length * p[i]
+            r = search.r[i]
             for q in range(6):
-                left[q] = left[q] - length * product[i, q]
-            r[i] = left
-            z[i] = inverse[i] @ left
-            total += wp.dot(left, z[i])
+                r[q] = r[q] - length * search.product[i, q]
+            z = search.inverse[i] @ r
+            search.r[i] = r
+            search.z[i] = z
+            total += wp.dot(r, z)
     part = wp.tile_sum(wp.tile(total))[0]
     if lane == 0 and going:
-        rz[1 - now, block] = part
+        search.rz[1 - now, block] = part

@@ -17,7 +17,7 @@ from .solver import Evaluation, Fit, Landmarks, Solver, Stage, State
 from .warp_device import start
 from .warp_equations import WarpEquations
 
-PARTS, THREADS = 64, 256        # blocks that sum up, and their size
+PARTS = 64      # blocks that sum up the energy
 
 
 class WarpSolver(Solver):
@@ -58,19 +58,19 @@ class WarpSolver(Solver):
                   into: WarpEquations | None) -> Evaluation:
         rest = self._once("rest", self._rest, lambda rest: self._sent(rest, wp.vec3))
         cost, distance, order = self._once("landmarks", landmarks, self._sent_landmarks)
-        motion, drawn = self._motion, self._drawn
+        model, motion, drawn = self._model, self._motion, self._drawn
         self._send_motion(state)
         self._judge(depth, stage)
         if len(landmarks):
-            self._launch(kernels.judge_landmarks, len(landmarks), self._model, motion, stage.landmark_sigma, stage.landmark_weight, drawn, cost,
+            self._launch(kernels.judge_landmarks, len(landmarks), model, motion, stage.landmark_sigma, stage.landmark_weight, drawn, cost,
                          distance)
-        self._launch(kernels.judge_rigidity, len(self.graph), self._model, motion, rest, stage.stretch, stage.bend, self._node_cost)
-        wp.launch_tiled(kernels.sum_costs, dim=[PARTS], inputs=[self._vertex_cost, cost, self._node_cost, self._parts], block_dim=THREADS,
-                        device=self.device)
+        self._launch(kernels.judge_rigidity, len(self.graph), model, motion, rest, stage.stretch, stage.bend, self._node_cost)
+        wp.launch_tiled(kernels.sum_costs, dim=[PARTS], inputs=[self._vertex_cost, cost, self._node_cost, self._parts],
+                        block_dim=kernels.THREADS, device=self.device)
         if into is not None:
-            self._launch(kernels.gather_nodes, len(self.graph), self._model, motion, drawn, rest, stage.stretch, stage.bend, into.diagonal,
+            self._launch(kernels.gather_nodes, len(self.graph), model, motion, drawn, rest, stage.stretch, stage.bend, into.diagonal,
                          into.gradient)
-            self._launch(kernels.gather_pairs, len(self._model.pair_edge), self._model, motion, drawn, stage.stretch, stage.bend, into.coupling)
+            self._launch(kernels.gather_pairs, len(model.pair_edge), model, motion, drawn, stage.stretch, stage.bend, into.coupling)
         energy, squares = self._parts.numpy().sum(axis=0)
         seen, residual = self._seen.numpy().copy(), np.empty(len(landmarks))
         residual[order] = distance.numpy()
@@ -80,8 +80,8 @@ class WarpSolver(Solver):
         """The vertices: against the depth image, and what is not supported against its outline."""
         planes = self._once("planes", depth, self._fitted_planes)
         model, motion, drawn, cost, seen = self._model, self._motion, self._drawn, self._vertex_cost, self._seen
-        self._launch(kernels.judge_depth, len(self.vertices), model, motion, _view(self.camera), planes, stage.depth_gate, stage.depth_tukey,
-                     stage.depth_weight * self.vertex_weight, drawn, cost, seen)
+        self._launch(kernels.judge_depth, len(self.vertices), model, motion, _view(self.camera), planes, stage.depth_gate,
+                     stage.depth_tukey, stage.depth_weight * self.vertex_weight, drawn, cost, seen)
         if stage.free_space > 0:
             label, place = self._once("outline", self._outline, self._sent_outline)
             self._launch(kernels.judge_silhouette, len(self.vertices), model, motion, _view(self._coarse), label, place, self.graph.spacing,
@@ -89,8 +89,8 @@ class WarpSolver(Solver):
 
     # ---------------------------------------------------------------- to the device
 
-    def _launch(self, kernel: wp.Kernel, count: int, *arguments: object) -> None:
-        wp.launch(kernel, dim=count, inputs=list(arguments), device=self.device)
+    def _launch(self, kernel: wp.Kernel, count: int | tuple[int, ...], *arguments: object) -> None:
+        wp.launch(kernel, dim=count, inputs=list(arguments), block_dim=kernels.THREADS, device=self.device)
 
     def _empty(self, shape: int | tuple[int, ...], kind: Any) -> wp.array:
         return wp.empty(shape, kind, device=self.device)
@@ -110,8 +110,7 @@ class WarpSolver(Solver):
 
     def _fitted_planes(self, depth: np.ndarray) -> wp.array:
         planes = self._empty(depth.shape, wp.vec3)
-        wp.launch(kernels.fit_planes, dim=depth.shape, inputs=[self._sent(depth, float), self._planes.radius, self._planes.gate, planes],
-                  device=self.device)
+        self._launch(kernels.fit_planes, depth.shape, self._sent(depth, float), self._planes.radius, self._planes.gate, planes)
         return planes
 
     def _sent_outline(self, outline: Outline) -> tuple[wp.array, wp.array]:
