@@ -14,7 +14,7 @@ from .energy import SUPPORTED
 from .graph import NODES_PER_VERTEX, DeformationGraph
 from .outline import Outline
 from .solver import Evaluation, Fit, Landmarks, Solver, Stage, State
-from .warp_device import start
+from .warp_device import device_of
 from .warp_equations import WarpEquations
 
 PARTS = 64      # blocks that sum up the energy
@@ -28,8 +28,7 @@ class WarpSolver(Solver):
     """
 
     def __init__(self, surface: Surface, graph: DeformationGraph, camera: PinholeCamera, fit_radius: int = 2, device: str = "cuda") -> None:
-        start()
-        self.device = wp.get_device(device)
+        self.device = device_of(device)
         super().__init__(surface, graph, camera, fit_radius)
         self._model = self._sent_model()
         self._motion, self._drawn = kernels.Motion(), kernels.Drawn()
