@@ -279,7 +279,7 @@ def _turned_weights(i: int, model: Model, motion: Motion, stretch: float, bend: 
 
 
 @wp.func
-def _reach(e: int, i: int, j: int, model: Model, motion: Motion) -> wp.vec3:
+def reach(e: int, i: int, j: int, model: Model, motion: Motion) -> wp.vec3:
     """From node i to where node j really is."""
     return model.apart[e] + wp.vec3(motion.t[j] - motion.t[i])
 
@@ -291,7 +291,7 @@ def judge_rigidity(model: Model, motion: Motion, rest: wp.array[wp.vec3], stretc
     W = _turned_weights(i, model, motion, stretch, bend)
     total = wp.float32(0.0)
     for e in range(model.first_edge[i], model.first_edge[i + 1]):
-        r = wp.mat33(motion.R[i]) @ rest[e] - _reach(e, i, model.neighbour[e], model, motion)
+        r = wp.mat33(motion.R[i]) @ rest[e] - reach(e, i, model.neighbour[e], model, motion)
         total += 0.5 * wp.dot(r, W @ r)
     cost[i] = total
 
@@ -368,7 +368,7 @@ def gather_nodes(model: Model, motion: Motion, drawn: Drawn, rest: wp.array[wp.v
     for e in range(model.first_edge[i], model.first_edge[i + 1]):
         j = model.neighbour[e]
         back = model.reverse[e]
-        q = _reach(e, i, j, model, motion)
+        q = reach(e, i, j, model, motion)
         Q = wp.skew(q)
         force = W @ (R @ rest[e] - q)
         oo -= Q @ W @ Q
@@ -417,7 +417,7 @@ def gather_pairs(model: Model, motion: Motion, drawn: Drawn, stretch: float, ben
             ot += amount * Yi
             to -= amount * Yj
             tt += amount * wp.identity(n=3, dtype=float)
-    Q = wp.skew(_reach(e, i, j, model, motion))
+    Q = wp.skew(reach(e, i, j, model, motion))
     Wi = _turned_weights(i, model, motion, stretch, bend)
     Wj = _turned_weights(j, model, motion, stretch, bend)
     ot -= Q @ Wi

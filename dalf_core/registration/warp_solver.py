@@ -16,6 +16,7 @@ from .outline import Outline
 from .solver import Evaluation, Fit, Landmarks, Solver, Stage, State
 from .warp_device import device_of
 from .warp_equations import WarpEquations
+from .warp_rest_shape import WarpRestShape
 
 PARTS = 64      # blocks that sum up the energy
 
@@ -24,7 +25,7 @@ class WarpSolver(Solver):
     """As Solver, within rounding, which moves vertices by some 0.0001 mm; rarely a step more or less is made for it.
 
     The graph, the surface and the equations stay on the device; a solve sends the depth image, its outline and the landmarks, a step sends
-    the nodes' motion. The state, damping and rest shapes are the host's. The same input gives the same output on the same device.
+    the nodes' motion. The state and the damping are the host's. The same input gives the same output on the same device.
     """
 
     def __init__(self, surface: Surface, graph: DeformationGraph, camera: PinholeCamera, fit_radius: int = 2, device: str = "cuda") -> None:
@@ -35,6 +36,8 @@ class WarpSolver(Solver):
         count = len(self.vertices)
         self._motion.R, self._motion.t = self._empty(len(graph), wp.mat33d), self._empty(len(graph), wp.vec3d)
         self._drawn.spread, self._drawn.pull = self._empty(count, wp.mat33), self._empty(count, wp.vec3)
+        self._shape = WarpRestShape(graph, self._frame, self._model, self._motion, self.device)
+        self._rest = self._shape.reference
         self._seen = self._empty(count, wp.uint8)
         self._vertex_cost, self._node_cost = self._empty(count, wp.vec2), self._empty(len(graph), float)
         self._parts = self._empty((PARTS, 2), wp.float64)
@@ -55,9 +58,8 @@ class WarpSolver(Solver):
 
     def _evaluate(self, state: State, depth: np.ndarray, landmarks: Landmarks, stage: Stage,          # type: ignore[override]
                   into: WarpEquations | None) -> Evaluation:
-        rest = self._once("rest", self._rest, lambda rest: self._sent(rest, wp.vec3))
         cost, distance, order = self._once("landmarks", landmarks, self._sent_landmarks)
-        model, motion, drawn = self._model, self._motion, self._drawn
+        model, motion, drawn, rest = self._model, self._motion, self._drawn, self._rest
         self._send_motion(state)
         self._judge(depth, stage)
         if len(landmarks):
