@@ -1,7 +1,11 @@
 """NVIDIA Warp, started without a word, and its devices. Its kernels are compiled when they are first used, and kept in its cache."""
+import threading
+
 import warp as wp
 
 wp.config.log_level = wp.LOG_WARNING        # no banner
+# Held while a solver is at work: all threads share a device's stream, and one thread's capture would take in what another launches.
+IN_USE = threading.RLock()
 
 
 def device_of(name: str) -> wp.Device:

@@ -14,7 +14,7 @@ from .energy import SUPPORTED
 from .graph import NODES_PER_VERTEX, DeformationGraph
 from .outline import Outline
 from .solver import Evaluation, Fit, Landmarks, Solver, Stage, State
-from .warp_device import device_of
+from .warp_device import IN_USE, device_of
 from .warp_equations import WarpEquations
 from .warp_rest_shape import WarpRestShape
 
@@ -29,29 +29,36 @@ class WarpSolver(Solver):
     """
 
     def __init__(self, surface: Surface, graph: DeformationGraph, camera: PinholeCamera, fit_radius: int = 2, device: str = "cuda") -> None:
-        self.device = device_of(device)
-        super().__init__(surface, graph, camera, fit_radius)
+        with IN_USE:
+            self.device = device_of(device)
+            super().__init__(surface, graph, camera, fit_radius)
+            self._make_room()
+
+    def _make_room(self) -> None:
+        """Send what stays, and make room for what comes."""
         self._model = self._sent_model()
         self._motion, self._drawn = kernels.Motion(), kernels.Drawn()
-        count = len(self.vertices)
-        self._motion.R, self._motion.t = self._empty(len(graph), wp.mat33d), self._empty(len(graph), wp.vec3d)
+        nodes, count = len(self.graph), len(self.vertices)
+        self._motion.R, self._motion.t = self._empty(nodes, wp.mat33d), self._empty(nodes, wp.vec3d)
         self._drawn.spread, self._drawn.pull = self._empty(count, wp.mat33), self._empty(count, wp.vec3)
-        self._shape = WarpRestShape(graph, self._frame, self._model, self._motion, self.device)
+        self._shape = WarpRestShape(self.graph, self._frame, self._model, self._motion, self.device)
         self._rest = self._shape.reference
         self._seen = self._empty(count, wp.uint8)
-        self._vertex_cost, self._node_cost = self._empty(count, wp.vec2), self._empty(len(graph), float)
+        self._vertex_cost, self._node_cost = self._empty(count, wp.vec2), self._empty(nodes, float)
         self._parts = self._empty((PARTS, 2), wp.float64)
         self._remembered: dict[str, tuple[object, Any]] = {}
 
     def solve(self, state: State, depth: np.ndarray, landmarks: Landmarks, stages: list[Stage]) -> Fit:
-        self._remembered.clear()
-        return super().solve(state, depth, landmarks, stages)
+        with IN_USE:
+            self._remembered.clear()
+            return super().solve(state, depth, landmarks, stages)
 
     def deformed(self, state: State) -> tuple[np.ndarray, np.ndarray]:
-        self._send_motion(state)
-        vertices, normals = (self._empty(len(self.vertices), wp.vec3) for _ in range(2))
-        self._launch(kernels.deform, len(self.vertices), self._model, self._motion, vertices, normals)
-        return vertices.numpy(), normals.numpy()
+        with IN_USE:
+            self._send_motion(state)
+            vertices, normals = (self._empty(len(self.vertices), wp.vec3) for _ in range(2))
+            self._launch(kernels.deform, len(self.vertices), self._model, self._motion, vertices, normals)
+            return vertices.numpy(), normals.numpy()
 
     def _equations(self) -> WarpEquations:          # type: ignore[override]
         return WarpEquations(self.graph, self.device)
