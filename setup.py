@@ -19,5 +19,6 @@ setup(
     # Lower bounds; requirements/*.txt hold the exact versions that are tested.
     install_requires=["torch>=2.4", "numpy>=1.26", "scipy>=1.11", "numba>=0.60", "opencv-python-headless>=4.9", "kornia>=0.7",
                       "safetensors", "openvino>=2024", "tqdm"],
-    extras_require={"tools": ["matplotlib", "pyvista", "av"], "train": ["matplotlib", "pyyaml", "tensorboard"]},
+    extras_require={"tools": ["matplotlib", "pyvista", "av"], "train": ["matplotlib", "pyyaml", "tensorboard"],
+                    "cuda": ["warp-lang>=1.19"]},
 )

@@ -25,9 +25,11 @@ from registration_methods import METHODS, run_ours
 from tqdm import tqdm
 
 from dalf_core import NonRigidRegistration
+from dalf_core.registration.devices import solver_on
 from dalf_core.registration.graph import automatic_spacing, build_graph
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+DEVICES = ("cpu", "cuda")
 SECTIONS = ("tasks", "outliers", "tracking")
 HARD_VIEW = View(outliers=0.6, coherent=0.5)
 # nodes asked for, and the view: a mesh of 50 000 vertices is what a 640x480 camera sees
@@ -122,19 +124,22 @@ def _counts(statuses: Counter) -> str:
 
 # ---------------------------------------------------------------- tracking
 
-def report_tracking(configurations: Sequence[tuple[int, View]], frames: int, seed: int) -> None:
+def report_tracking(configurations: Sequence[tuple[int, View]], devices: Sequence[str], frames: int, seed: int) -> None:
     rows = []
-    with tqdm(total=len(configurations) * frames, desc="tracking", unit="frame") as bar:
-        for nodes, view in configurations:
-            rows.append(track(nodes, view, frames, seed, bar.update))
+    with tqdm(total=len(devices) * len(configurations) * frames, desc="tracking", unit="frame") as bar:
+        for device in devices:
+            warm_up = make_task("small", WARM_UP_SEED)
+            run_ours(warm_up, device=device)             # compiles
+            for nodes, view in configurations:
+                rows.append(track(nodes, view, device, frames, seed, bar.update))
     print(f"\nOurs, tracking from small to large and back in {frames} frames, a third of the landmarks wrong. Median / 95th percentile of "
           "the frames after the first, which is a cold start.\n")
-    print_table(["nodes", "points", "depth", "first, CPU ms", "CPU ms a frame", "wall ms a frame", "RMSE mm", "status"], rows)
+    print_table(["nodes", "points", "depth", "device", "first, CPU ms", "CPU ms a frame", "wall ms a frame", "RMSE mm", "status"], rows)
 
 
-def track(nodes: int, view: View, frames: int, seed: int, step: Callable[[], object]) -> list[str]:
+def track(nodes: int, view: View, device: str, frames: int, seed: int, step: Callable[[], object]) -> list[str]:
     """One row of the table."""
-    registration, cpu, wall, errors, statuses = NonRigidRegistration(view.camera), [], [], [], Counter()
+    registration, cpu, wall, errors, statuses = NonRigidRegistration(view.camera, device), [], [], [], Counter()
     for index, task in enumerate(make_sequence(seed, view, frames)):
         if index == 0:
             registration.node_spacing = spacing_for(nodes, task)
@@ -147,8 +152,20 @@ def track(nodes: int, view: View, frames: int, seed: int, step: Callable[[], obj
         statuses[result.status] += 1
         step()
     graph, camera = registration.graph, view.camera
-    return [str(len(graph)), str(len(task.truth)), f"{camera.width}x{camera.height}", f"{cpu[0]:.0f}",
+    return [str(len(graph)), str(len(task.truth)), f"{camera.width}x{camera.height}", registration.device, f"{cpu[0]:.0f}",
             *(f"{np.median(x):.1f} / {np.percentile(x, 95):.1f}" for x in (cpu[1:], wall[1:], errors[1:])), _counts(statuses)]
+
+
+def usable(devices: Sequence[str]) -> list[str]:
+    """Those that are there; a line says why another is left out."""
+    found = []
+    for device in devices:
+        try:
+            solver_on(device)
+            found.append(device)
+        except RuntimeError as error:
+            print(f"{device} is left out: {error}", file=sys.stderr)
+    return found
 
 
 def spacing_for(nodes: int, task: Task) -> float:
@@ -238,6 +255,8 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--sections", type=choices(SECTIONS), default=list(SECTIONS), help=f"some of {','.join(SECTIONS)}")
     parser.add_argument("--frames", type=positive, default=120, help="of tracking (default %(default)s: 4 s at 30 Hz)")
     parser.add_argument("--nodes", type=positive, nargs="+", help="track with so many nodes and 5000 points, instead of the table's")
+    parser.add_argument("--devices", type=choices(DEVICES), default=["cpu"],
+                        help="track on some of cpu,cuda (default cpu); cuda needs a GPU and requirements/cuda.txt")
     parser.add_argument("--picture", type=Path, help="PNG to write: each result of the first seed, coloured by error")
     options = parser.parse_args(argv)
     if options.first_seed < 0:
@@ -266,7 +285,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     if "outliers" in options.sections:
         report_outliers(options.levels, seeds)
     if "tracking" in options.sections:
-        report_tracking(TRACKING if options.nodes is None else [(nodes, View()) for nodes in options.nodes], options.frames, seeds[0])
+        configurations = TRACKING if options.nodes is None else [(nodes, View()) for nodes in options.nodes]
+        devices = usable(options.devices)
+        if devices:
+            report_tracking(configurations, devices, options.frames, seeds[0])
     return 0
 
 

@@ -53,10 +53,10 @@ class OurRun:
     register_seconds: float
 
 
-def run_ours(task: Task, node_spacing: float | None = None) -> OurRun:
+def run_ours(task: Task, node_spacing: float | None = None, device: str = "cpu") -> OurRun:
     """Cold start from raw landmarks."""
     started = time.process_time()
-    registration = NonRigidRegistration(task.camera, node_spacing=node_spacing)
+    registration = NonRigidRegistration(task.camera, device, node_spacing=node_spacing)
     registration.set_reference_surface(task.reference)
     ready = time.process_time()
     result = registration.register_points(task.depth, task.landmark_source, task.landmark_target)

@@ -197,13 +197,12 @@ class SurfaceTracker:
         self._matched_stamp_ns: int | None = None        # of the image that the matches refer to
         self._places = LandmarkMap()
 
-    @staticmethod
-    def warm_up() -> None:
+    def warm_up(self) -> None:
         """Compile the registration's kernels (cached on disk), so that the first real frame is not the slow one."""
         camera = PinholeCamera(60.0, 60.0, 31.5, 23.5, 64, 48)
         depth = np.full((48, 64), 0.7, np.float32)
         xy = np.stack(np.meshgrid(np.arange(4.0, 60, 6), np.arange(4.0, 44, 6)), axis=-1).reshape(-1, 2)
-        registration = NonRigidRegistration(camera)
+        registration = NonRigidRegistration(camera, self._device)
         registration.set_reference(depth)
         for _ in range(2):      # found from landmarks, then tracked
             registration.register(depth, xy, xy)

@@ -45,9 +45,8 @@ class Parameter:
         return None
 
 
+_AUTOSTART = Parameter("autostart", True, "configure and activate without being asked; false: wait for the lifecycle services")
 _SHARED = (
-    Parameter("autostart", True, "configure and activate without being asked; false: wait for the lifecycle services"),
-    Parameter("device", "auto", "auto, cpu, cuda or cuda:N; a GPU that is asked for and absent is an error"),
     Parameter("image_transport", "raw", "raw: Image on `image`; compressed: CompressedImage on `image`/compressed",
               choices=("raw", "compressed")),
     Parameter("use_mask", False, "wait for a mask of each image's stamp and keep to its nonzero pixels"),
@@ -68,6 +67,8 @@ FEATURE_PARAMETERS = (
     Parameter("max_keyframes", 8, "views kept besides the reference and matched where it does not serve; 0: none", "", 0, 64),
     Parameter("descriptor_type", "float32", "element type of the published descriptors; none leaves them out",
               choices=("float32", "float16", "none"), read_only=False),
+    _AUTOSTART,
+    Parameter("device", "auto", "auto, cpu, cuda or cuda:N; a GPU that is asked for and absent is an error"),
     *_SHARED,
 )
 
@@ -84,6 +85,8 @@ REGISTRATION_PARAMETERS = (
     Parameter("buffer_seconds", 5.0, "how long depth waits for its matches, by its stamps", "s", 0.1, 60.0),
     Parameter("marker_triangles", 1000, "most triangles of the RViz marker", "", 10, 20000, read_only=False),
     Parameter("marker_rate", 5.0, "most markers a second", "Hz", 0.1, 10.0, read_only=False),
+    _AUTOSTART,
+    Parameter("device", "auto", "cpu, or cuda or cuda:N through NVIDIA Warp; auto: cpu; a GPU that is asked for and absent is an error"),
     *_SHARED,
 )
 

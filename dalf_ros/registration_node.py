@@ -50,14 +50,16 @@ class RegistrationNode(WorkerNode):
         self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
 
     def load(self) -> None:
-        NonRigidRegistration(PinholeCamera(1, 1, 0, 0, 1, 1), self.values["device"])    # refuses a device that it cannot use
+        # refuses a device that it cannot use
+        device = NonRigidRegistration(PinholeCamera(1, 1, 0, 0, 1, 1), self.values["device"]).device
         self._tracker = SurfaceTracker(device=self.values["device"], max_vertices=self.values["max_vertices"],
                                        node_spacing=self.values["node_spacing"] or None, pieces=self.values["pieces"],
                                        grow_to=self.values["grow_to"])
         self._results = SurfaceResults(self._tracker)
         started = time.perf_counter()
         self._tracker.warm_up()
-        self.get_logger().info(f"registration on the CPU, warmed up in {time.perf_counter() - started:.1f} s")
+        where = "the CPU" if device == "cpu" else device
+        self.get_logger().info(f"registration on {where}, warmed up in {time.perf_counter() - started:.1f} s")
 
     def unload(self) -> None:
         self._tracker = self._results = self._last = None

@@ -13,10 +13,11 @@ from ..stopwatch import Stopwatch
 from ..surface import Surface, surface_from_depth
 from ..types import DEGRADED, LOST, TRACKED, Registration
 from . import energy
+from .devices import solver_on
 from .graph import DeformationGraph, build_graph
 from .growing import carried_over, grow, unwarp
 from .landmarks import PIXEL_NOISE, TRUSTED, initial_state, lift_pixels, prune
-from .solver import Fit, Landmarks, Solver, Stage, State
+from .solver import Fit, Landmarks, Stage, State
 
 MIN_LANDMARKS = 8            # trusted landmarks needed to find a surface that is not tracked
 LOST_SUPPORT = 0.10          # share of the vertices that depth must support, or the surface is lost
@@ -52,8 +53,9 @@ class Warp:
 class NonRigidRegistration:
     """Follows a deforming surface by an embedded deformation graph, DALF matches and depth.
 
-    camera: of the depth images (and of the pixel correspondences). device: "auto" or "cpu", both the CPU (attribute `device`
-    says which was taken); "cuda" is not implemented and is refused (RuntimeError).
+    camera: of the depth images (and of the pixel correspondences). device: "cpu"; "cuda" or "cuda:N", a GPU through NVIDIA Warp,
+    RuntimeError where that cannot be had; "auto", which is the CPU, as it was not measured yet from what size on a GPU is faster. The
+    attribute `device` says what was taken.
     node_spacing: metres between graph nodes, None = chosen from the surface. max_vertices: bound on the reference's size.
     pieces: "all" or "largest" connected piece of the reference depth.
     grow_to: surface that comes into view beside the reference is added to it up to so many vertices; 0 = never. A frame in which that
@@ -62,10 +64,8 @@ class NonRigidRegistration:
 
     def __init__(self, camera: PinholeCamera, device: str = "auto", *, node_spacing: float | None = None,
                  max_vertices: int = 6000, pieces: str = "all", grow_to: int = 0) -> None:
-        if device not in ("auto", "cpu"):
-            raise RuntimeError(f"registration runs on the CPU; device={device!r} is not implemented: take 'cpu' or 'auto'")
+        self.device, self._make_solver = solver_on(device)
         self.camera = camera
-        self.device = "cpu"
         self.node_spacing = node_spacing
         self.max_vertices = max_vertices
         self.pieces = pieces
@@ -101,7 +101,7 @@ class NonRigidRegistration:
 
     def _adopt(self, surface: Surface, spacing: float | None) -> None:
         self.graph = build_graph(surface, spacing)
-        self._solver = Solver(surface, self.graph, self.camera)
+        self._solver = self._make_solver(surface, self.graph, self.camera)
         self._tree = cKDTree(surface.vertices)
         self.surface = surface
         self.reference_vertices = surface.vertices
@@ -254,10 +254,9 @@ class NonRigidRegistration:
 
     def _result(self, status: str, reason: str, fit: Fit, inlier: np.ndarray) -> Registration:
         graph, state = self.graph, fit.state
-        vertices = energy.deform_points(self._solver.vertices, graph.node_index, graph.weight, state.R, state.t, graph.position)
-        normals = energy.deform_normals(self._solver.normals, graph.node_index, graph.weight, state.R)
-        self._last = Registration(status, reason, vertices.astype(np.float32), normals.astype(np.float32), fit.seen == energy.SUPPORTED,
-                                  fit.residual_m, inlier, state.R.copy(), state.t.copy(), warp=self._warp(state),
+        vertices, normals = self._solver.deformed(state)
+        self._last = Registration(status, reason, vertices, normals, fit.seen == energy.SUPPORTED, fit.residual_m, inlier,
+                                  state.R.copy(), state.t.copy(), warp=self._warp(state),
                                   confidence=supported_share(graph.node_index, graph.weight, fit.seen == energy.SUPPORTED, len(graph)))
         return self._last
 

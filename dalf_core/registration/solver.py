@@ -120,7 +120,7 @@ class Solver:
         self.normals = surface.normals.astype(np.float64)
         # so that weights mean the same whatever the number of vertices a node has
         self.vertex_weight = VERTICES_PER_NODE * len(graph) / len(self.vertices)
-        self._here, self._there = NormalEquations(graph), NormalEquations(graph)
+        self._here, self._there = self._equations(), self._equations()
         self._frame = _node_frames(graph, self.normals)
         self._shape = RestShape(graph, self._frame)
         self._rest = self._shape.reference
@@ -142,6 +142,17 @@ class Solver:
         squares, supported = evaluation.squares, evaluation.supported
         rms = float(np.sqrt(squares / supported)) if supported else float("nan")
         return Fit(state, evaluation.energy, evaluation.seen, rms, supported, evaluation.landmark_residual, iterations)
+
+    def deformed(self, state: State) -> tuple[np.ndarray, np.ndarray]:
+        """The surface's vertices and normals at a state, (V, 3) float32 each."""
+        graph = self.graph
+        vertices = energy.deform_points(self.vertices, graph.node_index, graph.weight, state.R, state.t, graph.position)
+        normals = energy.deform_normals(self.normals, graph.node_index, graph.weight, state.R)
+        return vertices.astype(np.float32), normals.astype(np.float32)
+
+    def _equations(self) -> NormalEquations:
+        """Room for the normal equations at one state."""
+        return NormalEquations(self.graph)
 
     def _reach(self, state: State) -> float:
         """Metres from the camera beyond which nothing can be the surface or in front of it."""

@@ -41,6 +41,19 @@ def test_a_peer_that_is_not_there_says_what_to_install() -> None:
     assert methods.METHODS["ours"].missing() is None
 
 
+def test_a_device_that_is_not_there_is_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    def absent(device: str) -> None:
+        if device != "cpu":
+            raise RuntimeError("no such device")
+
+    monkeypatch.setattr(registration, "solver_on", absent)
+    asked = ["--sections", "tracking", "--frames", "2", "--nodes", "50", "--devices", "cuda"]
+    assert registration.main([*asked[:-1], "cuda,cpu"]) == 0
+    printed = capsys.readouterr()
+    assert "cuda is left out: no such device" in printed.err and printed.out.rstrip().splitlines()[-1].split("|")[4].strip() == "cpu"
+    assert registration.main(asked) == 0 and capsys.readouterr().out == ""
+
+
 def test_rigid_fit_is_recovered() -> None:
     rng = np.random.default_rng(0)
     points = rng.normal(size=(30, 3))
