@@ -13,7 +13,7 @@ from .energy import CONTRADICTED, OCCLUDED, SUPPORTED, UNSEEN
 
 THREADS = 64            # of a block: few, so that some thousand nodes are spread over a whole GPU
 real = wp.float64
-STEEPEST = wp.constant(real(-0.17))         # cosines as in energy.depth_term
+STEEPEST = wp.constant(real(0.17))         # cosines as in energy.depth_term
 ALIKE = wp.constant(real(0.5))
 ZERO, HALF, ONE = wp.constant(real(0.0)), wp.constant(real(0.5)), wp.constant(real(1.0))
 NEAREST = wp.constant(real(1.0e-3))         # metres before the camera
@@ -178,7 +178,7 @@ def _rounded(value: wp.float64) -> int:
 
 @wp.kernel
 def judge_depth(model: Model, motion: Motion, view: View, planes: wp.array2d[wp.vec3], gate: wp.float64, tukey: wp.float64,
-                importance: wp.float64, drawn: Drawn, cost: wp.array[wp.vec2], seen: wp.array[wp.uint8]) -> None:
+                importance: wp.float64, two_sided: bool, drawn: Drawn, cost: wp.array[wp.vec2], seen: wp.array[wp.uint8]) -> None:
     """energy.depth_term. cost: energy, and the squared residual of a supported vertex."""
     v = wp.tid()
     drawn.spread[v] = wp.mat33()
@@ -189,8 +189,11 @@ def judge_depth(model: Model, motion: Motion, view: View, planes: wp.array2d[wp.
     if p[2] < NEAREST:
         return
     n = _turned(v, model, motion)
-    if wp.dot(n, p) > STEEPEST * wp.length(p):
+    facing = -wp.dot(n, p)
+    if facing < STEEPEST * wp.length(p) and not (two_sided and facing < -STEEPEST * wp.length(p)):
         return
+    if facing < ZERO:
+        n = -n
     at = _projected(p, view)
     x = _rounded(at[0])
     y = _rounded(at[1])

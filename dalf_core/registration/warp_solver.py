@@ -89,7 +89,7 @@ class WarpSolver(Solver):
         planes = self._once("planes", depth, self._fitted_planes)
         model, motion, drawn, cost, seen = self._model, self._motion, self._drawn, self._vertex_cost, self._seen
         self._launch(kernels.judge_depth, len(self.vertices), model, motion, _view(self.camera), planes, stage.depth_gate,
-                     stage.depth_tukey, stage.depth_weight * self.vertex_weight, drawn, cost, seen)
+                     stage.depth_tukey, stage.depth_weight * self.vertex_weight, stage.two_sided, drawn, cost, seen)
         if stage.free_space > 0:
             label, place = self._once("outline", self._outline, self._sent_outline)
             self._launch(kernels.judge_silhouette, len(self.vertices), model, motion, _view(self._coarse), label, place, self.graph.spacing,

@@ -77,6 +77,23 @@ def test_term(scene, both, term):
     assert other._evaluate(state, depth, landmarks, TERMS[term], None).energy == found.energy
 
 
+@pytest.mark.parametrize("two_sided", [True, False])
+def test_from_behind(scene, both, two_sided):
+    """The state turned round, so that most vertices show the camera their back."""
+    surface, graph, state, _, landmarks = scene
+    turned = RolledSheet(R=turn((0, 1, 0), 140))
+    behind = State(turned.R @ state.R, state.t + turned.move(graph.position) - graph.position)
+    depth, stage = turned.depth(), replace(TERMS["depth"], two_sided=two_sided)
+    for solver in both:
+        solver._planes.forget()
+    expected, found = (solver._evaluate(behind, depth, landmarks, stage, solver._here) for solver in both)
+    for solver in both:
+        solver._planes.forget()
+    np.testing.assert_array_equal(found.seen, expected.seen)
+    assert found.energy == pytest.approx(expected.energy, rel=1e-6) and (expected.supported > 300) == two_sided
+    assert_close(both[1]._here.rhs, both[0]._here.rhs, 2e-6)
+
+
 def test_without_landmarks_and_with_others(scene, both):
     """What was sent for one set is not used for the next."""
     _, _, state, depth, landmarks = scene
