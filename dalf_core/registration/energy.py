@@ -178,10 +178,14 @@ def silhouette_term(diagonal, coupling, rhs, vertices, node_index, node_weight, 
 
 
 @njit(cache=True, fastmath=True)
-def landmark_term(diagonal, coupling, rhs, points, vertex, targets, confidence, node_index, node_weight, pairs, R, t, g,
+def landmark_term(diagonal, coupling, rhs, points, vertex, targets, on_ray, confidence, node_index, node_weight, pairs, R, t, g,
                   sigma, importance, equations, residuals):
     """Landmarks: |x' - q|, robust with Geman-McClure of scale `sigma` metres; each moves with a vertex. residuals[m] receives the
-    distance, metres."""
+    distance, metres.
+
+    on_ray: q is the point of the viewing ray through targets[m] that is nearest to x'. That q moves along with x' is left out of the
+    matrix, which damps steps along the ray, and nothing else.
+    """
     y = np.zeros((4, 3))
     row = np.zeros((4, PADDED), np.float32)
     energy = 0.0
@@ -190,7 +194,9 @@ def landmark_term(diagonal, coupling, rhs, points, vertex, targets, confidence, 
         nodes = node_index[v]
         weights = node_weight[v]
         px, py, pz = _deform(points[m], nodes, weights, R, t, g, y)
-        e = np.array((px - targets[m, 0], py - targets[m, 1], pz - targets[m, 2]))
+        q = targets[m]
+        along = (px * q[0] + py * q[1] + pz * q[2]) / (q[0] * q[0] + q[1] * q[1] + q[2] * q[2]) if on_ray[m] else 1.0
+        e = np.array((px - along * q[0], py - along * q[1], pz - along * q[2]))
         square = e[0] * e[0] + e[1] * e[1] + e[2] * e[2]
         residuals[m] = math.sqrt(square)
         fraction = sigma * sigma / (sigma * sigma + square)

@@ -24,6 +24,7 @@ LOST_SUPPORT = 0.10          # share of the vertices that depth must support, or
 DEGRADED_SUPPORT = 0.40
 HOLDS_WITHIN = 0.5           # a tracked fit holds if so many of the trusted landmarks lie within this, in units of the robust scale;
 HOLDS_SHARE = 0.9            # else the frame is also solved from its landmarks alone, and the fit of lower energy is taken
+RAY_WITHIN = 1.0             # of the robust scale: a match without depth so near to where the surface was is a landmark
 FREE_SPACE = 0.02            # weight of a vertex in free space: little, so that it only moves what nothing else holds
 REST_UPDATES = 8             # of the rest shape on a cold start; while tracking there is one a frame
 GROW_EVERY = 5               # frames
@@ -134,12 +135,14 @@ class NonRigidRegistration:
         clock = Stopwatch()
         depth = clean_depth(depth_m, self.camera)
         source, current_xy = _check_pairs(source, current_xy, 3, 2)
-        target, usable = lift_pixels(depth, current_xy, self.camera)
-        usable &= np.isfinite(source).all(axis=1)
+        target, lifted = lift_pixels(depth, current_xy, self.camera)
+        known = np.isfinite(source).all(axis=1) & np.isfinite(current_xy).all(axis=1)
+        on_ray = known & ~lifted
+        target[on_ray] = self.camera.lift(current_xy[on_ray], np.ones(on_ray.sum()))
         clock.lap("lift")
-        result = self._register(depth, source[usable], target[usable])
+        result = self._register(depth, source[known], target[known], on_ray[known])
         inlier = np.zeros(len(source), bool)
-        inlier[np.nonzero(usable)[0]] = result.inlier
+        inlier[known] = result.inlier
         return replace(result, inlier=inlier, milliseconds={**clock.laps, **result.milliseconds})
 
     def to_reference(self, current_xy: np.ndarray) -> np.ndarray:
@@ -163,13 +166,14 @@ class NonRigidRegistration:
         """As register, with correspondences in space: source (M, 3) on the reference surface, target (M, 3) in this frame, metres."""
         self._require_surface()
         source, target = _check_pairs(source, target, 3, 3)
-        return self._register(clean_depth(depth_m, self.camera), source, target)
+        return self._register(clean_depth(depth_m, self.camera), source, target, np.zeros(len(source), bool))
 
-    def _register(self, depth: np.ndarray, source: np.ndarray, target: np.ndarray) -> Registration:
+    def _register(self, depth: np.ndarray, source: np.ndarray, target: np.ndarray, on_ray: np.ndarray) -> Registration:
         clock = Stopwatch()
         self._depth = depth
-        confidence = prune(source, target, max(2.0 * PIXEL_NOISE * self._pixel_m, 0.004))
-        landmarks = self._landmarks(source, target, confidence)
+        confidence = np.zeros(len(source))
+        confidence[~on_ray] = prune(source[~on_ray], target[~on_ray], max(2.0 * PIXEL_NOISE * self._pixel_m, 0.004))
+        landmarks = self._landmarks(source, target, confidence, on_ray, self._state if self._tracking else None)
         clock.lap("prune")
         fit = self._warm(depth, landmarks) if self._tracking else None
         clock.lap("warm")
@@ -177,14 +181,15 @@ class NonRigidRegistration:
             start = initial_state(source, target, confidence, self.graph) if (confidence > TRUSTED).sum() >= MIN_LANDMARKS else None
             clock.lap("initial")
             if start is not None:
-                cold = self._solver.solve(start, depth, landmarks, cold_stages(self._length))
+                anew = self._landmarks(source, target, confidence, on_ray, start)
+                cold = self._solver.solve(start, depth, anew, cold_stages(self._length))
                 if fit is None or cold.energy < fit.energy:
-                    fit = cold
+                    fit, landmarks = cold, anew
             clock.lap("cold")
         result = self._judge(fit, landmarks, len(source))
         clock.lap("result")
         if self._grows(result, depth):
-            landmarks = self._landmarks(source, target, confidence)
+            landmarks = self._landmarks(source, target, confidence, on_ray, self._state)
             result = self._judge(self._solver.solve(self._state, depth, landmarks, warm_stages(self._length)), landmarks, len(source))
             clock.lap("grow")
         return replace(result, milliseconds=clock.laps)
@@ -204,10 +209,15 @@ class NonRigidRegistration:
         self._before = self._state
         return True
 
-    def _landmarks(self, source: np.ndarray, target: np.ndarray, confidence: np.ndarray) -> Landmarks:
+    def _landmarks(self, source: np.ndarray, target: np.ndarray, confidence: np.ndarray, on_ray: np.ndarray,
+                   near: State | None) -> Landmarks:
+        """Those on a ray, which isometry cannot judge, count when they are not far from the surface as it is in the state `near`."""
         nearest = self._tree.query(source)[1] if len(source) else np.zeros(0, int)
         kept = np.where(confidence > TRUSTED, confidence, 0.0)
-        return Landmarks(source, target, kept, nearest)
+        landmarks = Landmarks(source, target, kept, nearest, on_ray)
+        if near is not None and on_ray.any():
+            kept[on_ray & (landmarks.distances(near, self.graph) < RAY_WITHIN * self._length)] = 1.0
+        return landmarks
 
     def _warm(self, depth: np.ndarray, landmarks: Landmarks) -> Fit:
         """From where the surface was, or would be if it moved on as it did, whichever the landmarks say is nearer."""
@@ -291,7 +301,7 @@ def final_stage(length: float, iterations: int) -> Stage:
 
 
 def warm_stages(length: float) -> list[Stage]:
-    """From the last frame's state. A part that folds over is followed from behind, which a cold start cannot tell from one that is hidden."""
+    """From the last frame's state. What folds over is followed from behind, where a cold start cannot tell it from what is hidden."""
     return [replace(final_stage(length, 10), two_sided=True)]
 
 

@@ -45,25 +45,34 @@ class Landmarks:
     """Points of the reference surface and where they were seen.
 
     points: (M, 3) reference metres; targets: (M, 3) metres in the current frame; confidence: (M,) 0..1;
-    vertex: (M,) the surface's vertex whose nodes each point follows.
+    vertex: (M,) the surface's vertex whose nodes each point follows. on_ray: (M,) bool, None = none: seen without a depth reading, so that
+    the target may be anywhere on its viewing ray.
     """
 
     points: np.ndarray
     targets: np.ndarray
     confidence: np.ndarray
     vertex: np.ndarray
+    on_ray: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.points)
 
+    def rays(self) -> np.ndarray:
+        """on_ray, of all."""
+        return np.zeros(len(self), bool) if self.on_ray is None else self.on_ray
+
+    def distances(self, state: State, graph: DeformationGraph) -> np.ndarray:
+        """(M,) metres to the targets."""
+        moved = energy.deform_points(self.points, graph.node_index[self.vertex], graph.weight[self.vertex], state.R, state.t, graph.position)
+        along = (moved * self.targets).sum(axis=1) / np.maximum((self.targets**2).sum(axis=1), 1e-12)
+        targets = np.where(self.rays()[:, None], along[:, None] * self.targets, self.targets)
+        return np.linalg.norm(moved - targets, axis=1)
+
     def distance(self, state: State, graph: DeformationGraph) -> float:
         """Median distance of the trusted landmarks to their targets, metres; 0 without any."""
         trusted = self.confidence > 0
-        if not trusted.any():
-            return 0.0
-        vertex = self.vertex[trusted]
-        moved = energy.deform_points(self.points[trusted], graph.node_index[vertex], graph.weight[vertex], state.R, state.t, graph.position)
-        return float(np.median(np.linalg.norm(moved - self.targets[trusted], axis=1)))
+        return float(np.median(self.distances(state, graph)[trusted])) if trusted.any() else 0.0
 
 
 @dataclass
@@ -212,7 +221,7 @@ class Solver:
                 coarse.cy, graph.spacing, stage.free_space * self.vertex_weight, wanted, seen)
         if len(landmarks):
             value += energy.landmark_term(
-                *equations, landmarks.points, landmarks.vertex, landmarks.targets, landmarks.confidence, *follow,
+                *equations, landmarks.points, landmarks.vertex, landmarks.targets, landmarks.rays(), landmarks.confidence, *follow,
                 stage.landmark_sigma, stage.landmark_weight, wanted, residuals)
         value += energy.rigidity_term(*equations, graph.first_edge, graph.edges, self._rest, self._frame, state.R, state.t, graph.position,
                                       stage.stretch, stage.bend, wanted)

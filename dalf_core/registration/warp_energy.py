@@ -76,6 +76,7 @@ class Drawn:
     first: wp.array[int]
     point: wp.array[wp.vec3d]
     target: wp.array[wp.vec3d]
+    on_ray: wp.array[bool]
     vertex: wp.array[int]
     confidence: wp.array[float]
     amount: wp.array[float]
@@ -262,7 +263,11 @@ def judge_landmarks(model: Model, motion: Motion, sigma: float, importance: floa
                     distance: wp.array[float]) -> None:
     """energy.landmark_term"""
     m = wp.tid()
-    e = wp.vec3(_moved(drawn.point[m], drawn.vertex[m], model, motion) - drawn.target[m])
+    p = _moved(drawn.point[m], drawn.vertex[m], model, motion)
+    q = drawn.target[m]
+    if drawn.on_ray[m]:
+        q = wp.dot(p, q) / wp.dot(q, q) * q
+    e = wp.vec3(p - q)
     square = wp.dot(e, e)
     distance[m] = wp.sqrt(square)
     fraction = sigma * sigma / (sigma * sigma + square)

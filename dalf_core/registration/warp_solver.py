@@ -130,6 +130,7 @@ class WarpSolver(Solver):
         drawn, count = self._drawn, len(landmarks)
         drawn.first = self._sent(_starts(landmarks.vertex, len(self.vertices)), int)
         drawn.point, drawn.target = self._sent(landmarks.points[order], wp.vec3d), self._sent(landmarks.targets[order], wp.vec3d)
+        drawn.on_ray = self._sent(landmarks.rays()[order], bool)
         drawn.vertex, drawn.confidence = self._sent(landmarks.vertex[order], int), self._sent(landmarks.confidence[order], float)
         drawn.amount, drawn.landmark_pull = self._empty(count, float), self._empty(count, wp.vec3)
         return self._empty(count, float), self._empty(count, float), order

@@ -30,7 +30,7 @@ BOARD_MARGIN_M = 0.05
 @dataclass(frozen=True)
 class Frame:
     """One frame as the sensor delivers it. color: HxWx3 uint8 BGR. depth_mm: HxW uint16, 0 = none. mask: HxW uint8, 255 where the depth
-    is nearer than the board. visible: (V,) bool, of the true cloth's vertices."""
+    is not seen to be the board's. visible: (V,) bool, of the true cloth's vertices."""
 
     stamp_ns: int
     color: np.ndarray
@@ -59,8 +59,8 @@ def observe(motion: ClothMotion, camera: PinholeCamera, seed: int) -> Iterator[F
         rng = np.random.default_rng([seed, 1, number])
         view = scene.view(vertices, hand_place(float(time)))
         depth = measure_depth(view, camera, rng)
-        near = (depth > 0) & (depth < 1000 * (board - BOARD_MARGIN_M))
-        mask = cv2.morphologyEx(near.astype(np.uint8) * 255, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+        not_board = depth < 1000 * (board - BOARD_MARGIN_M)       # no reading, as in the hand's shadow, may be of the cloth
+        mask = cv2.morphologyEx(not_board.astype(np.uint8) * 255, cv2.MORPH_OPEN, np.ones((5, 5), np.uint8))
         yield Frame(FIRST_STAMP_NS + round(float(time) * 1e9), expose(view, float(time), rng), depth, mask,
                     visible_vertices(view, vertices, motion.triangles, camera))
 

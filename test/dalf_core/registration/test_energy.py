@@ -27,7 +27,7 @@ def scene():
     state = State(*energy.apply_step(*rest, 0.02 * rng.normal(size=6 * len(graph))))
     chosen = rng.choice(len(surface.vertices), 40, replace=False)
     points = surface.vertices[chosen].astype(float)
-    landmarks = Landmarks(points, points + 0.01 * rng.normal(size=points.shape), rng.uniform(0.3, 1, 40), chosen)
+    landmarks = Landmarks(points, points + 0.01 * rng.normal(size=points.shape), rng.uniform(0.3, 1, 40), chosen, rng.random(40) < 0.5)
     # a plane everywhere: its fit does not depend on where a vertex lands, so that the derivative is exact
     depth = RolledSheet(R=turn((0, 1, 0.2), 12), half_width=9, half_height=9).depth()
     return Solver(surface, graph, CAMERA), state, depth, landmarks

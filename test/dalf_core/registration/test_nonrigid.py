@@ -116,6 +116,27 @@ def test_half_hidden_sheet_says_which_half():
     assert result.confidence[(x > 105) & (x < 140)].mean() > 0.9 and 0.2 < result.confidence[np.abs(x - 160) < 4].mean() < 0.8
 
 
+def test_matches_without_depth_hold_the_surface_in_a_shadow():
+    """A third of a bending sheet gives no depth, as beside a hand before a stereo camera; the image is matched there all the same."""
+    reg, rng = registration(), np.random.default_rng(3)
+    vertices = reg.reference_vertices.astype(float)
+    shadow = vertices[:, 0] > 0.06
+    for curvature in np.linspace(0.2, 2.0, 6):
+        sheet = RolledSheet(1 / curvature)
+        edge = int(CAMERA.project(sheet.move(vertices[shadow]))[:, 0].min())
+        depth = sheet.depth()
+        depth[:, edge:] = 0
+        reference_xy, current_xy = pairs_of(sheet)
+        dark = np.flatnonzero(current_xy[:, 0] > edge + 3)
+        wrong, right = dark[:8], dark[8:]
+        current_xy[wrong] += rng.choice([-1, 1], (8, 2)) * rng.uniform(25, 50, (8, 2))
+        result = reg.register(depth, reference_xy, current_xy)
+        assert result.status == "tracked" and not result.visible[vertices[:, 0] > 0.07].any()
+        assert result.inlier[right].all() and not result.inlier[wrong].any()
+        off = (result.vertices - sheet.move(vertices))[shadow]
+        assert np.sqrt((off[:, :2] ** 2).sum(axis=1).mean()) < 0.003 and np.sqrt((off**2).sum(axis=1).mean()) < 0.018
+
+
 @pytest.mark.parametrize("reading", [0.0, np.nan, -1.0, 5.0, np.inf])
 def test_useless_depth_is_lost_not_nan(reading):
     depth = np.full((240, 320), reading, np.float32)

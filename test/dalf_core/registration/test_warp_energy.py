@@ -33,7 +33,8 @@ def scene():
     state = State(*energy.apply_step(*rest, 0.03 * rng.normal(size=6 * len(graph))))
     chosen = rng.choice(len(surface.vertices), 60)      # some vertices have two
     points = surface.vertices[chosen] + 1e-3 * rng.normal(size=(60, 3))
-    landmarks = Landmarks(points, points + 0.01 * rng.normal(size=points.shape), rng.choice([0.0, 0.5, 1.0], 60), chosen)
+    landmarks = Landmarks(points, points + 0.01 * rng.normal(size=points.shape), rng.choice([0.0, 0.5, 1.0], 60), chosen,
+                          rng.random(60) < 0.4)
     depth = RolledSheet(0.3, R=turn((0, 1, 0.2), 12), shift=(0.02, 0, 0)).depth()
     depth[:, 170:190] *= 0.9
     depth += np.float32(0.001) * rng.normal(size=depth.shape).astype(np.float32)
@@ -71,7 +72,7 @@ def test_term(scene, both, term):
     np.testing.assert_array_equal(found.seen, expected.seen)
     assert len(np.unique(found.seen)) == 4
     np.testing.assert_allclose(found.landmark_residual, expected.landmark_residual, rtol=1e-5)
-    assert_close(other._here.rhs, ours._here.rhs, 2e-6)
+    assert_close(other._here.rhs, ours._here.rhs, 5e-6)
     assert_close(other._here.diagonal.numpy(), ours._here.diagonal[:, :, :6].swapaxes(1, 2), 1e-6)
     assert_close(other._here.coupling.numpy(), ours._here.coupling[:, :, :6].swapaxes(1, 2), 2e-6)
     assert other._evaluate(state, depth, landmarks, TERMS[term], None).energy == found.energy
@@ -105,7 +106,7 @@ def test_without_landmarks_and_with_others(scene, both):
         found = other._evaluate(state, depth, some, TERMS["all"], other._here)
         assert found.energy == pytest.approx(expected.energy, rel=1e-6)
         np.testing.assert_allclose(found.landmark_residual, expected.landmark_residual, rtol=1e-5)
-        assert_close(other._here.rhs, ours._here.rhs, 2e-6)
+        assert_close(other._here.rhs, ours._here.rhs, 5e-6)
 
 
 def test_rest_shape_that_follows(scene, both):
