@@ -47,7 +47,8 @@ def test_whole_run(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path
     assert len(list((out / "surfaces").glob("*.ply"))) == 6
 
     got = read_results(out)
-    for name in (topics.FEATURES, topics.MATCHES, topics.STATUS, topics.MESH, topics.POINTS, topics.DEFORMATION, topics.LANDMARKS):
+    for name in (topics.FEATURES, topics.MATCHES, topics.STATUS, topics.MESH, topics.POINTS, topics.DEFORMATION, topics.LANDMARKS,
+                 topics.DEBUG_COMPRESSED):
         messages = got[bag_topic(name)]
         assert [convert.stamp_ns(message.header) for message in messages] == [scene.stamp(n) for n in range(8)], name
         assert all(message.header.frame_id == scene.frame_id for message in messages)
@@ -80,7 +81,7 @@ def test_colour_only(official_weights: Path, scene: type, tmp_path: Path, comman
     assert "has no depth" in text and "tracked" not in text.split("frames in")[1].split("\n")[0]
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert [frame["status"] for frame in metrics["frames"]] == ["matched"] * 3
-    assert set(read_results(tmp_path / "out")) == {"/features", "/matches"}
+    assert set(read_results(tmp_path / "out")) == {"/features", "/matches", "/feature_node/debug_image/compressed"}
     assert (tmp_path / "out" / "contact_sheet.png").is_file() and (tmp_path / "out" / "video.mp4").is_file()
     assert not (tmp_path / "out" / "reference.ply").exists()
 

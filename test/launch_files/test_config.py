@@ -18,8 +18,8 @@ CONFIG = Path(__file__).resolve().parents[2] / "config"
 DIAGNOSTICS = {"/diagnostics": "diagnostic_msgs/msg/DiagnosticArray"}
 RVIZ_TYPES = {"rviz_default_plugins/PointCloud2": "sensor_msgs/msg/PointCloud2", "rviz_default_plugins/Image": "sensor_msgs/msg/Image",
               "rviz_default_plugins/Marker": "visualization_msgs/msg/Marker"}
-PANEL_TYPES = {"Image": {"sensor_msgs/msg/Image"}, "3D": {"sensor_msgs/msg/PointCloud2", "visualization_msgs/msg/Marker"},
-               "Plot": {"dalf/msg/RegistrationStatus"}, "DiagnosticSummary": set(DIAGNOSTICS.values())}
+PANEL_TYPES = {"Image": {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}, 
+               "3D": {"sensor_msgs/msg/PointCloud2", "visualization_msgs/msg/Marker"}, "Plot": {"dalf/msg/RegistrationStatus"}, "DiagnosticSummary": set(DIAGNOSTICS.values())}
 
 
 def load(path: Path) -> dict:
@@ -118,7 +118,7 @@ def test_foxglove_layout_shows_what_is_published() -> None:
         assert names and names <= set(published()), panel
         assert {published()[name] for name in names} <= PANEL_TYPES[panel.split("!")[0]], panel
         seen |= names
-    assert {"/feature_node/debug_image", "/surface/points", "/surface/marker", "/status", "/diagnostics"} <= seen
+    assert {"/feature_node/debug_image/compressed", "/surface/points", "/surface/marker", "/status", "/diagnostics"} <= seen
     assert set(re.findall(r'"([A-Za-z0-9]+![a-z]+)"', json.dumps(layout["layout"]))) == set(layout["configById"])
 
 
