@@ -18,8 +18,9 @@ CONFIG = Path(__file__).resolve().parents[2] / "config"
 DIAGNOSTICS = {"/diagnostics": "diagnostic_msgs/msg/DiagnosticArray"}
 RVIZ_TYPES = {"rviz_default_plugins/PointCloud2": "sensor_msgs/msg/PointCloud2", "rviz_default_plugins/Image": "sensor_msgs/msg/Image",
               "rviz_default_plugins/Marker": "visualization_msgs/msg/Marker"}
-PANEL_TYPES = {"Image": {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"}, 
-               "3D": {"sensor_msgs/msg/PointCloud2", "visualization_msgs/msg/Marker"}, "Plot": {"dalf/msg/RegistrationStatus"}, "DiagnosticSummary": set(DIAGNOSTICS.values())}
+PANEL_TYPES = {"Image": {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"},
+               "3D": {"sensor_msgs/msg/PointCloud2", "visualization_msgs/msg/Marker"},
+               "Plot": {"dalf/msg/RegistrationStatus"}, "DiagnosticSummary": set(DIAGNOSTICS.values())}
 
 
 def load(path: Path) -> dict:
