@@ -174,7 +174,7 @@ def player(context: LaunchContext, bag: str, played: Iterable[str], *, wait_s: f
 def rviz(context: LaunchContext, frame: str) -> Node:
     """RViz with our configuration, its topics moved into the namespace of the nodes. frame: the fixed frame."""
     namespace = text(context, "namespace").strip("/")
-    shown = [resolved(name) for name in (topics.DEBUG_IMAGE, topics.POINTS, topics.MARKER, topics.LANDMARKS)]
+    shown = [resolved(name) for name in (topics.DEBUG_IMAGE, topics.REGISTERED_IMAGE, topics.POINTS, topics.MARKER, topics.LANDMARKS)]
     return Node(
         package="rviz2",
         executable="rviz2",

@@ -48,7 +48,7 @@ def parameter_problems(document: dict) -> list[str]:
         for name, value in section["ros__parameters"].items():
             if name not in table:
                 problems.append(f"{key} has no parameter {name}")
-            elif type(value) is not type(table[name].default) or table[name].problem(value):
+            elif type(tuple(value) if isinstance(value, list) else value) is not type(table[name].default) or table[name].problem(value):
                 problems.append(f"{key}: {name} cannot be {value!r}")
     return problems
 
@@ -64,6 +64,7 @@ def test_parameter_files(path: Path) -> None:
     {"/**/features_node": {"ros__parameters": {"top_k": 100}}},
     {"feature_node": {"ros__parameters": {"image_scale": 1}}},
     {"/**/feature_node": {"ros__parameters": {"image_scale": 80.0}}},
+    {"/**/feature_node": {"ros__parameters": {"region": [0, 0, 100]}}},
 ])
 def test_mistakes_in_parameter_files_are_found(document: dict) -> None:
     assert len(parameter_problems(document)) == 1
@@ -88,7 +89,8 @@ def test_rviz_shows_what_is_published() -> None:
     manager = load(CONFIG / "dalf.rviz")["Visualization Manager"]
     shown = {display["Topic"]["Value"]: RVIZ_TYPES[display["Class"]] for display in manager["Displays"] if "Topic" in display}
     assert shown.items() <= published().items()
-    assert {"/feature_node/debug_image", "/surface/points", "/surface/marker", "/surface/landmarks"} == set(shown)
+    assert {"/feature_node/debug_image", "/feature_node/registered_image", "/surface/points", "/surface/marker",
+            "/surface/landmarks"} == set(shown)
     assert all(display["Topic"]["Reliability Policy"] == "Reliable" for display in manager["Displays"] if "Topic" in display)
     assert manager["Global Options"]["Fixed Frame"] in {camera.frame for camera in CAMERAS.values()}
 
