@@ -8,7 +8,6 @@ from numba import njit
 
 from .camera import PinholeCamera
 
-
 READINGS_M = (1e-4, 1e4)        # no camera measures nearer or farther; with larger numbers arithmetic in float32 overflows
 
 

@@ -3,7 +3,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dalf_core import DALF
+from dalf_core import DALF, acceleration
 
 pytest.importorskip("openvino")
 
@@ -26,11 +26,16 @@ def test_results_equal_those_of_pytorch(image, weights):
     assert (got.descriptors * expected.descriptors).sum(axis=1).min() > 0.99999
 
 
-def test_another_image_size_on_the_same_extractor(image, weights):
-    ours = DALF(weights, "cpu", top_k=100, backend="openvino")
+def test_going_back_to_another_image_size_compiles_nothing(image, weights, monkeypatch):
+    ours, shapes = DALF(weights, "cpu", top_k=100, backend="openvino"), []
+    compile_ = acceleration.compiled
+    monkeypatch.setattr(acceleration, "compiled", lambda module, shape, *more: shapes.append(shape) or compile_(module, shape, *more))
     first = ours.extract(image)
     ours.extract(image[:200])
+    count = len(shapes)
     np.testing.assert_array_equal(ours.extract(image).descriptors, first.descriptors)
+    ours.extract(image[:200])
+    assert len(shapes) == count and len({shape[2:] for shape in shapes if shape[:2] == (1, 1)}) == 2
 
 
 def test_bfloat16_stays_close(image, weights):
