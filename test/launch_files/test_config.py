@@ -141,6 +141,14 @@ def test_the_page_names_each_cameras_topics() -> None:
             assert not topic or f"`{topic}`" in row, (name, topic)
 
 
+def test_the_page_names_every_topic_and_display() -> None:
+    page = (CONFIG.parent / "docs" / "launch.md").read_text(encoding="utf-8")
+    displays = load(CONFIG / "dalf.rviz")["Visualization Manager"]["Displays"]
+    rows = [f"| {display['Name']} | {'`' + display['Topic']['Value'] + '`' if 'Topic' in display else ''} |" for display in displays]
+    assert [row.replace("|  |", "| |") for row in rows if row.replace("|  |", "| |") not in page] == []
+    assert [name for name in published() if name not in DIAGNOSTICS and f"`{name}`" not in page] == []
+
+
 def test_the_page_names_every_launch_argument() -> None:
     page = (CONFIG.parent / "docs" / "launch.md").read_text(encoding="utf-8")
     source = (CONFIG.parent / "dalf_ros" / "launching.py").read_text(encoding="utf-8")
