@@ -26,16 +26,23 @@ def test_results_equal_those_of_pytorch(image, weights):
     assert (got.descriptors * expected.descriptors).sum(axis=1).min() > 0.99999
 
 
-def test_going_back_to_another_image_size_compiles_nothing(image, weights, monkeypatch):
-    ours, shapes = DALF(weights, "cpu", top_k=100, backend="openvino"), []
-    compile_ = acceleration.compiled
-    monkeypatch.setattr(acceleration, "compiled", lambda module, shape, *more: shapes.append(shape) or compile_(module, shape, *more))
-    first = ours.extract(image)
-    ours.extract(image[:200])
-    count = len(shapes)
-    np.testing.assert_array_equal(ours.extract(image).descriptors, first.descriptors)
-    ours.extract(image[:200])
-    assert len(shapes) == count and len({shape[2:] for shape in shapes if shape[:2] == (1, 1)}) == 2
+def test_sizes_are_compiled_once_and_the_network_is_converted_once(image, weights, monkeypatch):
+    ours, calls = DALF(weights, "cpu", top_k=100, backend="openvino"), {"converted": [], "compiled": []}
+    for name, shapes in calls.items():
+        def noted(model, shape, *more, plain=getattr(acceleration, name), shapes=shapes):
+            shapes.append(shape)
+            return plain(model, shape, *more)
+
+        monkeypatch.setattr(acceleration, name, noted)
+    first, other = ours.extract(image), ours.extract(image[:200])
+    assert len(calls["converted"]) == 3                         # U-Net, warper, patch descriptor
+    assert [shape for shape in calls["compiled"] if shape[1] == 1 and shape[0] == 1] == [(1, 1, 237, 318), (1, 1, 200, 318)]
+    count = len(calls["compiled"])
+    for features, again in ((first, image), (other, image[:200])):
+        np.testing.assert_array_equal(ours.extract(again).descriptors, features.descriptors)
+    assert len(calls["compiled"]) == count and len(calls["converted"]) == 3
+    reference = DALF(weights, "cpu", top_k=100, backend="pytorch").extract(image[:200])
+    np.testing.assert_allclose(other.keypoints, reference.keypoints, atol=1e-3)
 
 
 def test_bfloat16_stays_close(image, weights):

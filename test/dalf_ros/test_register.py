@@ -2,18 +2,37 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from dalf_core import DALF
 from dalf_core.surface import load_ply
 from dalf_ros import messages as convert
-from dalf_ros import register, topics
+from dalf_ros import register, registration_run, topics
 from dalf_ros.bag_source import BagSource
 from dalf_ros.bag_writer import bag_topic
+
+
+@cache
+def extractor(weights: str | None, device: str, default_weights: str | None) -> DALF:
+    return DALF(weights, device=device)
+
+
+@pytest.fixture(autouse=True)
+def _one_extractor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs in this process share their extractors: to make one takes seconds."""
+    def shared(weights: str | None, device: str, top_k: int) -> DALF:
+        dalf = extractor(weights, device, os.environ.get("DALF_WEIGHTS"))
+        dalf.top_k = top_k
+        return dalf
+
+    monkeypatch.setattr(registration_run, "DALF", shared)
 
 
 def read_results(folder: Path) -> dict[str, list]:
