@@ -1,4 +1,6 @@
 """OpenVINO against PyTorch, the reference."""
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
@@ -28,12 +30,14 @@ def test_results_equal_those_of_pytorch(image, weights):
 
 def test_sizes_are_compiled_once_and_the_network_is_converted_once(image, weights, monkeypatch):
     ours, calls = DALF(weights, "cpu", top_k=100, backend="openvino"), {"converted": [], "compiled": []}
-    for name, shapes in calls.items():
-        def noted(model, shape, *more, plain=getattr(acceleration, name), shapes=shapes):
-            shapes.append(shape)
-            return plain(model, shape, *more)
+    plain = {name: getattr(acceleration, name) for name in calls}
 
-        monkeypatch.setattr(acceleration, name, noted)
+    def noted(name, model, shape, *more):
+        calls[name].append(shape)
+        return plain[name](model, shape, *more)
+
+    for name in calls:
+        monkeypatch.setattr(acceleration, name, partial(noted, name))
     first, other = ours.extract(image), ours.extract(image[:200])
     assert len(calls["converted"]) == 3                         # U-Net, warper, patch descriptor
     assert [shape for shape in calls["compiled"] if shape[1] == 1 and shape[0] == 1] == [(1, 1, 237, 318), (1, 1, 200, 318)]
