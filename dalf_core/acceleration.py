@@ -71,6 +71,7 @@ class OpenVinoModule(nn.Module):
         super().__init__()
         self._module = module.to(memory_format=torch.contiguous_format)
         self._core, self._settings = core, settings
+        self._model: Any = None
         self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
 
     def forward(self, x: torch.Tensor) -> Any:
@@ -80,7 +81,9 @@ class OpenVinoModule(nn.Module):
 
     def _request(self, shape: tuple[int, ...]) -> Any:
         if shape not in self._requests:
-            self._requests[shape] = compiled(self._module, shape, self._core, self._settings).create_infer_request()
+            if self._model is None:
+                self._model = converted(self._module, shape)
+            self._requests[shape] = compiled(self._model, shape, self._core, self._settings).create_infer_request()
             while len(self._requests) > SHAPES_KEPT:
                 self._requests.popitem(last=False)
         self._requests.move_to_end(shape)
@@ -114,7 +117,8 @@ class OpenVinoBatches(nn.Module):
     def _start(self, shape: tuple[int, ...]) -> None:
         import openvino
 
-        model = compiled(self._module, (ROWS, *shape), self._core, self._settings)
+        shape = (ROWS, *shape)
+        model = compiled(converted(self._module, shape), shape, self._core, self._settings)
         self._length = int(model.output(0).shape[1])
         self._queue = openvino.AsyncInferQueue(model, self._settings["NUM_STREAMS"])
         self._queue.set_callback(self._store)
@@ -123,13 +127,19 @@ class OpenVinoBatches(nn.Module):
         self._result[start:start + ROWS] = request.get_output_tensor(0).data
 
 
-def compiled(module: nn.Module, shape: tuple[int, ...], core: Any, settings: dict[str, Any]) -> Any:
-    """A module as an OpenVINO model for inputs of one shape."""
+def converted(module: nn.Module, shape: tuple[int, ...]) -> Any:
+    """A module as an OpenVINO model for inputs of any height and width. shape: of one input."""
     import openvino
 
     example = torch.zeros(*shape[:2], min(shape[2], 64), min(shape[3], 64))      # tracing runs it in PyTorch: a small one will do
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", torch.jit.TracerWarning)
         warnings.simplefilter("ignore", DeprecationWarning)
-        model = openvino.convert_model(module, example_input=example, input=[list(shape)])
-    return core.compile_model(model, "CPU", settings)
+        return openvino.convert_model(module, example_input=example, input=[[*shape[:2], -1, -1]])
+
+
+def compiled(model: Any, shape: tuple[int, ...], core: Any, settings: dict[str, Any]) -> Any:
+    """A converted model ready to run on inputs of one shape; the model itself stays as it is."""
+    fixed = model.clone()
+    fixed.reshape(list(shape))
+    return core.compile_model(fixed, "CPU", settings)

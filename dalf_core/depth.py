@@ -8,6 +8,14 @@ from numba import njit
 
 from .camera import PinholeCamera
 
+READINGS_M = (1e-4, 1e4)        # no camera measures nearer or farther; with larger numbers arithmetic in float32 overflows
+
+
+def is_reading(depth_m: np.ndarray) -> np.ndarray:
+    """Which values of a depth image in metres are readings, (H, W) bool: not NaN, infinite, zero, negative or beyond READINGS_M."""
+    with np.errstate(invalid="ignore"):
+        return (depth_m >= READINGS_M[0]) & (depth_m <= READINGS_M[1])
+
 
 def clean_depth(depth_m: np.ndarray, camera: PinholeCamera, *, near_m: float = 0.05, far_m: float = 20.0) -> np.ndarray:
     """Check a depth image and return it as C-contiguous (H, W) float32 metres in which 0 alone means no reading.

@@ -12,7 +12,7 @@ import cv2
 import numpy as np
 
 from .camera import PinholeCamera
-from .depth import jump_slope
+from .depth import is_reading, jump_slope
 
 PINHOLE, PLUMB_BOB, RATIONAL_POLYNOMIAL, EQUIDISTANT = "pinhole", "plumb_bob", "rational_polynomial", "equidistant"
 _BROWN = (4, 5, 8, 12, 14)      # k1 k2 p1 p2, k3, k4 k5 k6, s1 to s4, tilt: the rest is 0
@@ -91,8 +91,7 @@ class Lens:
             return depth_m
         lens = self._of(depth_m)
         places = _map(lens)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            inverse = np.where((depth_m > 0) & np.isfinite(depth_m), 1 / depth_m, 0).astype(np.float32)
+        inverse = np.divide(1, depth_m, out=np.zeros(depth_m.shape, np.float32), where=is_reading(depth_m), casting="same_kind")
         nearest = cv2.remap(inverse, places, None, cv2.INTER_NEAREST)
         between = cv2.remap(inverse, places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         step = cv2.morphologyEx(inverse, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8))       # over two pixels; large beside a missing one

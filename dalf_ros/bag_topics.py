@@ -81,8 +81,9 @@ def _best(names: list[str], rank, what: str, option: str, topics: dict[str, BagT
 
 
 def _depth_rank(name: str) -> tuple:
-    """Aligned to colour first; then the plainest transport; then rectified."""
-    return (not _ALIGNED.search(name), "compressed" in name, "disparity" in name.lower(), "rect" not in name)
+    """Aligned to colour first; then the plainest transport, of compressed ones that which is made for depth; then rectified."""
+    return (not _ALIGNED.search(name), "compressed" in name, not name.endswith("/compressedDepth"), "disparity" in name.lower(),
+            "rect" not in name)
 
 
 def _color_rank(name: str, topics: dict[str, BagTopic]) -> tuple:

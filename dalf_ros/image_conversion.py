@@ -10,6 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dalf_core.depth import is_reading
+
 try:
     from cv_bridge import CvBridge
 
@@ -200,11 +202,11 @@ def _without_alpha(pixels: np.ndarray) -> np.ndarray:
 
 
 def _metres(pixels: np.ndarray) -> np.ndarray:
-    """16-bit millimetres (0 = none) or float metres (not positive, NaN, infinite = none) to float32 metres with NaN."""
+    """16-bit millimetres (0 = none) or float metres (dalf_core.depth.is_reading says which are none) to float32 metres with NaN."""
     depth = pixels.astype(np.float32)
     if pixels.dtype == np.uint16:
         depth *= np.float32(0.001)
-    depth[~((depth > 0) & (depth < np.inf))] = np.nan
+    depth[~is_reading(depth)] = np.nan
     return depth
 
 

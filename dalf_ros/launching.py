@@ -44,7 +44,10 @@ PLAYER_ARGUMENTS = {
 
 @dataclass(frozen=True)
 class Source:
-    """What the nodes listen to. Empty depth: features and matches only. Empty mask: none. frame: RViz shows it. parameters: YAML files."""
+    """What the nodes listen to. Empty depth: features and matches only. Empty mask: none. frame: RViz shows it. parameters: YAML files.
+
+    image_transport, depth_transport: the nodes' parameters; empty: as in the parameter files.
+    """
 
     color: str
     depth: str
@@ -52,6 +55,7 @@ class Source:
     frame: str
     mask: str = ""
     image_transport: str = ""
+    depth_transport: str = ""
     parameters: tuple[str, ...] = ()
 
 
@@ -143,13 +147,14 @@ def _given(path: str) -> list[str]:
 
 
 def _arguments_file(context: LaunchContext, source: Source) -> str:
-    """A parameter file of the launch arguments: `device` and `weights` are the feature node's alone, whatever its namespace."""
+    """A parameter file of the launch arguments; what one node alone has goes to that node, whatever its namespace."""
     both = {"use_sim_time": flag(context, "use_sim_time")} | ({"use_mask": True} if source.mask else {})
     both |= {"image_transport": source.image_transport} if source.image_transport else {}
     feature = {name: value for name in ("weights", "device") if (value := text(context, name))}
-    sections = {"/**": both} | ({"/**/feature_node": feature} if feature else {})
+    registration = {"depth_transport": source.depth_transport} if source.depth_transport else {}
+    sections = {"/**": both, "/**/feature_node": feature, "/**/registration_node": registration}
     with tempfile.NamedTemporaryFile("w", prefix="dalf_launch_", suffix=".yaml", delete=False) as file:
-        yaml.safe_dump({name: {"ros__parameters": values} for name, values in sections.items()}, file)
+        yaml.safe_dump({name: {"ros__parameters": values} for name, values in sections.items() if values}, file)
     return file.name
 
 
@@ -169,7 +174,7 @@ def player(context: LaunchContext, bag: str, played: Iterable[str], *, wait_s: f
 def rviz(context: LaunchContext, frame: str) -> Node:
     """RViz with our configuration, its topics moved into the namespace of the nodes. frame: the fixed frame."""
     namespace = text(context, "namespace").strip("/")
-    shown = [resolved(name) for name in (topics.DEBUG_IMAGE, topics.POINTS, topics.MARKER, topics.LANDMARKS)]
+    shown = [resolved(name) for name in (topics.DEBUG_IMAGE, topics.REGISTERED_IMAGE, topics.POINTS, topics.MARKER, topics.LANDMARKS)]
     return Node(
         package="rviz2",
         executable="rviz2",

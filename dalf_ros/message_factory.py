@@ -69,20 +69,20 @@ def bag_typestore() -> Any:
 
     store = get_typestore(Stores.ROS2_JAZZY)
     types: dict = {}
-    for path in sorted(interface_folder().glob("*.msg")):
+    for path in sorted(package_file("msg", "FeatureArray.msg").parent.glob("*.msg")):
         types.update(get_types_from_msg(path.read_text(encoding="utf-8"), f"dalf/msg/{path.stem}"))
     store.register(types)
     return store
 
 
-def interface_folder() -> Path:
-    """Where this package's .msg files lie: the source tree's folder, or share/dalf/msg of an installed package."""
-    source = Path(__file__).resolve().parents[1] / "msg"
-    installed = [Path(prefix) / "share" / "dalf" / "msg" for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
-    for folder in (source, *installed):
-        if (folder / "FeatureArray.msg").is_file():
-            return folder
-    raise FileNotFoundError("the message definitions of dalf are neither beside the source nor in AMENT_PREFIX_PATH; source the build")
+def package_file(folder: str, name: str) -> Path:
+    """A file of the package that is not Python: in the source tree, or in share/dalf of an installed package. FileNotFoundError."""
+    source = Path(__file__).resolve().parents[1]
+    installed = [Path(prefix) / "share" / "dalf" for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
+    for place in (source, *installed):
+        if (place / folder / name).is_file():
+            return place / folder / name
+    raise FileNotFoundError(f"{folder}/{name} of dalf is neither beside the source nor in AMENT_PREFIX_PATH; source the build")
 
 
 def bag_message(type_name: str, fields: dict) -> Any:

@@ -29,7 +29,7 @@ from .results import SurfaceResults, feature_results
 from .run_output import OutputFolder, summarise
 from .run_pictures import RunPictures, Shot
 
-FEATURE_WANTED = (topics.FEATURES, topics.MATCHES)
+FEATURE_WANTED = (topics.FEATURES, topics.MATCHES, topics.DEBUG_COMPRESSED)
 SURFACE_WANTED = topics.SURFACE_TOPICS
 
 

@@ -17,9 +17,9 @@ from dalf_ros import launching
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     bag = os.path.abspath(os.path.expanduser(launching.text(context, "bag")))
     found = describe(context, bag)
-    source = launching.Source(found["color"], found["depth"], found["camera_info"], found["frame"], found["mask"], found["image_transport"])
+    played = found.pop("played").split()
     end = launching.flag(context, "exit_at_end")
-    return [*launching.nodes(context, source), launching.player(context, bag, found["played"].split(), end=end)]
+    return [*launching.nodes(context, launching.Source(**found)), launching.player(context, bag, played, end=end)]
 
 
 def describe(context: LaunchContext, bag: str) -> dict[str, str]:

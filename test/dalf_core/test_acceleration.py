@@ -1,9 +1,11 @@
 """OpenVINO against PyTorch, the reference."""
+from functools import partial
+
 import cv2
 import numpy as np
 import pytest
 
-from dalf_core import DALF
+from dalf_core import DALF, acceleration
 
 pytest.importorskip("openvino")
 
@@ -26,11 +28,25 @@ def test_results_equal_those_of_pytorch(image, weights):
     assert (got.descriptors * expected.descriptors).sum(axis=1).min() > 0.99999
 
 
-def test_another_image_size_on_the_same_extractor(image, weights):
-    ours = DALF(weights, "cpu", top_k=100, backend="openvino")
-    first = ours.extract(image)
-    ours.extract(image[:200])
-    np.testing.assert_array_equal(ours.extract(image).descriptors, first.descriptors)
+def test_sizes_are_compiled_once_and_the_network_is_converted_once(image, weights, monkeypatch):
+    ours, calls = DALF(weights, "cpu", top_k=100, backend="openvino"), {"converted": [], "compiled": []}
+    plain = {name: getattr(acceleration, name) for name in calls}
+
+    def noted(name, model, shape, *more):
+        calls[name].append(shape)
+        return plain[name](model, shape, *more)
+
+    for name in calls:
+        monkeypatch.setattr(acceleration, name, partial(noted, name))
+    first, other = ours.extract(image), ours.extract(image[:200])
+    assert len(calls["converted"]) == 3                         # U-Net, warper, patch descriptor
+    assert [shape for shape in calls["compiled"] if shape[1] == 1 and shape[0] == 1] == [(1, 1, 237, 318), (1, 1, 200, 318)]
+    count = len(calls["compiled"])
+    for features, again in ((first, image), (other, image[:200])):
+        np.testing.assert_array_equal(ours.extract(again).descriptors, features.descriptors)
+    assert len(calls["compiled"]) == count and len(calls["converted"]) == 3
+    reference = DALF(weights, "cpu", top_k=100, backend="pytorch").extract(image[:200])
+    np.testing.assert_allclose(other.keypoints, reference.keypoints, atol=1e-3)
 
 
 def test_bfloat16_stays_close(image, weights):

@@ -108,6 +108,14 @@ def test_missing_readings_stay_missing() -> None:
     np.testing.assert_allclose(out[~hole], 0.6, atol=1e-6)
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("value", [np.inf, 3e38, 1e20, 1e-45, -3e38])
+def test_what_no_camera_measures_is_missing(value: float) -> None:
+    depth, missing = np.full((2, 240, 320), 0.6, np.float32)
+    depth[100:140, 150:200], missing[100:140, 150:200] = value, np.nan
+    np.testing.assert_array_equal(LENSES["barrel"].rectify_depth(depth), LENSES["barrel"].rectify_depth(missing))
+
+
 @each_lens
 def test_other_resolutions(lens: Lens) -> None:
     """Half the resolution: the same scene, pixel centres half a pixel apart."""

@@ -27,7 +27,7 @@ FRAME = "camera_color_optical_frame"
 COLOR, DEPTH = "/camera/color/image_raw", "/camera/aligned_depth_to_color/image_raw"
 INFO, MASK = "/camera/color/camera_info", "/camera/object_mask"
 TYPES = {COLOR: "sensor_msgs/msg/Image", DEPTH: "sensor_msgs/msg/Image", INFO: "sensor_msgs/msg/CameraInfo", MASK: "sensor_msgs/msg/Image",
-         COLOR + "/compressed": "sensor_msgs/msg/CompressedImage"}
+         **dict.fromkeys((COLOR + "/compressed", DEPTH + "/compressed", DEPTH + "/compressedDepth"), "sensor_msgs/msg/CompressedImage")}
 
 
 def board(number: int) -> np.ndarray:
@@ -61,9 +61,17 @@ def scene_messages(frames: int, topics: tuple[str, ...], depth_delay_ns: int = 0
         fields = {COLOR: lambda h=head, n=number: from_color(board(n), h),
                   DEPTH: lambda h=depth_head: from_depth(board_depth(), h, "16UC1"),
                   INFO: lambda h=head: camera_info(CAMERA, h), MASK: lambda h=head: from_mask(mask, h),
-                  COLOR + "/compressed": lambda h=head, n=number: from_color_compressed(board(n), h)}
+                  COLOR + "/compressed": lambda h=head, n=number: from_color_compressed(board(n), h),
+                  DEPTH + "/compressed": lambda h=depth_head: packed_depth(board_depth(), h, "16UC1; png compressed"),
+                  DEPTH + "/compressedDepth": lambda h=depth_head: packed_depth(board_depth(), h, "16UC1; compressedDepth png")}
         out += [(topic, stamp(number), fields[topic]()) for topic in topics]
     return out
+
+
+def packed_depth(depth_m: np.ndarray, head: dict, form: str) -> dict:
+    """Millimetres as PNG in a CompressedImage; twelve bytes of header before it for compressedDepth."""
+    png = cv2.imencode(".png", np.nan_to_num(1000 * depth_m).round().astype(np.uint16))[1].reshape(-1)
+    return {"header": head, "format": form, "data": np.concatenate([np.zeros(12 * ("compressedDepth" in form), np.uint8), png])}
 
 
 def write_bag2(path: Path, messages: list[tuple[str, int, dict]], storage: str = "mcap", compression: str = "none") -> Path:

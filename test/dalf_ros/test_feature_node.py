@@ -218,3 +218,20 @@ def test_stamps_that_repeat_and_jump(fresh: Bench) -> None:
     assert ahead.reference_stamp_ns == first.stamp_ns
     back = convert.matches_of(fresh.answer(fresh.matches, fresh.send(fresh.scene.image(2), first.stamp_ns + 10 * SECOND)))
     assert back.reference_stamp_ns == back.stamp_ns
+
+
+def test_malformed_messages_are_refused_and_the_node_goes_on(fresh: Bench, peer) -> None:
+    good = from_color(fresh.scene.image(0), {})
+    black = from_color(np.zeros((144, 192, 3), np.uint8), {})
+    changes = ({"data": good["data"][:100]}, {"encoding": "unheard_of"}, {"step": 1}, {"width": 0})
+    lines, answers, before = len(fresh.node.lines), len(fresh.matches), peer.diagnostics("/feature_node")
+    for fields in (*({**good, **change} for change in changes), black):
+        fresh.now += SECOND // 10
+        peer.publish("/image", IMAGE, {**fields, "header": convert.header(fresh.now, fresh.scene.frame_id)})
+        peer.spin(0.3)
+    matches = fresh.match(2)
+    assert len(fresh.matches) == answers + 1 and matches.reference_stamp_ns == matches.stamp_ns
+    said = "\n".join(fresh.node.lines[lines:])
+    for words in ("less than height*step", "'unheard_of' is not a colour image", "step 1 is less", "is empty", "constant"):
+        assert words in said, said
+    assert int(peer.diagnostics("/feature_node")["refused"]) - int(before["refused"]) == 5

@@ -20,6 +20,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from dalf_core.depth import is_reading
 from dalf_core.types import Features
 from dalf_ros import image_conversion, topics
 from dalf_ros.message_factory import ros_class, ros_message
@@ -329,14 +330,14 @@ def test_the_fuzzing_reached_both_outcomes(feature_node: Fuzzed, registration_no
 
 @FUZZ
 @given(data=st.data())
-def test_depth_is_positive_or_nothing(data: Any) -> None:
-    """to_depth: metres above 0, or NaN; compressed depth with any header included."""
+def test_depth_is_a_reading_or_nothing(data: Any) -> None:
+    """to_depth: metres that a camera can measure, or NaN; compressed depth with any header included."""
     message = data.draw(images(0, True, DEPTHS) | inverse_depths())
     try:
         depth = image_conversion.to_depth(message)
     except image_conversion.ImageError:
         return
-    assert depth.dtype == np.float32 and (np.isnan(depth) | ((depth > 0) & (depth < np.inf))).all()
+    assert depth.dtype == np.float32 and (np.isnan(depth) | is_reading(depth)).all()
 
 
 @st.composite

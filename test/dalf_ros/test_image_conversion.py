@@ -147,6 +147,13 @@ def test_jpeg() -> None:
     assert np.abs(ic.to_color(message).astype(int) - smooth).mean() < 4
 
 
+def test_numbers_that_no_camera_measures_are_no_readings() -> None:
+    metres = np.array([[np.inf, 3e38, 1e20, 10_001.0, 9_999.0, 0.5, 1e-3, 1e-5, 1e-45, 0.0, -0.0, -1.0, -np.inf, np.nan]], np.float32)
+    message = SimpleNamespace(encoding="32FC1", height=1, width=14, step=56, is_bigendian=0, data=metres.tobytes())
+    np.testing.assert_array_equal(ic.to_depth(message)[0, 4:7], metres[0, 4:7])
+    assert np.isnan(np.delete(ic.to_depth(message)[0], [4, 5, 6])).all()
+
+
 def test_compressed_depth() -> None:
     millimetres = np.array([[0, 500], [1500, 65535]], np.uint16)
     png = cv2.imencode(".png", millimetres)[1].tobytes()

@@ -2,18 +2,37 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
+from functools import cache
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
+from dalf_core import DALF
 from dalf_core.surface import load_ply
 from dalf_ros import messages as convert
-from dalf_ros import register, topics
+from dalf_ros import register, registration_run, topics
 from dalf_ros.bag_source import BagSource
 from dalf_ros.bag_writer import bag_topic
+
+
+@cache
+def extractor(weights: str | None, device: str, default_weights: str | None) -> DALF:
+    return DALF(weights, device=device)
+
+
+@pytest.fixture(autouse=True)
+def _one_extractor(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The runs in this process share their extractors: to make one takes seconds."""
+    def shared(weights: str | None, device: str, top_k: int) -> DALF:
+        dalf = extractor(weights, device, os.environ.get("DALF_WEIGHTS"))
+        dalf.top_k = top_k
+        return dalf
+
+    monkeypatch.setattr(registration_run, "DALF", shared)
 
 
 def read_results(folder: Path) -> dict[str, list]:
@@ -47,7 +66,8 @@ def test_whole_run(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path
     assert len(list((out / "surfaces").glob("*.ply"))) == 6
 
     got = read_results(out)
-    for name in (topics.FEATURES, topics.MATCHES, topics.STATUS, topics.MESH, topics.POINTS, topics.DEFORMATION, topics.LANDMARKS):
+    for name in (topics.FEATURES, topics.MATCHES, topics.STATUS, topics.MESH, topics.POINTS, topics.DEFORMATION, topics.LANDMARKS,
+                 topics.DEBUG_COMPRESSED):
         messages = got[bag_topic(name)]
         assert [convert.stamp_ns(message.header) for message in messages] == [scene.stamp(n) for n in range(8)], name
         assert all(message.header.frame_id == scene.frame_id for message in messages)
@@ -80,7 +100,7 @@ def test_colour_only(official_weights: Path, scene: type, tmp_path: Path, comman
     assert "has no depth" in text and "tracked" not in text.split("frames in")[1].split("\n")[0]
     metrics = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert [frame["status"] for frame in metrics["frames"]] == ["matched"] * 3
-    assert set(read_results(tmp_path / "out")) == {"/features", "/matches"}
+    assert set(read_results(tmp_path / "out")) == {"/features", "/matches", "/feature_node/debug_image/compressed"}
     assert (tmp_path / "out" / "contact_sheet.png").is_file() and (tmp_path / "out" / "video.mp4").is_file()
     assert not (tmp_path / "out" / "reference.ply").exists()
 

@@ -18,7 +18,8 @@ CONFIG = Path(__file__).resolve().parents[2] / "config"
 DIAGNOSTICS = {"/diagnostics": "diagnostic_msgs/msg/DiagnosticArray"}
 RVIZ_TYPES = {"rviz_default_plugins/PointCloud2": "sensor_msgs/msg/PointCloud2", "rviz_default_plugins/Image": "sensor_msgs/msg/Image",
               "rviz_default_plugins/Marker": "visualization_msgs/msg/Marker"}
-PANEL_TYPES = {"Image": {"sensor_msgs/msg/Image"}, "3D": {"sensor_msgs/msg/PointCloud2", "visualization_msgs/msg/Marker"},
+PANEL_TYPES = {"Image": {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"},
+               "3D": {"sensor_msgs/msg/PointCloud2", "visualization_msgs/msg/Marker"},
                "Plot": {"dalf/msg/RegistrationStatus"}, "DiagnosticSummary": set(DIAGNOSTICS.values())}
 
 
@@ -47,7 +48,7 @@ def parameter_problems(document: dict) -> list[str]:
         for name, value in section["ros__parameters"].items():
             if name not in table:
                 problems.append(f"{key} has no parameter {name}")
-            elif type(value) is not type(table[name].default) or table[name].problem(value):
+            elif type(tuple(value) if isinstance(value, list) else value) is not type(table[name].default) or table[name].problem(value):
                 problems.append(f"{key}: {name} cannot be {value!r}")
     return problems
 
@@ -63,6 +64,7 @@ def test_parameter_files(path: Path) -> None:
     {"/**/features_node": {"ros__parameters": {"top_k": 100}}},
     {"feature_node": {"ros__parameters": {"image_scale": 1}}},
     {"/**/feature_node": {"ros__parameters": {"image_scale": 80.0}}},
+    {"/**/feature_node": {"ros__parameters": {"region": [0, 0, 100]}}},
 ])
 def test_mistakes_in_parameter_files_are_found(document: dict) -> None:
     assert len(parameter_problems(document)) == 1
@@ -87,7 +89,8 @@ def test_rviz_shows_what_is_published() -> None:
     manager = load(CONFIG / "dalf.rviz")["Visualization Manager"]
     shown = {display["Topic"]["Value"]: RVIZ_TYPES[display["Class"]] for display in manager["Displays"] if "Topic" in display}
     assert shown.items() <= published().items()
-    assert {"/feature_node/debug_image", "/surface/points", "/surface/marker", "/surface/landmarks"} == set(shown)
+    assert {"/feature_node/debug_image", "/feature_node/registered_image", "/surface/points", "/surface/marker",
+            "/surface/landmarks"} == set(shown)
     assert all(display["Topic"]["Reliability Policy"] == "Reliable" for display in manager["Displays"] if "Topic" in display)
     assert manager["Global Options"]["Fixed Frame"] in {camera.frame for camera in CAMERAS.values()}
 
@@ -118,7 +121,7 @@ def test_foxglove_layout_shows_what_is_published() -> None:
         assert names and names <= set(published()), panel
         assert {published()[name] for name in names} <= PANEL_TYPES[panel.split("!")[0]], panel
         seen |= names
-    assert {"/feature_node/debug_image", "/surface/points", "/surface/marker", "/status", "/diagnostics"} <= seen
+    assert {"/feature_node/debug_image/compressed", "/surface/points", "/surface/marker", "/status", "/diagnostics"} <= seen
     assert set(re.findall(r'"([A-Za-z0-9]+![a-z]+)"', json.dumps(layout["layout"]))) == set(layout["configById"])
 
 
@@ -136,6 +139,14 @@ def test_the_page_names_each_cameras_topics() -> None:
         (row,) = [line for line in rows if line.startswith(f"| `{name}` |")]
         for topic in (camera.color, camera.depth, camera.camera_info, camera.frame):
             assert not topic or f"`{topic}`" in row, (name, topic)
+
+
+def test_the_page_names_every_topic_and_display() -> None:
+    page = (CONFIG.parent / "docs" / "launch.md").read_text(encoding="utf-8")
+    displays = load(CONFIG / "dalf.rviz")["Visualization Manager"]["Displays"]
+    rows = [f"| {display['Name']} | {'`' + display['Topic']['Value'] + '`' if 'Topic' in display else ''} |" for display in displays]
+    assert [row.replace("|  |", "| |") for row in rows if row.replace("|  |", "| |") not in page] == []
+    assert [name for name in published() if name not in DIAGNOSTICS and f"`{name}`" not in page] == []
 
 
 def test_the_page_names_every_launch_argument() -> None:

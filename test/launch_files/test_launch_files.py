@@ -78,18 +78,24 @@ def test_bag_topics_are_found(would_start: Callable, rviz2: Path, tmp_path: Path
     bag = small_bag(tmp_path / "bag", compressed=False)
     tracker, player = would_start("bag", bag=str(bag), mask=MASK_TOPIC, rate="0.5")
     assert tracker.remappings.items() >= {"image": COLOR_TOPIC, "depth": DEPTH_TOPIC, "mask": MASK_TOPIC}.items()
-    assert tracker.parameters["/**"] == {"use_sim_time": True, "use_mask": True, "image_transport": "raw"}
+    assert tracker.parameters == {"/**": {"use_sim_time": True, "use_mask": True, "image_transport": "raw"},
+                                  "/**/registration_node": {"depth_transport": "raw"}}
     assert player.program == "play" and "--clock" in player.words and "--loop" not in player.words
     assert player.words[player.words.index("--rate") + 1] == "0.5"
     *_, rviz, player = would_start("bag", bag=str(bag), rviz="true", loop="true")
     assert rviz.words[rviz.words.index("-f") + 1] == FRAME_ID and "--loop" in player.words and MASK_TOPIC not in player.words
 
 
-def test_compressed_colour_in_a_bag_is_taken_as_such(would_start: Callable, tmp_path: Path) -> None:
+def test_compressed_images_in_a_bag_are_taken_as_such(would_start: Callable, tmp_path: Path) -> None:
+    from dalf_ros.simulation.recording import COLOR_TOPIC, DEPTH_TOPIC
+
     bag = small_bag(tmp_path / "bag", compressed=True)
-    tracker, player = would_start("bag", bag=str(bag))
-    assert tracker.remappings["image"] == "/camera/color/image_raw" and tracker.parameters["/**"]["image_transport"] == "compressed"
-    assert "/camera/color/image_raw/compressed" in player.words
+    feature, registration, player = would_start("bag", bag=str(bag), separate="true")
+    for node in (feature, registration):
+        assert node.remappings.items() >= {"image": COLOR_TOPIC, "depth": DEPTH_TOPIC}.items()
+        assert node.parameters["/**"]["image_transport"] == "compressed"
+        assert node.parameters["/**/registration_node"] == {"depth_transport": "compressedDepth"}
+    assert {f"{COLOR_TOPIC}/compressed", f"{DEPTH_TOPIC}/compressedDepth"} < set(player.words)
 
 
 def test_a_bag_that_cannot_be_read_is_told(would_start: Callable, tmp_path: Path) -> None:
@@ -141,7 +147,8 @@ def test_fast_dds_profile_is_set_unless_chosen(monkeypatch: pytest.MonkeyPatch, 
 
 
 def small_bag(path: Path, compressed: bool) -> Path:
-    """One frame of a colour and depth camera on the simulation's topics."""
+    """One frame of a colour and depth camera on the simulation's topics; compressed: colour as jpeg, depth as compressedDepth."""
+    import cv2
     import numpy as np
 
     from dalf_core.camera import PinholeCamera
@@ -151,11 +158,15 @@ def small_bag(path: Path, compressed: bool) -> Path:
     from dalf_ros.simulation.recording import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, FRAME_ID, MASK_TOPIC
 
     head, image = header(10**18, FRAME_ID), np.zeros((12, 16, 3), np.uint8)
-    color = (COLOR_TOPIC + "/compressed", "CompressedImage", from_color_compressed(image, head)) if compressed else (
-        COLOR_TOPIC, "Image", from_color(image, head))
+    if compressed:
+        png = np.concatenate([np.zeros(12, np.uint8), cv2.imencode(".png", np.full((12, 16), 1000, np.uint16))[1].reshape(-1)])
+        images = ((f"{COLOR_TOPIC}/compressed", "CompressedImage", from_color_compressed(image, head)),
+                  (f"{DEPTH_TOPIC}/compressedDepth", "CompressedImage", {"header": head, "format": "16UC1; compressedDepth", "data": png}))
+    else:
+        images = ((COLOR_TOPIC, "Image", from_color(image, head)),
+                  (DEPTH_TOPIC, "Image", from_depth(np.ones((12, 16), np.float32), head)))
     with BagWriter(path) as bag:
-        for topic, kind, fields in (color, (DEPTH_TOPIC, "Image", from_depth(np.ones((12, 16), np.float32), head)),
-                                    (MASK_TOPIC, "Image", from_mask(np.ones((12, 16)), head)),
+        for topic, kind, fields in (*images, (MASK_TOPIC, "Image", from_mask(np.ones((12, 16)), head)),
                                     (CAMERA_INFO_TOPIC, "CameraInfo", camera_info(PinholeCamera(9, 9, 8, 6, 16, 12), head))):
             bag.write(topic, f"sensor_msgs/msg/{kind}", 10**18, fields)
     return path

@@ -110,10 +110,40 @@ def test_demo_again_in_a_namespace(weights: None, recording: Path, launch_file: 
     assert demo.stop() == 0 and "Traceback" not in demo.output and "simulating" not in demo.output, demo.output
 
 
-def test_bag(weights: None, recording: Path, launch_file: Callable, statuses: Callable, small: str) -> None:
-    bag = launch_file("bag", bag=recording / "bag", rate=0.1, loop="true", params_file=small)
+@pytest.mark.parametrize("compressed", [False, True])
+def test_bag(weights: None, recording: Path, launch_file: Callable, statuses: Callable, small: str, tmp_path: Path,
+             compressed: bool) -> None:
+    path = repacked(recording / "bag", tmp_path / "bag") if compressed else recording / "bag"
+    bag = launch_file("bag", bag=path, rate=0.1, loop="true", params_file=small)
     assert len(statuses("/status")) >= 2, bag.output
     assert bag.stop() == 0 and "Traceback" not in bag.output, bag.output
+
+
+def repacked(source: Path, target: Path) -> Path:
+    """A recording with its colour as jpeg and its depth as compressedDepth alone."""
+    import cv2
+    import numpy as np
+
+    from dalf_ros.bag_source import BagSource
+    from dalf_ros.bag_writer import BagWriter
+    from dalf_ros.image_conversion import from_color_compressed, to_color, to_depth
+    from dalf_ros.messages import header, stamp_ns
+    from dalf_ros.simulation.recording import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC
+
+    packed = "sensor_msgs/msg/CompressedImage"
+    with BagSource(source) as before, BagWriter(target) as after:
+        for raw in before.messages([COLOR_TOPIC, DEPTH_TOPIC, CAMERA_INFO_TOPIC]):
+            message = before.deserialize(raw)
+            head = header(stamp_ns(message.header), message.header.frame_id)
+            if raw.topic == COLOR_TOPIC:
+                after.write(f"{COLOR_TOPIC}/compressed", packed, raw.time_ns, from_color_compressed(to_color(message), head))
+            elif raw.topic == DEPTH_TOPIC:
+                png = cv2.imencode(".png", np.rint(1000 * np.nan_to_num(to_depth(message))).astype(np.uint16))[1].reshape(-1)
+                fields = {"header": head, "format": "16UC1; compressedDepth png", "data": np.concatenate([np.zeros(12, np.uint8), png])}
+                after.write(f"{DEPTH_TOPIC}/compressedDepth", packed, raw.time_ns, fields)
+            else:
+                after.write_raw(raw.topic, raw.type, raw.time_ns, before.cdr(raw))
+    return target
 
 
 def test_bag_ends_with_its_recording(weights: None, recording: Path, launch_file: Callable, small: str) -> None:
