@@ -27,7 +27,7 @@ class Report:
         self._bar = tqdm(total=config.steps, initial=step, desc=f"stage {stage + 1}, {config.mode}", unit="step", disable=not leads,
                          dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else LOG_SECONDS)
         self._best = ""
-        self._since = time.perf_counter()
+        self._since, self._seconds = time.perf_counter(), 0.0       # of the steps since the last record
         self._measures: list[torch.Tensor] = []         # of the steps since the last record
 
     def __enter__(self) -> Report:
@@ -51,18 +51,24 @@ class Report:
             return
         self._bar.update(1)
         self._measures.append(measures)
+        self._seconds += time.perf_counter() - self._since
+        self.resume_clock()
         if step % self._config.log_every and step != self._config.steps:
             return
-        now, count = time.perf_counter(), len(self._measures)
+        count = len(self._measures)
         values = dict(zip(MEASURES, torch.stack(self._measures).mean(dim=0).tolist()))
-        values["pairs_per_second"] = self._config.pairs * self._config.accumulate * count / (now - self._since)
-        self._since = now
+        values["pairs_per_second"] = self._config.pairs * self._config.accumulate * count / self._seconds
+        self._seconds = 0.0
         self._measures.clear()
         self._bar.set_postfix_str(f"loss {values['loss']:.4f}, reward {values['matches']:.1f}, right {values['accuracy']:.0%}, "
                                   f"{values['pairs_per_second']:.1f} pairs/s{self._best}")
         self._folder.append_history({"stage": self._stage, "step": step, "mode": self._config.mode, **values,
                                      "learning_rate": learning_rate})
         self._scalars("training", {**values, "learning_rate": learning_rate}, step)
+
+    def resume_clock(self) -> None:
+        """What was done since the last step is no training: pairs_per_second leaves it out."""
+        self._since = time.perf_counter()
 
     def validation(self, step: int, result: Validation, best: float) -> None:
         """After a validation. best: the best score so far."""

@@ -116,6 +116,7 @@ class Trainer:
         with loader, Report(self.folder, config, progress.stage, progress.step, before, self.world.leads) as report:
             if progress.step == 0:
                 self._validate(config, views, report)           # what there is to beat
+            report.resume_clock()
             for batches in _chunks(loader, config.accumulate):
                 stop = self._step(config, batches, optimizer, parameters, report, should_stop)
                 ended = progress.step == config.steps
@@ -123,6 +124,7 @@ class Trainer:
                     self._validate(config, views, report)
                 if ended or stop or progress.step % config.save_every == 0:
                     self._save(optimizer)
+                report.resume_clock()
                 if stop:
                     return ended and progress.stage + 1 == len(self.stages)
         return True

@@ -119,5 +119,40 @@ def test_sigterm_saves(arguments: list[str], tmp_path: Path) -> None:
     assert RunFolder(tmp_path / "run").load()["progress"]["step"] >= 3
 
 
+def test_ctrl_c_while_photos_are_read(arguments: list[str], tmp_path: Path, texture) -> None:
+    """The process ends soon and leaves no part of a cache."""
+    folder, cache = tmp_path / "many", tmp_path / "cache"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "p.png"), texture(0, (1800, 1200)))
+    for number in range(2000):
+        (folder / f"p{number}.png").hardlink_to(folder / "p.png")
+    process = subprocess.Popen([sys.executable, "-m", "dalf_training", "--images", str(folder), *arguments[2:]], stderr=subprocess.PIPE,
+                               text=True)
+    deadline = time.monotonic() + 120
+    while not list(cache.glob(".*.part")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "interrupted before the first step; there was nothing new to save" and "Traceback" not in told
+    assert list(cache.iterdir()) == []
+
+
+def test_stop_signals() -> None:
+    """They end the program until the training loop asks for them; then one is noted, and the next ends it."""
+    before = signal.getsignal(signal.SIGTERM)
+    with command.StopSignals() as signals:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    with command.StopSignals() as signals:
+        assert not signals.stop()
+        signal.raise_signal(signal.SIGTERM)
+        assert signals.stop() and signals.received == [signal.SIGTERM]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
 def test_modes_of_the_command_are_those_of_the_trainer() -> None:
     assert (*MODES,) == command.MODES
