@@ -8,6 +8,9 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +43,7 @@ def main(args: list[str] | None = None) -> int:
     options = parser().parse_args(args)
     signals = StopSignals()
     try:
-        with signals:
+        with signals, quiet_threads():
             return _train(options, signals)
     except KeyboardInterrupt:
         print("interrupted" if signals.asked else "interrupted before the first step; there was nothing new to save", file=sys.stderr)
@@ -67,6 +70,16 @@ def _train(options: argparse.Namespace, signals: StopSignals) -> int:
     except (WeightsError, RuntimeError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+
+
+@contextmanager
+def quiet_threads() -> Iterator[None]:
+    """No traceback of a thread is printed: ours and TensorBoard's hand their errors to the main thread, which tells them in one line."""
+    before, threading.excepthook = threading.excepthook, lambda _: None
+    try:
+        yield
+    finally:
+        threading.excepthook = before
 
 
 class StopSignals:

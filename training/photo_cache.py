@@ -131,7 +131,7 @@ def _fitted(path: Path, size: tuple[int, int], least: tuple[int, int]) -> np.nda
         photo = cv2.rotate(photo, cv2.ROTATE_90_CLOCKWISE)
     height, width = photo.shape[:2]
     if width < least[0] or height < least[1]:
-        return f"{width}x{height} is smaller than the crop, {least[0]}x{least[1]}"
+        return f"{width}x{height} is smaller than the crop, {least[0]}x{least[1]} (setting crop_size)"
     scale = max(size[0] / width, size[1] / height)
     cut_width, cut_height = min(width, round(size[0] / scale)), min(height, round(size[1] / scale))
     left, top = (width - cut_width) // 2, (height - cut_height) // 2

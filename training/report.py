@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from .checkpoint import RunFolder
+from .checkpoint import RunFolder, writing
 from .config import TrainingConfig
 from .pictures import batch_pictures
 from .step import MEASURES, Outcome
@@ -36,14 +36,16 @@ class Report:
     def __exit__(self, *_: object) -> None:
         self._bar.close()
         if self._writer:
-            self._writer.close()
+            with writing(self._folder.tensorboard):
+                self._writer.close()
 
     def _open_tensorboard(self, step: int) -> Any:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError as error:
             raise RuntimeError("TensorBoard is not installed: pip install tensorboard, or say --set tensorboard=false") from error
-        return SummaryWriter(str(self._folder.tensorboard), purge_step=step + 1 if step else None)
+        with writing(self._folder.tensorboard):
+            return SummaryWriter(str(self._folder.tensorboard), purge_step=step + 1 if step else None)
 
     def step(self, step: int, measures: torch.Tensor, learning_rate: float) -> None:
         """After each step. measures: see step.Outcome; what is told is their mean since the last time."""
@@ -83,10 +85,14 @@ class Report:
     def pictures(self, step: int, outcome: Outcome, views: Views) -> None:
         """Heatmaps, matches and patches of a batch."""
         if self._writer:
-            for name, picture in batch_pictures(outcome, views).items():
-                self._writer.add_image(name, picture[:, :, ::-1].copy(), self._before + step, dataformats="HWC")
+            with writing(self._folder.tensorboard):
+                for name, picture in batch_pictures(outcome, views).items():
+                    self._writer.add_image(name, picture[:, :, ::-1].copy(), self._before + step, dataformats="HWC")
+                self._writer.flush()
 
     def _scalars(self, group: str, values: dict[str, float], step: int) -> None:
         if self._writer:
-            for name, value in values.items():
-                self._writer.add_scalar(f"{group}/{name}", value, self._before + step)
+            with writing(self._folder.tensorboard):
+                for name, value in values.items():
+                    self._writer.add_scalar(f"{group}/{name}", value, self._before + step)
+                self._writer.flush()

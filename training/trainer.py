@@ -172,8 +172,8 @@ class Trainer:
         size, loss, stopped = torch.stack([norm, measures[0], stop[0]]).tolist()
         if not math.isfinite(size + loss):
             place = f"step {self.progress.step + 1} of stage {self.progress.stage + 1}"
-            raise DivergedError(f"the loss or its gradient is not finite at {place}. {self.folder.path} holds the state from before. "
-                                "A smaller learning_rate may help, or precision=float32")
+            raise DivergedError(f"the loss or its gradient is not finite at {place}; what was saved before stays in {self.folder.path}. "
+                                "Start anew with a smaller learning_rate or precision=float32; --weights takes up what was saved")
         return stopped > 0
 
     # ---------------------------------------------------------------- records

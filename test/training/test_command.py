@@ -34,8 +34,9 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
     """The one line that is told."""
     capsys.readouterr()
     assert command.main(arguments) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
+    told = capsys.readouterr().err
+    lines = [line for line in told.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and "Traceback" not in told
     return lines[0]
 
 
@@ -57,6 +58,8 @@ def test_a_run_and_its_resumption(arguments: list[str], tmp_path: Path, capsys: 
     for number in range(4):
         cv2.imwrite(str(elsewhere / f"p{number}.png"), cv2.imread(str(next(Path(arguments[1]).glob("*.png")))))
     assert "are not those the run was started with" in refused(capsys, ["--images", str(elsewhere), *arguments[2:], "--resume"])
+    torch.save({**torch.load(folder.checkpoint), "architecture": "ts-xl"}, folder.checkpoint)
+    assert "architecture 'ts-xl', this trainer makes 'ts-fl'" in refused(capsys, [*arguments, "--resume"])
 
 
 def test_bad_photos(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], texture) -> None:
@@ -92,6 +95,35 @@ def test_places_that_cannot_be_written(arguments: list[str], tmp_path: Path, cap
     assert "--cache" in refused(capsys, [*arguments[:-1], str(tmp_path / "file")])
     with RunFolder(tmp_path / "run"):
         assert "another training run" in refused(capsys, arguments)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_folders_without_permission(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    assert "Permission denied; name another one with --output" in refused(
+        capsys, [*arguments[:2], "--output", str(closed / "run"), *arguments[4:]])
+    assert "Permission denied; name another folder with --cache" in refused(capsys, [*arguments[:-1], str(closed / "cache")])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the run goes on: what did not fit is named, in one line. The checkpoint: see test_trainer."""
+    assert command.main([*arguments, "--minutes", "0.000001"]) == 0
+    history = tmp_path / "run" / "history.jsonl"
+    monkeypatch.setattr(RunFolder, "cut_history", lambda *_: None)
+    history.unlink()
+    history.symlink_to("/dev/full")
+    assert f"{history} cannot be written: No space left on device" in refused(capsys, [*arguments, "--resume"])
+    pytest.importorskip("tensorboard")
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RecordWriter, "write", full)
+    told = refused(capsys, [*arguments, "--resume", "--set", "tensorboard=true"])
+    assert f"{tmp_path}/run/tensorboard cannot be written: No space left on device" in told and "--resume" in told
 
 
 def test_start_weights(arguments: list[str], tmp_path: Path) -> None:

@@ -39,7 +39,8 @@ def test_what_cannot_be_used_is_told(tmp_path: Path, texture) -> None:
     laid = cv2.rotate(cv2.imread(str(folder / "upright.png")), cv2.ROTATE_90_CLOCKWISE)        # 200x100: the middle 150 to 144
     expected = cv2.resize(laid[:, 25:175], (144, 96), interpolation=cv2.INTER_AREA)
     assert np.abs(cache.pixels[0].astype(int) - expected).mean() < 1
-    assert dict(cache.skipped) == {"broken.jpg": "cannot be read as a picture", "small.png": "90x60 is smaller than the crop, 96x64"}
+    assert dict(cache.skipped) == {"broken.jpg": "cannot be read as a picture",
+                                   "small.png": "90x60 is smaller than the crop, 96x64 (setting crop_size)"}
     with pytest.raises(ValueError, match=r"1 photos to learn from|0 photos to learn from"):
         cache.training()
     (folder / "upright.png").unlink()
