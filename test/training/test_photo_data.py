@@ -1,5 +1,8 @@
 """Photos on disk, their cache, the batches made of them."""
 import os
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -8,7 +11,7 @@ import pytest
 import torch
 from dalf_training.config import TrainingConfig
 from dalf_training.photo_cache import PhotoCache, open_photos
-from dalf_training.photo_loader import PhotoLoader
+from dalf_training.photo_loader import PhotoBatch, PhotoLoader
 from dalf_training.photos import held_out
 
 CPU = torch.device("cpu")
@@ -77,6 +80,25 @@ def test_batches_depend_on_their_number_alone(photos: PhotoCache, small_config: 
     assert not torch.equal(batches[0].warp.homography, batches[1].warp.homography)
     with PhotoLoader(photos, photos.training(), small_config, 1, 0, CPU) as loader:
         assert not torch.equal(next(iter(loader)).sheets, batches[0].sheets)
+
+
+def test_several_threads_do_what_one_does(photos: PhotoCache, small_config: TrainingConfig) -> None:
+    """In order, though batches are ready in another one; and no thread stays."""
+    config = replace(small_config, steps=24)
+    one, several = (PhotoLoader(photos, photos.training(), replace(config, prefetch=threads), 0, 3, CPU) for threads in (1, 5))
+    make, calls = several.batch, iter(range(99))
+
+    def unevenly(number: int) -> PhotoBatch:
+        time.sleep(0.01 * (next(calls) % 3))
+        return make(number)
+
+    several.batch = unevenly
+    with one, several:
+        for ours, theirs in zip(one, several, strict=True):
+            assert ours.number == theirs.number and torch.equal(ours.sheets, theirs.sheets)
+            assert torch.equal(ours.warp.homography, theirs.warp.homography)
+    assert theirs.number == 23
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("photos")]
 
 
 def test_shares_make_up_the_batch(photos: PhotoCache, small_config: TrainingConfig) -> None:
