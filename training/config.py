@@ -52,8 +52,8 @@ class TrainingConfig:
 
     mode: str = "ts1"
     steps: int = 10_000
-    pairs: int = 12
-    accumulate: int = 4
+    pairs: int = 6
+    accumulate: int = 8
     learning_rate: float = 1e-3
     learning_rate_course: Points = ((0, 0.1), (0.02, 1), (0.6, 1), (1, 0.02))
     seed: int = 32000

@@ -18,6 +18,7 @@ from dalf_core.weights import load_network
 from .checkpoint import RunError, RunFolder
 from .config import CONFIGS, ConfigError, TrainingConfig, first_difference, from_plain, load_config, override, to_plain
 from .distributed import World, join_world
+from .memory import peak
 from .modes import MODES
 from .photo_cache import PhotoCache, open_photos
 from .trainer import STOPPED, TimeLimit, Trainer
@@ -125,6 +126,9 @@ def _trainer(options: argparse.Namespace, config: TrainingConfig, saved: dict[st
 
 def _tell(trainer: Trainer, state: str) -> None:
     progress, folder = trainer.progress, trainer.folder
+    on_gpu = trainer.world.device.type == "cuda"
+    most = torch.cuda.max_memory_reserved(trainer.world.device) if on_gpu else peak()
+    print(f"peak memory: {most / 1e9:.1f} GB{' of the GPU' if on_gpu else ''}", file=sys.stderr)
     if state == STOPPED:
         print(f"stopped after step {progress.step} of stage {progress.stage + 1} and saved; the same command with --resume goes on",
               file=sys.stderr)

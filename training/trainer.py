@@ -20,6 +20,7 @@ from .config import TrainingConfig, to_plain
 from .distributed import World, average, share_batch_norms
 from .draws import Share, seeded
 from .fast_layers import autocast_type, make_fast
+from .memory import FreedMemory
 from .modes import MODES, prepare, train_parts
 from .photo_cache import PhotoCache
 from .photo_loader import VIEW, PhotoBatch, PhotoLoader
@@ -70,6 +71,7 @@ class Trainer:
         if config.compile:
             self.network.backbone.compile()
             self.network.patch_descriptor.compile()
+        self._freed = FreedMemory()
         self._saved_optimizer: dict[str, Any] | None = None
         kept = cache.validation()
         self._validation_photos = kept if len(kept) else cache.training()
@@ -140,6 +142,7 @@ class Trainer:
             outcome, views = self._batch(config, batch)
             (outcome.loss / config.accumulate).backward()
             measures.append(outcome.measures)
+            self._freed.bound()
         mean = torch.stack(measures).mean(dim=0)
         stop = torch.full_like(mean[:1], float(should_stop()))
         gradients = [parameter.grad for parameter in parameters]
