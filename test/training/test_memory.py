@@ -36,7 +36,7 @@ def test_freed_memory_is_kept_until_it_has_grown() -> None:
     told = subprocess.run([sys.executable, "-c", GROWING], capture_output=True, text=True, check=True).stdout
     first, second, grown, after = map(float, told.split())
     assert second < first + 10 and grown < first - 40 and abs(after - first) < 20
-    assert 20e6 < resident() <= peak() < 1e12
+    assert 20e6 < resident() < 1.1 * peak() < 1e12         # the system counts by the way, not to the byte
 
 
 def test_where_the_system_tells_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
