@@ -21,7 +21,7 @@ from .distributed import World, join_world
 from .memory import peak
 from .modes import MODES
 from .photo_cache import PhotoCache, open_photos
-from .trainer import STOPPED, TimeLimit, Trainer
+from .trainer import DONE, STOPPED, TimeLimit, Trainer
 
 
 def train(options: argparse.Namespace, should_stop: Callable[[], bool]) -> None:
@@ -40,7 +40,7 @@ def train(options: argparse.Namespace, should_stop: Callable[[], bool]) -> None:
         late = TimeLimit(options.minutes) if options.minutes else (lambda: False)
         state = trainer.run(lambda: should_stop() or late())
         if world.leads:
-            _tell(trainer, state)
+            _tell(options, trainer, state)
 
 
 def _settings(options: argparse.Namespace) -> tuple[TrainingConfig, dict[str, Any] | None]:
@@ -124,7 +124,7 @@ def _trainer(options: argparse.Namespace, config: TrainingConfig, saved: dict[st
     return Trainer(config, cache, folder, world, network, {"start": start, "images": options.images.resolve().name})
 
 
-def _tell(trainer: Trainer, state: str) -> None:
+def _tell(options: argparse.Namespace, trainer: Trainer, state: str) -> None:
     progress, folder = trainer.progress, trainer.folder
     on_gpu = trainer.world.device.type == "cuda"
     most = torch.cuda.max_memory_reserved(trainer.world.device) if on_gpu else peak()
@@ -136,3 +136,9 @@ def _tell(trainer: Trainer, state: str) -> None:
         kind = MODES[trainer.stages[progress.stage].mode].descriptors[0]
         print(f"best weights: {folder.best} (score {progress.best:.3f} at step {progress.best_step} of stage {progress.stage + 1})\n"
               f"use them by DALF(weights='{folder.best}'{'' if kind == 'fused' else f', descriptor={kind!r}'})")
+    if trainer.config.tensorboard:
+        print(f"curves and pictures: ./run exec tensorboard --logdir {folder.path}")
+    if state == DONE and options.smoke:
+        print("all works; to learn weights of use, give the same command without --smoke and with another --output")
+    elif state == DONE:
+        print(f"compare them: ./run evaluate --photos {options.images} --weights default {folder.best}")

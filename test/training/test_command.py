@@ -49,6 +49,8 @@ def test_a_run_and_its_resumption(arguments: list[str], tmp_path: Path, capsys: 
     assert command.main([*arguments, "--resume", "--set", "save_every=1"]) == 0
     told = capsys.readouterr()
     assert "going on after step 1" in told.err and f"DALF(weights='{tmp_path}/run/best.safetensors', descriptor='backbone')" in told.out
+    assert "peak memory: " in told.err
+    assert f"./run evaluate --photos {arguments[1]} --weights default {tmp_path}/run/best.safetensors" in told.out
     folder = RunFolder(tmp_path / "run")
     assert folder.load()["progress"]["step"] == 4
     assert [json.loads(line)["step"] for line in folder.history.read_text().splitlines()] == [0, 1, 2, 2, 3, 4, 4]
