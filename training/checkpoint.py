@@ -6,11 +6,13 @@ import io
 import json
 import os
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 
 from dalf_core.network import ARCHITECTURE, DalfNetwork
 from dalf_core.weights import save_weights
@@ -20,6 +22,16 @@ FORMAT = "dalf-training-1"
 
 class RunError(RuntimeError):
     """A run folder that cannot be used, or a checkpoint that does not fit. The message says what to do."""
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Errors within name the file and what to do. OSError."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(f"{path} cannot be written: {error.strerror or error}; the last good state is kept: mend that, then go on "
+                      "with --resume") from error
 
 
 class RunFolder:
@@ -40,12 +52,15 @@ class RunFolder:
             self.path.mkdir(parents=True, exist_ok=True)
             self._lock = open(self.path / ".lock", "w", encoding="utf-8")
         except OSError as error:
-            raise OSError(f"the output folder {self.path} cannot be written: {error.strerror or error}") from error
+            raise OSError(f"the output folder {self.path} cannot be written: {error.strerror or error}; "
+                          "name another one with --output") from error
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             self._lock.close()
             raise RunError(f"another training run is writing to {self.path}; wait for it, or name another folder") from error
+        for leftover in self.path.glob(".*.part"):      # of a run that was killed
+            leftover.unlink()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -75,28 +90,28 @@ class RunFolder:
 
     def export(self, path: Path, network: DalfNetwork, metadata: Mapping[str, str]) -> None:
         """Write the network alone, for DALF(weights=path)."""
-        try:
-            save_weights(network, path, metadata=dict(metadata))
-        except Exception as error:      # safetensors has errors of its own for a full disk
-            raise OSError(f"{path} cannot be written: {error}") from error
+        with writing(path):
+            try:
+                save_weights(network, path, metadata=dict(metadata))
+            except SafetensorError as error:        # its own, for a full disk
+                raise OSError(str(error)) from error
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a file whole, or leave the one before. OSError names the file."""
         partial = path.with_name(f".{path.name}.{os.getpid()}.part")
         try:
-            with open(partial, "wb") as stream:
-                stream.write(data)
-                stream.flush()
-                os.fsync(stream.fileno())
-            os.replace(partial, path)
-        except OSError as error:
-            raise OSError(f"{path} cannot be written: {error.strerror or error}; the last good one is kept") from error
+            with writing(path):
+                with open(partial, "wb") as stream:
+                    stream.write(data)
+                    stream.flush()
+                    os.fsync(stream.fileno())
+                os.replace(partial, path)
         finally:
             partial.unlink(missing_ok=True)
 
     def append_history(self, line: Mapping[str, Any]) -> None:
         """Add a line to the history."""
-        with open(self.history, "a", encoding="utf-8") as stream:
+        with writing(self.history), open(self.history, "a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
 
     def cut_history(self, stage: int, step: int) -> None:

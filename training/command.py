@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -38,8 +39,19 @@ def parser() -> argparse.ArgumentParser:
 
 def main(args: list[str] | None = None) -> int:
     """Exit status: 0 done, or stopped after --minutes; 1 the training diverged; 2 an error, told in one line; 130 after Ctrl-C, 143 after
-    SIGTERM, with the run saved in both cases."""
+    SIGTERM, with the run saved if a step was done."""
     options = parser().parse_args(args)
+    signals = StopSignals()
+    try:
+        with signals, quiet_threads():
+            return _train(options, signals)
+    except KeyboardInterrupt:
+        print("interrupted" if signals.asked else "interrupted before the first step; there was nothing new to save", file=sys.stderr)
+        return 128 + signals.received[0]
+
+
+def _train(options: argparse.Namespace, signals: StopSignals) -> int:
+    """The exit status."""
     from .memory import keep_freed_memory
 
     keep_freed_memory()
@@ -50,12 +62,8 @@ def main(args: list[str] | None = None) -> int:
     from .trainer import DivergedError
 
     try:
-        with stop_signals() as received:
-            train(options, lambda: bool(received))
-            return 128 + received[0] if received else 0
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        train(options, signals.stop)
+        return 128 + signals.received[0] if signals.received else 0
     except DivergedError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
@@ -65,20 +73,43 @@ def main(args: list[str] | None = None) -> int:
 
 
 @contextmanager
-def stop_signals() -> Iterator[list[int]]:
-    """The first SIGINT or SIGTERM is put into the list; a second one acts as ever."""
-    received: list[int] = []
-
-    def note(number: int, _: Any) -> None:
-        received.append(number)
-        signal.signal(number, before[number])
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
+def quiet_threads() -> Iterator[None]:
+    """No traceback of a thread is printed: ours and TensorBoard's hand their errors to the main thread, which tells them in one line."""
+    before, threading.excepthook = threading.excepthook, lambda _: None
     try:
-        yield received
+        yield
     finally:
-        for number, handler in before.items():
+        threading.excepthook = before
+
+
+class StopSignals:
+    """SIGINT and SIGTERM, in a `with` block. received: their numbers.
+
+    Until `stop` is asked for the first time, in the first step, both raise KeyboardInterrupt: there is nothing to save. From then on the
+    first one is only noted, for the training loop to save the run, and a second one raises.
+    """
+
+    def __init__(self) -> None:
+        self.received: list[int] = []
+        self.asked = False
+
+    def stop(self) -> bool:
+        """Whether one was received."""
+        self.asked = True
+        return bool(self.received)
+
+    def __enter__(self) -> StopSignals:
+        self._before = {number: signal.signal(number, self._note) for number in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._before.items():
             signal.signal(number, handler)
+
+    def _note(self, number: int, _: Any) -> None:
+        self.received.append(number)
+        if not self.asked or len(self.received) > 1:
+            raise KeyboardInterrupt
 
 
 if __name__ == "__main__":

@@ -45,15 +45,15 @@ class TrainingConfig:
     matches: of a pair at most, that are described. dropout: in warper and polar descriptor.
 
     device: auto, cpu, cuda, cuda:N. precision: bfloat16 where convolutions may, float32, or auto: bfloat16 where the machine has it.
-    compile: torch.compile the network. prefetch: batches made ready ahead.
+    compile: torch.compile the network. prefetch: batches made ready ahead, each by a thread of its own.
     log_every, picture_every, validate_every, save_every: steps. validation_pairs: image pairs, a third of them of each level.
     tensorboard: write curves and pictures for TensorBoard.
     """
 
     mode: str = "ts1"
     steps: int = 10_000
-    pairs: int = 12
-    accumulate: int = 4
+    pairs: int = 6
+    accumulate: int = 8
     learning_rate: float = 1e-3
     learning_rate_course: Points = ((0, 0.1), (0.02, 1), (0.6, 1), (1, 0.02))
     seed: int = 32000
@@ -83,7 +83,7 @@ class TrainingConfig:
     device: str = "auto"
     precision: str = "auto"
     compile: bool = False
-    prefetch: int = 2
+    prefetch: int = 4
     log_every: int = 10
     picture_every: int = 500
     validate_every: int = 500

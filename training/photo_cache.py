@@ -4,6 +4,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +20,8 @@ from .photos import find_photos, held_out
 
 VERSION = 1             # of how photos are brought to size
 LEAST_PHOTOS = 2        # to learn from: behind one photo the next is seen
+AT_ONCE = 64            # photos read ahead: bounds the memory, and the time until an interruption takes hold
+LEFTOVER_AGE = 600.0    # seconds since a cache that is being made was last written to; older ones were abandoned
 
 
 @dataclass(frozen=True)
@@ -60,6 +64,7 @@ def open_photos(folder: Path, size: tuple[int, int], least: tuple[int, int], cac
     if not (described.is_file() and pixels.is_file()):
         try:
             base.parent.mkdir(parents=True, exist_ok=True)
+            _remove_leftovers(base.parent)
             _make(folder, paths, size, least, described, pixels, progress)
         except OSError as error:
             raise OSError(f"the photos' cache {base.parent} cannot be written: {error.strerror or error}; "
@@ -78,14 +83,14 @@ def _key(folder: Path, paths: list[Path], size: tuple[int, int], least: tuple[in
 
 def _make(folder: Path, paths: list[Path], size: tuple[int, int], least: tuple[int, int], described: Path, pixels: Path,
           progress: bool) -> None:
-    """Write the two files of a cache entry; the one with the names last."""
+    """Write the two files of a cache entry; the one with the names last. Interrupted, it leaves nothing that would be taken for one."""
     partial = pixels.with_name(f".{pixels.name}.{os.getpid()}.part")
     names, skipped = [], []
     try:
-        with ThreadPoolExecutor() as pool, open(partial, "wb") as stream:
+        with open(partial, "wb") as stream:
             header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), size[1], size[0], 3)}
             np.lib.format.write_array_header_1_0(stream, header)
-            made = pool.map(lambda path: _fitted(path, size, least), paths)
+            made = _all_fitted(paths, size, least)
             for path, photo in tqdm(zip(paths, made), "Photos", len(paths), disable=not progress, unit="photo"):
                 name = path.relative_to(folder).as_posix()
                 if isinstance(photo, str):
@@ -103,6 +108,20 @@ def _make(folder: Path, paths: list[Path], size: tuple[int, int], least: tuple[i
         partial.unlink(missing_ok=True)
 
 
+def _remove_leftovers(folder: Path) -> None:
+    """Files of processes that were killed while they made a cache."""
+    for path in folder.glob(".*.part"):
+        if time.time() - path.stat().st_mtime > LEFTOVER_AGE:
+            path.unlink(missing_ok=True)
+
+
+def _all_fitted(paths: list[Path], size: tuple[int, int], least: tuple[int, int]) -> Iterator[np.ndarray | str]:
+    """_fitted for each of the paths, by several threads."""
+    with ThreadPoolExecutor() as pool:
+        for first in range(0, len(paths), AT_ONCE):
+            yield from pool.map(lambda path: _fitted(path, size, least), paths[first:first + AT_ONCE])
+
+
 def _fitted(path: Path, size: tuple[int, int], least: tuple[int, int]) -> np.ndarray | str:
     """The middle of a photo in the shape of size (width, height), uint8 BGR; or why it cannot be used. Upright photos are laid down."""
     photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
@@ -112,7 +131,7 @@ def _fitted(path: Path, size: tuple[int, int], least: tuple[int, int]) -> np.nda
         photo = cv2.rotate(photo, cv2.ROTATE_90_CLOCKWISE)
     height, width = photo.shape[:2]
     if width < least[0] or height < least[1]:
-        return f"{width}x{height} is smaller than the crop, {least[0]}x{least[1]}"
+        return f"{width}x{height} is smaller than the crop, {least[0]}x{least[1]} (setting crop_size)"
     scale = max(size[0] / width, size[1] / height)
     cut_width, cut_height = min(width, round(size[0] / scale)), min(height, round(size[1] / scale))
     left, top = (width - cut_width) // 2, (height - cut_height) // 2

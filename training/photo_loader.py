@@ -1,9 +1,9 @@
-"""Batches of photos and warps, made ready by a thread while the network learns. What a batch holds depends on seed and number alone."""
+"""Batches of photos and warps, made ready by threads while the network learns. What a batch holds depends on seed and number alone."""
 from __future__ import annotations
 
-import queue
-import threading
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,7 +34,8 @@ class PhotoBatch:
 
 
 class PhotoLoader:
-    """Iterates over the batches of a stage from number `first` on. Close it, or use it in a `with` block, to end its thread.
+    """Iterates over the batches of a stage from number `first` on. Close it, or use it in a `with` block, to end its threads:
+    config.prefetch of them, each at work on one batch.
 
     indices: the photos to take, in a new order every time all were seen. rank, processes: which share of each batch is wanted.
     """
@@ -44,16 +45,17 @@ class PhotoLoader:
         self._cache, self._indices, self._config, self._stage, self._device = cache, indices, config, stage, device
         part = config.pairs // processes
         self._rows = (rank * part, (rank + 1) * part)
-        self._ready: queue.Queue[PhotoBatch | BaseException | None] = queue.Queue(config.prefetch)
         self._orders: dict[int, np.ndarray] = {}        # of the photos, by how often all were seen before; the last two
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._work, args=(first, config.steps * config.accumulate), daemon=True)
-        self._thread.start()
+        self._numbers = iter(range(first, config.steps * config.accumulate))
+        self._pool = ThreadPoolExecutor(config.prefetch, "photos")
+        self._ahead: deque[Future[PhotoBatch]] = deque()
+        for _ in range(config.prefetch):
+            self._begin_next()
 
     def __iter__(self) -> Iterator[PhotoBatch]:
-        while (batch := self._ready.get()) is not None:
-            if isinstance(batch, BaseException):
-                raise batch
+        while self._ahead:
+            batch = self._ahead.popleft().result()
+            self._begin_next()
             yield batch
 
     def __enter__(self) -> PhotoLoader:
@@ -63,23 +65,12 @@ class PhotoLoader:
         self.close()
 
     def close(self) -> None:
-        """End the thread."""
-        self._closed.set()
-        while self._thread.is_alive():
-            try:
-                self._ready.get(timeout=0.05)
-            except queue.Empty:
-                pass
+        """End the threads."""
+        self._pool.shutdown(cancel_futures=True)
 
-    def _work(self, first: int, stop: int) -> None:
-        try:
-            for number in range(first, stop):
-                if self._closed.is_set():
-                    return
-                self._ready.put(self.batch(number))
-            self._ready.put(None)
-        except BaseException as error:      # told where the batches are taken
-            self._ready.put(error)
+    def _begin_next(self) -> None:
+        if (number := next(self._numbers, None)) is not None:
+            self._ahead.append(self._pool.submit(self.batch, number))
 
     def batch(self, number: int) -> PhotoBatch:
         """The batch of this number."""
@@ -104,7 +95,8 @@ class PhotoLoader:
     def _position(self, sample: int) -> int:
         """Which of the indices comes at a place in the endless order of photos."""
         turn, place = divmod(sample, len(self._indices))
-        if turn not in self._orders:
+        order = self._orders.get(turn)
+        if order is None:
             order = np.random.default_rng([self._config.seed, self._stage, ORDER, turn]).permutation(len(self._indices))
             self._orders = {**{old: kept for old, kept in self._orders.items() if old == turn - 1}, turn: order}
-        return int(self._orders[turn][place])
+        return int(order[place])

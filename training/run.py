@@ -18,9 +18,10 @@ from dalf_core.weights import load_network
 from .checkpoint import RunError, RunFolder
 from .config import CONFIGS, ConfigError, TrainingConfig, first_difference, from_plain, load_config, override, to_plain
 from .distributed import World, join_world
+from .memory import peak
 from .modes import MODES
 from .photo_cache import PhotoCache, open_photos
-from .trainer import STOPPED, TimeLimit, Trainer
+from .trainer import DONE, STOPPED, TimeLimit, Trainer
 
 
 def train(options: argparse.Namespace, should_stop: Callable[[], bool]) -> None:
@@ -39,7 +40,7 @@ def train(options: argparse.Namespace, should_stop: Callable[[], bool]) -> None:
         late = TimeLimit(options.minutes) if options.minutes else (lambda: False)
         state = trainer.run(lambda: should_stop() or late())
         if world.leads:
-            _tell(trainer, state)
+            _tell(options, trainer, state)
 
 
 def _settings(options: argparse.Namespace) -> tuple[TrainingConfig, dict[str, Any] | None]:
@@ -123,8 +124,11 @@ def _trainer(options: argparse.Namespace, config: TrainingConfig, saved: dict[st
     return Trainer(config, cache, folder, world, network, {"start": start, "images": options.images.resolve().name})
 
 
-def _tell(trainer: Trainer, state: str) -> None:
+def _tell(options: argparse.Namespace, trainer: Trainer, state: str) -> None:
     progress, folder = trainer.progress, trainer.folder
+    on_gpu = trainer.world.device.type == "cuda"
+    most = torch.cuda.max_memory_reserved(trainer.world.device) if on_gpu else peak()
+    print(f"peak memory: {most / 1e9:.1f} GB{' of the GPU' if on_gpu else ''}", file=sys.stderr)
     if state == STOPPED:
         print(f"stopped after step {progress.step} of stage {progress.stage + 1} and saved; the same command with --resume goes on",
               file=sys.stderr)
@@ -132,3 +136,9 @@ def _tell(trainer: Trainer, state: str) -> None:
         kind = MODES[trainer.stages[progress.stage].mode].descriptors[0]
         print(f"best weights: {folder.best} (score {progress.best:.3f} at step {progress.best_step} of stage {progress.stage + 1})\n"
               f"use them by DALF(weights='{folder.best}'{'' if kind == 'fused' else f', descriptor={kind!r}'})")
+    if trainer.config.tensorboard:
+        print(f"curves and pictures: ./run exec tensorboard --logdir {folder.path}")
+    if state == DONE and options.smoke:
+        print("all works; to learn weights of use, give the same command without --smoke and with another --output")
+    elif state == DONE:
+        print(f"compare them: ./run evaluate --photos {options.images} --weights default {folder.best}")

@@ -20,6 +20,7 @@ from .config import TrainingConfig, to_plain
 from .distributed import World, average, share_batch_norms
 from .draws import Share, seeded
 from .fast_layers import autocast_type, make_fast
+from .memory import FreedMemory
 from .modes import MODES, prepare, train_parts
 from .photo_cache import PhotoCache
 from .photo_loader import VIEW, PhotoBatch, PhotoLoader
@@ -70,6 +71,7 @@ class Trainer:
         if config.compile:
             self.network.backbone.compile()
             self.network.patch_descriptor.compile()
+        self._freed = FreedMemory()
         self._saved_optimizer: dict[str, Any] | None = None
         kept = cache.validation()
         self._validation_photos = kept if len(kept) else cache.training()
@@ -116,6 +118,7 @@ class Trainer:
         with loader, Report(self.folder, config, progress.stage, progress.step, before, self.world.leads) as report:
             if progress.step == 0:
                 self._validate(config, views, report)           # what there is to beat
+            report.resume_clock()
             for batches in _chunks(loader, config.accumulate):
                 stop = self._step(config, batches, optimizer, parameters, report, should_stop)
                 ended = progress.step == config.steps
@@ -123,6 +126,7 @@ class Trainer:
                     self._validate(config, views, report)
                 if ended or stop or progress.step % config.save_every == 0:
                     self._save(optimizer)
+                report.resume_clock()
                 if stop:
                     return ended and progress.stage + 1 == len(self.stages)
         return True
@@ -138,6 +142,7 @@ class Trainer:
             outcome, views = self._batch(config, batch)
             (outcome.loss / config.accumulate).backward()
             measures.append(outcome.measures)
+            self._freed.bound()
         mean = torch.stack(measures).mean(dim=0)
         stop = torch.full_like(mean[:1], float(should_stop()))
         gradients = [parameter.grad for parameter in parameters]
@@ -170,8 +175,8 @@ class Trainer:
         size, loss, stopped = torch.stack([norm, measures[0], stop[0]]).tolist()
         if not math.isfinite(size + loss):
             place = f"step {self.progress.step + 1} of stage {self.progress.stage + 1}"
-            raise DivergedError(f"the loss or its gradient is not finite at {place}. {self.folder.path} holds the state from before. "
-                                "A smaller learning_rate may help, or precision=float32")
+            raise DivergedError(f"the loss or its gradient is not finite at {place}; what was saved before stays in {self.folder.path}. "
+                                "Start anew with a smaller learning_rate or precision=float32; --weights takes up what was saved")
         return stopped > 0
 
     # ---------------------------------------------------------------- records

@@ -34,8 +34,9 @@ def refused(capsys: pytest.CaptureFixture[str], arguments: list[str]) -> str:
     """The one line that is told."""
     capsys.readouterr()
     assert command.main(arguments) == 2
-    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error: ")]
-    assert len(lines) == 1
+    told = capsys.readouterr().err
+    lines = [line for line in told.splitlines() if line.startswith("error: ")]
+    assert len(lines) == 1 and "Traceback" not in told
     return lines[0]
 
 
@@ -48,6 +49,8 @@ def test_a_run_and_its_resumption(arguments: list[str], tmp_path: Path, capsys: 
     assert command.main([*arguments, "--resume", "--set", "save_every=1"]) == 0
     told = capsys.readouterr()
     assert "going on after step 1" in told.err and f"DALF(weights='{tmp_path}/run/best.safetensors', descriptor='backbone')" in told.out
+    assert "peak memory: " in told.err
+    assert f"./run evaluate --photos {arguments[1]} --weights default {tmp_path}/run/best.safetensors" in told.out
     folder = RunFolder(tmp_path / "run")
     assert folder.load()["progress"]["step"] == 4
     assert [json.loads(line)["step"] for line in folder.history.read_text().splitlines()] == [0, 1, 2, 2, 3, 4, 4]
@@ -57,6 +60,8 @@ def test_a_run_and_its_resumption(arguments: list[str], tmp_path: Path, capsys: 
     for number in range(4):
         cv2.imwrite(str(elsewhere / f"p{number}.png"), cv2.imread(str(next(Path(arguments[1]).glob("*.png")))))
     assert "are not those the run was started with" in refused(capsys, ["--images", str(elsewhere), *arguments[2:], "--resume"])
+    torch.save({**torch.load(folder.checkpoint), "architecture": "ts-xl"}, folder.checkpoint)
+    assert "architecture 'ts-xl', this trainer makes 'ts-fl'" in refused(capsys, [*arguments, "--resume"])
 
 
 def test_bad_photos(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], texture) -> None:
@@ -94,6 +99,35 @@ def test_places_that_cannot_be_written(arguments: list[str], tmp_path: Path, cap
         assert "another training run" in refused(capsys, arguments)
 
 
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_folders_without_permission(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o500)
+    assert "Permission denied; name another one with --output" in refused(
+        capsys, [*arguments[:2], "--output", str(closed / "run"), *arguments[4:]])
+    assert "Permission denied; name another folder with --cache" in refused(capsys, [*arguments[:-1], str(closed / "cache")])
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """While the run goes on: what did not fit is named, in one line. The checkpoint: see test_trainer."""
+    assert command.main([*arguments, "--minutes", "0.000001"]) == 0
+    history = tmp_path / "run" / "history.jsonl"
+    monkeypatch.setattr(RunFolder, "cut_history", lambda *_: None)
+    history.unlink()
+    history.symlink_to("/dev/full")
+    assert f"{history} cannot be written: No space left on device" in refused(capsys, [*arguments, "--resume"])
+    pytest.importorskip("tensorboard")
+    from tensorboard.summary.writer.record_writer import RecordWriter
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(RecordWriter, "write", full)
+    told = refused(capsys, [*arguments, "--resume", "--set", "tensorboard=true"])
+    assert f"{tmp_path}/run/tensorboard cannot be written: No space left on device" in told and "--resume" in told
+
+
 def test_start_weights(arguments: list[str], tmp_path: Path) -> None:
     torch.manual_seed(5)
     network = DalfNetwork()
@@ -117,6 +151,41 @@ def test_sigterm_saves(arguments: list[str], tmp_path: Path) -> None:
     told = process.communicate(timeout=60)[1]
     assert process.returncode == 128 + signal.SIGTERM and "and saved" in told
     assert RunFolder(tmp_path / "run").load()["progress"]["step"] >= 3
+
+
+def test_ctrl_c_while_photos_are_read(arguments: list[str], tmp_path: Path, texture) -> None:
+    """The process ends soon and leaves no part of a cache."""
+    folder, cache = tmp_path / "many", tmp_path / "cache"
+    folder.mkdir()
+    cv2.imwrite(str(folder / "p.png"), texture(0, (1800, 1200)))
+    for number in range(2000):
+        (folder / f"p{number}.png").hardlink_to(folder / "p.png")
+    process = subprocess.Popen([sys.executable, "-m", "dalf_training", "--images", str(folder), *arguments[2:]], stderr=subprocess.PIPE,
+                               text=True)
+    deadline = time.monotonic() + 120
+    while not list(cache.glob(".*.part")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    told = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert told.splitlines()[-1] == "interrupted before the first step; there was nothing new to save" and "Traceback" not in told
+    assert list(cache.iterdir()) == []
+
+
+def test_stop_signals() -> None:
+    """They end the program until the training loop asks for them; then one is noted, and the next ends it."""
+    before = signal.getsignal(signal.SIGTERM)
+    with command.StopSignals() as signals:
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGTERM)
+    with command.StopSignals() as signals:
+        assert not signals.stop()
+        signal.raise_signal(signal.SIGTERM)
+        assert signals.stop() and signals.received == [signal.SIGTERM]
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_modes_of_the_command_are_those_of_the_trainer() -> None:

@@ -1,4 +1,8 @@
 """Photos on disk, their cache, the batches made of them."""
+import os
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -7,7 +11,7 @@ import pytest
 import torch
 from dalf_training.config import TrainingConfig
 from dalf_training.photo_cache import PhotoCache, open_photos
-from dalf_training.photo_loader import PhotoLoader
+from dalf_training.photo_loader import PhotoBatch, PhotoLoader
 from dalf_training.photos import held_out
 
 CPU = torch.device("cpu")
@@ -38,7 +42,8 @@ def test_what_cannot_be_used_is_told(tmp_path: Path, texture) -> None:
     laid = cv2.rotate(cv2.imread(str(folder / "upright.png")), cv2.ROTATE_90_CLOCKWISE)        # 200x100: the middle 150 to 144
     expected = cv2.resize(laid[:, 25:175], (144, 96), interpolation=cv2.INTER_AREA)
     assert np.abs(cache.pixels[0].astype(int) - expected).mean() < 1
-    assert dict(cache.skipped) == {"broken.jpg": "cannot be read as a picture", "small.png": "90x60 is smaller than the crop, 96x64"}
+    assert dict(cache.skipped) == {"broken.jpg": "cannot be read as a picture",
+                                   "small.png": "90x60 is smaller than the crop, 96x64 (setting crop_size)"}
     with pytest.raises(ValueError, match=r"1 photos to learn from|0 photos to learn from"):
         cache.training()
     (folder / "upright.png").unlink()
@@ -56,6 +61,14 @@ def test_a_full_disk_leaves_nothing(photo_folder: Path, tmp_path: Path, monkeypa
     assert list(tmp_path.iterdir()) == []
 
 
+def test_leftovers_of_killed_processes_are_removed(photo_folder: Path, tmp_path: Path) -> None:
+    for name in (".old.npy.1.part", ".new.npy.2.part"):
+        (tmp_path / name).touch()
+    os.utime(tmp_path / ".old.npy.1.part", (0, 0))
+    open_photos(photo_folder, (144, 96), (96, 64), tmp_path, progress=False)
+    assert [path.name for path in tmp_path.glob(".*")] == [".new.npy.2.part"]       # another process may be writing to it
+
+
 def test_batches_depend_on_their_number_alone(photos: PhotoCache, small_config: TrainingConfig) -> None:
     with PhotoLoader(photos, photos.training(), small_config, 0, 0, CPU) as loader:
         batches = list(loader)
@@ -67,6 +80,25 @@ def test_batches_depend_on_their_number_alone(photos: PhotoCache, small_config: 
     assert not torch.equal(batches[0].warp.homography, batches[1].warp.homography)
     with PhotoLoader(photos, photos.training(), small_config, 1, 0, CPU) as loader:
         assert not torch.equal(next(iter(loader)).sheets, batches[0].sheets)
+
+
+def test_several_threads_do_what_one_does(photos: PhotoCache, small_config: TrainingConfig) -> None:
+    """In order, though batches are ready in another one; and no thread stays."""
+    config = replace(small_config, steps=24)
+    one, several = (PhotoLoader(photos, photos.training(), replace(config, prefetch=threads), 0, 3, CPU) for threads in (1, 5))
+    make, calls = several.batch, iter(range(99))
+
+    def unevenly(number: int) -> PhotoBatch:
+        time.sleep(0.01 * (next(calls) % 3))
+        return make(number)
+
+    several.batch = unevenly
+    with one, several:
+        for ours, theirs in zip(one, several, strict=True):
+            assert ours.number == theirs.number and torch.equal(ours.sheets, theirs.sheets)
+            assert torch.equal(ours.warp.homography, theirs.warp.homography)
+    assert theirs.number == 23
+    assert not [thread for thread in threading.enumerate() if thread.name.startswith("photos")]
 
 
 def test_shares_make_up_the_batch(photos: PhotoCache, small_config: TrainingConfig) -> None:

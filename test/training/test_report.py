@@ -1,4 +1,5 @@
 """What a run shows in TensorBoard."""
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,3 +32,28 @@ def test_curves_and_pictures(photos: PhotoCache, small_config: TrainingConfig, t
     pictures = {name: events.Images(name)[-1] for name in ("heatmap", "matches", "patches")}
     assert (pictures["matches"].width, pictures["matches"].height) == (192, 64) == (pictures["heatmap"].width, pictures["heatmap"].height)
     assert (pictures["patches"].width, pictures["patches"].height) == (2 * 16 * 34, 2 * 2 * 34)
+
+
+def test_validation_and_saving_take_no_training_time(photos: PhotoCache, small_config: TrainingConfig, tmp_path: Path,
+                                                     monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a clock that goes on by 2 s a step, 100 s a validation and 10 s a checkpoint: 2 pairs a step are 1 pair/s."""
+    now = 0.0
+
+    def slow(owner: object, name: str, seconds: float) -> None:
+        original = getattr(owner, name)
+
+        def slowly(*arguments):
+            nonlocal now
+            now += seconds
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, name, slowly)
+
+    monkeypatch.setattr("dalf_training.report.time.perf_counter", lambda: now)
+    slow(Trainer, "_batch", 2)
+    slow(Trainer, "_validate", 100)
+    slow(RunFolder, "save", 10)
+    with RunFolder(tmp_path) as folder:
+        Trainer(small_config, photos, folder, World(0, 1, torch.device("cpu")), DalfNetwork()).run()
+    speeds = [line["pairs_per_second"] for line in map(json.loads, folder.history.read_text().splitlines()) if "loss" in line]
+    assert speeds == [1.0] * 4

@@ -119,7 +119,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(photos: PhotoCache, small_config:
             raise OSError(28, "No space left on device")
 
         monkeypatch.setattr("dalf_training.checkpoint.os.fsync", full)
-        with pytest.raises(OSError, match="last.pt cannot be written: No space left on device; the last good one is kept"):
+        with pytest.raises(OSError, match="last.pt cannot be written: No space left on device; the last good state is kept"):
             trainer.run()
     assert folder.checkpoint.read_bytes() == good
     assert not list(tmp_path.glob(".*.part"))
