@@ -64,7 +64,8 @@ class Landmarks:
 
     def distances(self, state: State, graph: DeformationGraph) -> np.ndarray:
         """(M,) metres to the targets."""
-        moved = energy.deform_points(self.points, graph.node_index[self.vertex], graph.weight[self.vertex], state.R, state.t, graph.position)
+        node, weight = graph.node_index[self.vertex], graph.weight[self.vertex]
+        moved = energy.deform_points(self.points, node, weight, state.R, state.t, graph.position)
         along = (moved * self.targets).sum(axis=1) / np.maximum((self.targets**2).sum(axis=1), 1e-12)
         targets = np.where(self.rays()[:, None], along[:, None] * self.targets, self.targets)
         return np.linalg.norm(moved - targets, axis=1)

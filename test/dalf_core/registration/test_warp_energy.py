@@ -73,8 +73,8 @@ def test_term(scene, both, term):
     assert len(np.unique(found.seen)) == 4
     np.testing.assert_allclose(found.landmark_residual, expected.landmark_residual, rtol=1e-5)
     assert_close(other._here.rhs, ours._here.rhs, 5e-6)
-    assert_close(other._here.diagonal.numpy(), ours._here.diagonal[:, :, :6].swapaxes(1, 2), 1e-6)
-    assert_close(other._here.coupling.numpy(), ours._here.coupling[:, :, :6].swapaxes(1, 2), 2e-6)
+    assert_close(other._here.diagonal.numpy(), ours._here.diagonal[:, :, :6].swapaxes(1, 2), 5e-6)
+    assert_close(other._here.coupling.numpy(), ours._here.coupling[:, :, :6].swapaxes(1, 2), 5e-6)
     assert other._evaluate(state, depth, landmarks, TERMS[term], None).energy == found.energy
 
 
