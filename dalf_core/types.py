@@ -73,8 +73,9 @@ class Registration:
     status: "tracked", "degraded" or "lost"; reason says why it is not tracked, in words.
     vertices: (V, 3) float32, deformed reference vertices, same order; the last good ones when lost.
     normals: (V, 3) float32, unit length.
-    visible: (V,) bool, a depth reading supports the vertex in this frame; the others follow their neighbours.
-    residual_m: RMS distance of the visible vertices to the measured surface, along its normal; NaN when lost.
+    visible: (V,) bool, a depth reading supports the vertex in this frame or, where there is no reading, a match beside it; the others
+    follow their neighbours.
+    residual_m: RMS distance of the vertices with a depth reading to the measured surface, along its normal; NaN when lost.
     inlier: (M,) bool, landmarks the solver kept, one per correspondence given.
     node_rotation (K, 3, 3), node_translation (K, 3) m: the warp's graph, see registration.graph.
     milliseconds: processing time by stage.

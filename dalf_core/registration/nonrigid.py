@@ -20,11 +20,13 @@ from .landmarks import PIXEL_NOISE, TRUSTED, initial_state, lift_pixels, prune
 from .solver import Fit, Landmarks, Stage, State
 
 MIN_LANDMARKS = 8            # trusted landmarks needed to find a surface that is not tracked
-LOST_SUPPORT = 0.10          # share of the vertices that depth must support, or the surface is lost
+LOST_SUPPORT = 0.10          # share of the vertices that must be visible, or the surface is lost
 DEGRADED_SUPPORT = 0.40
 HOLDS_WITHIN = 0.5           # a tracked fit holds if so many of the trusted landmarks lie within this, in units of the robust scale;
 HOLDS_SHARE = 0.9            # else the frame is also solved from its landmarks alone, and the fit of lower energy is taken
 RAY_WITHIN = 1.0             # of the robust scale: a match without depth so near to where the surface was is a landmark
+RAY_REACH = 2                # edges of the graph from what depth supports, within which such a landmark makes a surface visible: farther on
+                             # its distance from the camera is anyone's guess
 FREE_SPACE = 0.02            # weight of a vertex in free space: little, so that it only moves what nothing else holds
 REST_UPDATES = 8             # of the rest shape on a cold start; while tracking there is one a frame
 GROW_EVERY = 5               # frames
@@ -233,41 +235,51 @@ class NonRigidRegistration:
         """Do depth and landmarks agree with the fit so well that nothing else need be tried?"""
         trusted = landmarks.confidence > 0
         close = fit.landmark_residual[trusted] < HOLDS_WITHIN * self._length
-        return self._support(fit)[0] >= LOST_SUPPORT and (trusted.sum() < MIN_LANDMARKS or close.mean() >= HOLDS_SHARE)
+        return self._visible(fit, landmarks).mean() >= LOST_SUPPORT and (trusted.sum() < MIN_LANDMARKS or close.mean() >= HOLDS_SHARE)
 
-    def _support(self, fit: Fit) -> tuple[float, float]:
-        """Shares of all vertices: supported by the depth, and contradicted by it."""
-        return float(np.mean(fit.seen == energy.SUPPORTED)), float(np.mean(fit.seen == energy.CONTRADICTED))
+    def _visible(self, fit: Fit, landmarks: Landmarks) -> np.ndarray:
+        """(V,) bool: supported by the depth or, without a reading, beside a landmark that agrees and near what depth supports."""
+        graph, supported = self.graph, fit.seen == energy.SUPPORTED
+        rays = landmarks.rays() & self._agreeing(fit, landmarks)
+        if not rays.any():
+            return supported
+        held = node_support(graph.node_index, graph.weight, supported, len(graph)) > 0.5
+        for _ in range(RAY_REACH):
+            held |= np.bincount(graph.edges[:, 0], held[graph.edges[:, 1]], len(graph)) > 0
+        matched = np.zeros(len(graph), bool)
+        matched[graph.node_index[landmarks.vertex[rays], 0]] = True
+        return supported | ((matched & held)[graph.node_index[:, 0]] & (fit.seen == energy.UNSEEN))
 
     def _judge(self, fit: Fit | None, landmarks: Landmarks, count: int) -> Registration:
         if fit is None:
             trusted = int((landmarks.confidence > TRUSTED).sum())
             return self._lost(f"not tracked before, and only {trusted} of {count} matches agree with each other "
                               f"(needs {MIN_LANDMARKS})", count)
-        supported, contradicted = self._support(fit)
+        visible = self._visible(fit, landmarks)
+        supported, contradicted = float(visible.mean()), float(np.mean(fit.seen == energy.CONTRADICTED))
         agree = self._agreeing(fit, landmarks)
         if not fit.state.finite():
             return self._lost("the solve did not converge", count)
         if supported < LOST_SUPPORT:
-            return self._lost(f"depth supports {supported:.0%} of the surface (needs {LOST_SUPPORT:.0%})", count)
+            return self._lost(f"only {supported:.0%} of the surface is visible (needs {LOST_SUPPORT:.0%})", count)
         if contradicted > CONTRADICTED * (contradicted + supported):
-            return self._lost(f"depth contradicts {contradicted:.0%} of the surface and supports only {supported:.0%}", count)
+            return self._lost(f"depth contradicts {contradicted:.0%} of the surface, and only {supported:.0%} is visible", count)
         if not self._tracking and agree.sum() < MIN_LANDMARKS:
             return self._lost(f"only {int(agree.sum())} landmarks agree (needs {MIN_LANDMARKS})", count)
         status, reason = TRACKED, ""
         if supported < DEGRADED_SUPPORT:
-            status, reason = DEGRADED, f"depth supports only {supported:.0%} of the surface"
+            status, reason = DEGRADED, f"only {supported:.0%} of the surface is visible"
         elif agree.sum() < 4:
             status, reason = DEGRADED, f"only {int(agree.sum())} landmarks: depth alone can slide along the surface"
         self._before, self._state, self._tracking = self._state if self._tracking else fit.state, fit.state, True
-        return self._result(status, reason, fit, agree)
+        return self._result(status, reason, fit, visible, agree)
 
-    def _result(self, status: str, reason: str, fit: Fit, inlier: np.ndarray) -> Registration:
+    def _result(self, status: str, reason: str, fit: Fit, visible: np.ndarray, inlier: np.ndarray) -> Registration:
         graph, state = self.graph, fit.state
         vertices, normals = self._solver.deformed(state)
-        self._last = Registration(status, reason, vertices, normals, fit.seen == energy.SUPPORTED, fit.residual_m, inlier,
+        self._last = Registration(status, reason, vertices, normals, visible, fit.residual_m, inlier,
                                   state.R.copy(), state.t.copy(), warp=self._warp(state),
-                                  confidence=supported_share(graph.node_index, graph.weight, fit.seen == energy.SUPPORTED, len(graph)))
+                                  confidence=supported_share(graph.node_index, graph.weight, visible, len(graph)))
         return self._last
 
     def _lost(self, reason: str, count: int) -> Registration:
