@@ -43,6 +43,12 @@ class DeformationGraph:
     def __len__(self) -> int:
         return len(self.position)
 
+    def within(self, nodes: np.ndarray, reach: int) -> np.ndarray:
+        """(K,) bool: the nodes given, (K,) bool, and all that are no more than `reach` edges from one of them."""
+        for _ in range(reach):
+            nodes = nodes | (np.bincount(self.edges[:, 0], nodes[self.edges[:, 1]], len(self)) > 0)
+        return nodes
+
 
 def build_graph(surface: Surface, spacing: float | None = None) -> DeformationGraph:
     """Spread nodes over the surface and tie its vertices to them.

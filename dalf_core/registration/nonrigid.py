@@ -243,12 +243,10 @@ class NonRigidRegistration:
         rays = landmarks.rays() & self._agreeing(fit, landmarks)
         if not rays.any():
             return supported
-        held = node_support(graph.node_index, graph.weight, supported, len(graph)) > 0.5
-        for _ in range(RAY_REACH):
-            held |= np.bincount(graph.edges[:, 0], held[graph.edges[:, 1]], len(graph)) > 0
-        matched = np.zeros(len(graph), bool)
-        matched[graph.node_index[landmarks.vertex[rays], 0]] = True
-        return supported | ((matched & held)[graph.node_index[:, 0]] & (fit.seen == energy.UNSEEN))
+        held = graph.within(node_support(graph.node_index, graph.weight, supported, len(graph)) > 0.5, RAY_REACH)
+        matched = np.bincount(graph.node_index[landmarks.vertex[rays], 0], minlength=len(graph)) > 0
+        visible = held & graph.within(matched, 1)
+        return supported | (visible[graph.node_index[:, 0]] & (fit.seen == energy.UNSEEN))
 
     def _judge(self, fit: Fit | None, landmarks: Landmarks, count: int) -> Registration:
         if fit is None:
