@@ -47,6 +47,6 @@ class GraphedFunction:
                 self._function(place)
         torch.cuda.current_stream().wait_stream(stream)
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph):
+        with torch.cuda.graph(graph, capture_error_mode="thread_local"):       # the registration may allocate meanwhile
             result = self._function(place)
         return graph, place, result

@@ -4,7 +4,6 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numba import njit
 from scipy.spatial import cKDTree
 
 from ..camera import PinholeCamera
@@ -18,6 +17,7 @@ from .graph import DeformationGraph, build_graph
 from .growing import carried_over, grow, unwarp
 from .landmarks import PIXEL_NOISE, TRUSTED, initial_state, lift_pixels, prune
 from .solver import Fit, Landmarks, Stage, State
+from .visibility import supported_share, visible_vertices
 
 MIN_LANDMARKS = 8            # trusted landmarks needed to find a surface that is not tracked
 LOST_SUPPORT = 0.10          # share of the vertices that must be visible, or the surface is lost
@@ -25,8 +25,6 @@ DEGRADED_SUPPORT = 0.40
 HOLDS_WITHIN = 0.5           # a tracked fit holds if so many of the trusted landmarks lie within this, in units of the robust scale;
 HOLDS_SHARE = 0.9            # else the frame is also solved from its landmarks alone, and the fit of lower energy is taken
 RAY_WITHIN = 1.0             # of the robust scale: a match without depth so near to where the surface was is a landmark
-RAY_REACH = 2                # edges of the graph from what depth supports, within which such a landmark makes a surface visible: farther on
-                             # its distance from the camera is anyone's guess
 FREE_SPACE = 0.02            # weight of a vertex in free space: little, so that it only moves what nothing else holds
 REST_UPDATES = 8             # of the rest shape on a cold start; while tracking there is one a frame
 GROW_EVERY = 5               # frames
@@ -238,15 +236,8 @@ class NonRigidRegistration:
         return self._visible(fit, landmarks).mean() >= LOST_SUPPORT and (trusted.sum() < MIN_LANDMARKS or close.mean() >= HOLDS_SHARE)
 
     def _visible(self, fit: Fit, landmarks: Landmarks) -> np.ndarray:
-        """(V,) bool: supported by the depth or, without a reading, beside a landmark that agrees and near what depth supports."""
-        graph, supported = self.graph, fit.seen == energy.SUPPORTED
-        rays = landmarks.rays() & self._agreeing(fit, landmarks)
-        if not rays.any():
-            return supported
-        held = graph.within(node_support(graph.node_index, graph.weight, supported, len(graph)) > 0.5, RAY_REACH)
-        matched = np.bincount(graph.node_index[landmarks.vertex[rays], 0], minlength=len(graph)) > 0
-        visible = held & graph.within(matched, 1)
-        return supported | (visible[graph.node_index[:, 0]] & (fit.seen == energy.UNSEEN))
+        """(V,) bool: see visibility."""
+        return visible_vertices(self.graph, fit.seen, landmarks.vertex[landmarks.rays() & self._agreeing(fit, landmarks)])
 
     def _judge(self, fit: Fit | None, landmarks: Landmarks, count: int) -> Registration:
         if fit is None:
@@ -313,28 +304,6 @@ def final_stage(length: float, iterations: int) -> Stage:
 def warm_stages(length: float) -> list[Stage]:
     """From the last frame's state. What folds over is followed from behind, where a cold start cannot tell it from what is hidden."""
     return [replace(final_stage(length, 10), two_sided=True)]
-
-
-@njit(cache=True)
-def node_support(node_index: np.ndarray, weight: np.ndarray, supported: np.ndarray, nodes: int) -> np.ndarray:
-    """(K,) float64: which share of the vertices that follow a node is supported."""
-    part, total = np.zeros(nodes), np.full(nodes, 1e-12)
-    for v in range(len(weight)):
-        for k in range(weight.shape[1]):
-            total[node_index[v, k]] += weight[v, k]
-            part[node_index[v, k]] += weight[v, k] * supported[v]
-    return part / total
-
-
-@njit(cache=True)
-def supported_share(node_index: np.ndarray, weight: np.ndarray, supported: np.ndarray, nodes: int) -> np.ndarray:
-    """(V,) float32: which share of the vertices that move with a vertex is supported, by the nodes they have in common."""
-    of_node = node_support(node_index, weight, supported, nodes)
-    share = np.zeros(len(weight), np.float32)
-    for v in range(len(weight)):
-        for k in range(weight.shape[1]):
-            share[v] += weight[v, k] * of_node[node_index[v, k]]
-    return share
 
 
 def predicted(before: State, now: State) -> State:

@@ -1,0 +1,46 @@
+"""Which vertices the camera sees, and how far the others hang on these."""
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from .energy import SUPPORTED, UNSEEN
+from .graph import DeformationGraph
+
+HELD = 0.5          # share of a node's vertices from which depth holds it
+REACH = 2           # edges from a node that depth holds: farther on, what shows without depth may be at any distance from the camera
+
+
+def visible_vertices(graph: DeformationGraph, seen: np.ndarray, matched: np.ndarray) -> np.ndarray:
+    """(V,) bool: supported by the depth or, where there is no reading, beside a match and not far from what depth supports.
+
+    seen: (V,) what each met in the depth image (energy.SUPPORTED ...). matched: (M,) vertices that matches without depth agree on.
+    """
+    supported = seen == SUPPORTED
+    if not len(matched):
+        return supported
+    held = graph.within(node_support(graph.node_index, graph.weight, supported, len(graph)) > HELD, REACH)
+    beside = graph.within(np.bincount(graph.node_index[matched, 0], minlength=len(graph)) > 0, 1)
+    return supported | ((held & beside)[graph.node_index[:, 0]] & (seen == UNSEEN))
+
+
+@njit(cache=True)
+def node_support(node_index: np.ndarray, weight: np.ndarray, supported: np.ndarray, nodes: int) -> np.ndarray:
+    """(K,) float64: which share of the vertices that follow a node is supported."""
+    part, total = np.zeros(nodes), np.full(nodes, 1e-12)
+    for v in range(len(weight)):
+        for k in range(weight.shape[1]):
+            total[node_index[v, k]] += weight[v, k]
+            part[node_index[v, k]] += weight[v, k] * supported[v]
+    return part / total
+
+
+@njit(cache=True)
+def supported_share(node_index: np.ndarray, weight: np.ndarray, supported: np.ndarray, nodes: int) -> np.ndarray:
+    """(V,) float32: which share of the vertices that move with a vertex is supported, by the nodes they have in common."""
+    of_node = node_support(node_index, weight, supported, nodes)
+    share = np.zeros(len(weight), np.float32)
+    for v in range(len(weight)):
+        for k in range(weight.shape[1]):
+            share[v] += weight[v, k] * of_node[node_index[v, k]]
+    return share
