@@ -12,8 +12,6 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from dalf_core.freed_memory import give_back
-
 from .inputs import Inputs
 from .mailbox import Mailbox
 from .message_factory import ros_class, ros_message
@@ -25,7 +23,6 @@ from .refusal import SetupError
 from .silence import PAUSED, SILENT, SilenceWatch
 
 COMPLAIN_EVERY_S = 5.0
-GIVE_BACK_EVERY_S = 10.0   # messages are taken by one thread and freed by another
 MAX_REASONS = 100          # remembered, so that each is told at most so often
 
 
@@ -103,8 +100,7 @@ class WorkerNode(LifecycleNode):
         self.statistics = Statistics()
         self._diagnostics = self.create_publisher(ros_class("diagnostic_msgs/msg/DiagnosticArray"), "/diagnostics", 10)
         steady = Clock(clock_type=ClockType.STEADY_TIME)   # /clock may not run, and then these are needed most
-        self._own_timers = [self.create_timer(seconds, job, clock=steady) for seconds, job in
-                            ((1.0, self._diagnose), (1.0, self._watch), (GIVE_BACK_EVERY_S, give_back))]
+        self._own_timers = [self.create_timer(1.0, self._diagnose, clock=steady), self.create_timer(1.0, self._watch, clock=steady)]
         self._own_services = [
             self.create_service(_trigger_class(), "~/reset", self._on_reset),
             self.create_service(_trigger_class(), "~/set_reference", self._on_set_reference),

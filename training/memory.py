@@ -1,12 +1,11 @@
 """Memory of the process."""
 from __future__ import annotations
 
+import ctypes
 import os
 import resource
 import sys
 from pathlib import Path
-
-from dalf_core.freed_memory import give_back, glibc
 
 GROWTH = 1.25                               # of the memory held, from which on freed memory is given back
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4     # of mallopt(3)
@@ -20,7 +19,7 @@ def keep_freed_memory() -> None:
     is told to let its blocks grow instead of keeping one for each size; PYTORCH_CUDA_ALLOC_CONF, if set, stays as it is.
     """
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
-    if (libc := glibc()) is not None:
+    if (libc := _glibc()) is not None:
         libc.mallopt(_M_MMAP_MAX, 0)
         libc.mallopt(_M_TRIM_THRESHOLD, 2 ** 31 - 1)
 
@@ -40,8 +39,8 @@ class FreedMemory:
         held = resident()
         if not self._first:
             self._first = held
-        elif held > GROWTH * self._first:
-            give_back()
+        elif held > GROWTH * self._first and (libc := _glibc()) is not None:
+            libc.malloc_trim(0)
             self._first = 0.0
 
 
@@ -56,3 +55,14 @@ def resident() -> float:
 def peak() -> float:
     """The most bytes the process has held so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1.0 if sys.platform == "darwin" else 1024.0)
+
+
+def _glibc() -> ctypes.CDLL | None:
+    """The C library, where it is glibc."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        return libc if libc.mallopt and libc.malloc_trim else None
+    except (OSError, AttributeError):
+        return None
