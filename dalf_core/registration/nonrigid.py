@@ -136,7 +136,8 @@ class NonRigidRegistration:
         depth = clean_depth(depth_m, self.camera)
         source, current_xy = _check_pairs(source, current_xy, 3, 2)
         target, lifted = lift_pixels(depth, current_xy, self.camera)
-        known = np.isfinite(source).all(axis=1) & np.isfinite(current_xy).all(axis=1)
+        inside = ((current_xy >= -0.5) & (current_xy <= (self.camera.width - 0.5, self.camera.height - 0.5))).all(axis=1)
+        known = np.isfinite(source).all(axis=1) & inside
         on_ray = known & ~lifted
         target[on_ray] = self.camera.lift(current_xy[on_ray], np.ones(on_ray.sum()))
         clock.lap("lift")

@@ -138,6 +138,21 @@ def test_matches_without_depth_hold_the_surface_in_a_shadow():
         assert np.sqrt((off[:, :2] ** 2).sum(axis=1).mean()) < 0.003 and np.sqrt((off**2).sum(axis=1).mean()) < 0.018
 
 
+def test_matches_outside_the_image_are_ignored():
+    """Where a surface that leaves the image would be is not seen in it; nor are pixels that no image has."""
+    reg = registration()
+    reg.register(FLAT.depth(), *pairs_of(FLAT))
+    for part in (0.5, 1.0, 1.0):
+        sheet = RolledSheet(shift=(0.3 * part, 0, 0))
+        reference_xy, current_xy = pairs_of(sheet)
+        result = reg.register(sheet.depth(), reference_xy, current_xy)
+    outside = current_xy[:, 0] > CAMERA.width - 0.5
+    assert outside.sum() > 10 and result.status == "tracked"
+    assert not result.inlier[outside].any() and result.inlier[~outside].mean() > 0.9
+    current_xy[outside] = (1e200, np.inf)
+    assert reg.register(sheet.depth(), reference_xy, current_xy).status == "tracked"
+
+
 @pytest.mark.parametrize("reading", [0.0, np.nan, -1.0, 5.0, np.inf])
 def test_useless_depth_is_lost_not_nan(reading):
     depth = np.full((240, 320), reading, np.float32)
