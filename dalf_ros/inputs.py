@@ -84,8 +84,8 @@ class Inputs:
         return f" has {count} publisher{'' if count == 1 else 's'}, {received} message{'' if received == 1 else 's'} came{last}"
 
     def _problems(self, subscription: Any) -> list[str]:
-        """Publishers that this subscription does not hear, and why."""
-        problems = []
+        """Publishers that this subscription does not hear, and why; several that it hears at once."""
+        problems, heard = [], []
         wanted = subscription.msg_type.__module__.split(".")[0] + "/msg/" + subscription.msg_type.__name__
         for publisher in self._node.get_publishers_info_by_topic(subscription.topic_name):
             if publisher.topic_type != wanted:
@@ -94,4 +94,8 @@ class Inputs:
             compatible, reason = qos_check_compatible(publisher.qos_profile, subscription.qos_profile)
             if compatible == QoSCompatibility.ERROR:
                 problems.append(f"QoS of {publisher.node_name} does not match: {reason}")
+            else:
+                heard.append(publisher.node_name)
+        if len(heard) > 1:
+            problems.append(f"{', '.join(heard)} publish it at once, so stamps mix")
         return problems

@@ -80,6 +80,8 @@ class RegistrationNode(WorkerNode):
         """Colour serves the reference surface alone: it is kept only while there is none."""
         if self._tracker is not None and self._tracker.reference_vertices is None:
             self._joiner.put("image", stamp_ns(message.header), message)
+        else:
+            self._joiner.drop("image")
 
     def _arrived(self, role: str, message: Any) -> None:
         group = self._joiner.put(role, stamp_ns(message.header), message)

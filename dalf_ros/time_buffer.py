@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import threading
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections.abc import Iterable
 from typing import Any
 
@@ -22,12 +22,16 @@ class TimeBuffer:
         return len(self._stamps)
 
     def put(self, stamp: int, item: Any) -> None:
-        """Keep an item; what is older than the buffer is long, or more than it holds, is forgotten. A restart empties it."""
+        """Keep an item, in place of one of the same stamp; what is older than the buffer is long, or more than it holds, is forgotten.
+
+        A restart empties it.
+        """
         if self._stamps and stamp < self._stamps[-1] - RESTART_NS:
             self.clear()
-        at = bisect_right(self._stamps, stamp)
-        self._stamps.insert(at, stamp)
-        self._items.insert(at, item)
+        at = bisect_left(self._stamps, stamp)
+        same = at < len(self._stamps) and self._stamps[at] == stamp
+        self._stamps[at : at + same] = [stamp]
+        self._items[at : at + same] = [item]
         old = max(bisect_left(self._stamps, self._stamps[-1] - self._length), len(self._stamps) - self._max)
         del self._stamps[:old], self._items[:old]
 
@@ -93,6 +97,11 @@ class Joiner:
                 group |= {role: self._buffers[role].find(stamp, self._tolerance) for role in self._optional}
                 return group | {self._primary: item}
         return None
+
+    def drop(self, role: str) -> None:
+        """Forget what is kept of one role."""
+        with self._lock:
+            self._buffers[role].clear()
 
     def clear(self) -> None:
         """Forget everything that waits."""

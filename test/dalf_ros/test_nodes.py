@@ -221,11 +221,14 @@ def test_silence_is_explained(ros_process, own_peer) -> None:
 
     best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
     own_peer.node.create_publisher(ros_class("dalf/msg/MatchArray"), "/matches", best_effort)
+    for _ in range(2):
+        own_peer.node.create_publisher(ros_class("sensor_msgs/msg/CameraInfo"), REMAP["camera_info"], 10)
     node = ros_process("dalf_ros.registration_node", *node_arguments(silence_warning=2.0))
     line = node.wait_for_output("no data for", 120)
     assert "waiting for matches and depth and camera_info" in line and "image" not in line.replace("image_raw", "")
     assert "/camera/aligned_depth_to_color/image_raw has 0 publishers, 0 messages came" in line
     assert "/matches has 1 publisher, 0 messages came; QoS of peer does not match" in line
+    assert f"{REMAP['camera_info']} has 2 publishers, 0 messages came; peer, peer publish it at once, so stamps mix" in line
     for number in range(12):            # depth comes: then it is not what is waited for; and once was enough
         own_peer.publish(REMAP["depth"], "sensor_msgs/msg/Image", from_depth(np.ones((9, 9)), convert.header(number + 1, "cam")))
         own_peer.spin(0.25)

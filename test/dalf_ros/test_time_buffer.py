@@ -80,6 +80,24 @@ def test_a_restart_empties_the_buffers() -> None:
     assert j.put("matches", 0, "m")["depth"] == "second round"
 
 
+def test_a_stamp_is_kept_once() -> None:
+    """A recording in a loop, of which only the first images are kept: they are not kept again with every round."""
+    buffer = TimeBuffer(1000 * MS)
+    for round_number in range(100):
+        for number in range(4):
+            buffer.put(number * 33 * MS, (round_number, number))
+    assert len(buffer) == 4
+    assert buffer.find(33 * MS, 0) == (99, 1)
+
+
+def test_a_role_can_be_dropped() -> None:
+    j = joiner()
+    j.put("depth", 0, "d")
+    j.put("image", 0, "i")
+    j.drop("image")
+    assert j.put("matches", 0, "m") == {"matches": "m", "depth": "d", "image": None}
+
+
 def test_stamp_guard() -> None:
     guard = StampGuard()
     assert [guard.check(t * MS) for t in (1000, 1033, 1033, 1010, 1066, 100, 133)] == [
