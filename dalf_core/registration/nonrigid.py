@@ -184,7 +184,7 @@ class NonRigidRegistration:
             if start is not None:
                 anew = self._landmarks(source, target, confidence, on_ray, start)
                 cold = self._solver.solve(start, depth, anew, cold_stages(self._length))
-                if fit is None or cold.energy < fit.energy:
+                if fit is None or self._better(cold, fit, depth, anew):
                     fit, landmarks = cold, anew
             clock.lap("cold")
         result = self._judge(fit, landmarks, len(source))
@@ -235,6 +235,11 @@ class NonRigidRegistration:
         trusted = landmarks.confidence > 0
         close = fit.landmark_residual[trusted] < HOLDS_WITHIN * self._length
         return self._visible(fit, landmarks).mean() >= LOST_SUPPORT and (trusted.sum() < MIN_LANDMARKS or close.mean() >= HOLDS_SHARE)
+
+    def _better(self, fit: Fit, other: Fit, depth: np.ndarray, landmarks: Landmarks) -> bool:
+        """Has it the lower energy?"""
+        stage = final_stage(self._length, 1)
+        return self._solver.energy_of(fit, depth, landmarks, stage) < self._solver.energy_of(other, depth, landmarks, stage)
 
     def _visible(self, fit: Fit, landmarks: Landmarks) -> np.ndarray:
         """(V,) bool: see visibility."""
@@ -298,7 +303,7 @@ def cold_stages(length: float) -> list[Stage]:
 
 
 def final_stage(length: float, iterations: int) -> Stage:
-    """The weights that every fit ends with."""
+    """The weights that every fit ends with, and by which fits are compared."""
     return Stage(iterations, 1.0 * length, 0.7 * length, 1.5 * length, 3.0, 1.0, 0.4, 0.02, FREE_SPACE, follows=True)
 
 

@@ -6,6 +6,8 @@ as by an energy of second order: noise is, a smooth stretch hardly, and hidden p
 """
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 import numpy as np
 from numba import njit
 
@@ -17,6 +19,14 @@ ROUNDS = 3              # of averaging over a node and its neighbours, some two 
 PRIOR = 0.02            # weight of the reference's shape against one well-seen node: it counts far from anything that is seen
 WELL_SEEN = 0.5         # share of a node's vertices that depth must support for it to count fully
 REGULAR = 1e-2          # of a squared spacing, added to a node's normal equations: a node at the end of a strip has neighbours on one side
+
+
+class Rest(NamedTuple):
+    """offsets: (E, 3) metres from node i to j at rest, not turned from the reference. strain: how unevenly the part of the surface that is
+    seen is strained, see spread; NaN where nothing is seen."""
+
+    offsets: Any
+    strain: float
 
 
 class RestShape:
@@ -33,16 +43,25 @@ class RestShape:
         self._quadratic = _least_squares(np.stack([x * x, x * y, y * y], axis=1), first, count)
         self._mass = np.bincount(graph.node_index.ravel(), graph.weight.ravel(), count)
 
-    def following(self, R: np.ndarray, t: np.ndarray, seen: np.ndarray) -> np.ndarray:
-        """(E, 3) metres: offset from node i to j at rest, not turned from the reference, when strain and curvature of the surroundings
-        are taken over. R, t: the state; seen: (V,) what each vertex met (energy.SUPPORTED ...)."""
+    def following(self, R: np.ndarray, t: np.ndarray, seen: np.ndarray) -> Rest:
+        """The rest when strain and curvature of the surroundings are taken over. R, t: the state; seen: (V,) what each vertex met
+        (energy.SUPPORTED ...)."""
         graph = self._graph
         supported = np.bincount(graph.node_index.ravel(), (graph.weight * (seen == SUPPORTED)[:, None]).ravel(), len(graph))
         trust = np.minimum(supported / np.maximum(self._mass, 1e-12) / WELL_SEEN, 1.0) ** 2
         measured = _measure(graph.edges, self.reference, self._local, self._frame, self._linear, self._quadratic, R, t, graph.spacing)
         smooth = _averaged(graph.first_edge, graph.edges, measured, trust)
         smooth[:, 0] *= STRAIN
-        return _rest(graph.edges, self.reference, self._frame, smooth)
+        return Rest(_rest(graph.edges, self.reference, self._frame, smooth), spread(measured[:, 0], trust))
+
+
+def spread(tensors: np.ndarray, trust: np.ndarray) -> float:
+    """Standard deviation of (K, 3, 3) tensors, in the Frobenius norm, each counting by its trust; NaN where none is trusted."""
+    if not trust.any():
+        return float("nan")
+    share = trust / trust.sum()
+    mean = np.einsum("k,kij->ij", share, tensors)
+    return float(np.sqrt(max(np.einsum("k,kij,kij->", share, tensors, tensors) - (mean**2).sum(), 0.0)))
 
 
 def _least_squares(rows: np.ndarray, node: np.ndarray, count: int) -> np.ndarray:

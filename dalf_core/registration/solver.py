@@ -1,7 +1,7 @@
 """Gauss-Newton with a Levenberg-Marquardt guard on the deformation energy."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from .normal_equations import NormalEquations
 from .outline import nearest_surface, outline_camera
 from .planes import LocalPlanes
 from .rest_shape import RestShape
+from .stiffness import stretch_weight
 
 CONVERGED = 2e-2     # share of the energy; a step that promises less is the last of its stage
 RISE = 0.02          # share by which a step may raise the energy: re-association does, and it is no failure
@@ -24,7 +25,8 @@ class Stage:
     """One stretch of iterations with constant weights. Scales in metres; weights relative to one vertex's depth reading.
 
     free_space: of a vertex that projects beside all that the depth image shows. follows: the rest shape is the one that follows the
-    surface as it is when the stage begins (see rest_shape), not the reference. two_sided: depth may show the surface's back.
+    surface as it is when the stage begins (see rest_shape), not the reference, and so does the weight `stretch` while anything is seen (see
+    stiffness). two_sided: depth may show the surface's back.
     """
 
     iterations: int
@@ -94,7 +96,7 @@ class State:
 class Fit:
     """What the solve ended with. seen: (V,) what each vertex met (energy.SUPPORTED ...); residual_m: RMS over the supported.
 
-    energy: under the last stage's weights, so that fits that ended with the same stage compare.
+    energy: under the weights of its last stage, which may follow the surface: Solver.energy_of compares fits.
     """
 
     state: State
@@ -145,7 +147,7 @@ class Solver:
             self._rest = self._shape.reference
             if stage.follows:
                 evaluation = evaluation or self._evaluate(state, depth, landmarks, stage, None)
-                self._rest = self._shape.following(state.R, state.t, evaluation.seen)
+                stage = self._followed(stage, state, evaluation.seen)
             state, evaluation, steps = self._run(state, depth, landmarks, stage)
             iterations += steps
         assert evaluation is not None, "a solve needs a stage"
@@ -153,12 +155,23 @@ class Solver:
         rms = float(np.sqrt(squares / supported)) if supported else float("nan")
         return Fit(state, evaluation.energy, evaluation.seen, rms, supported, evaluation.landmark_residual, iterations)
 
+    def energy_of(self, fit: Fit, depth: np.ndarray, landmarks: Landmarks, stage: Stage) -> float:
+        """The energy of a fit to the depth image solved last, under the stage's own stiffness: those of several fits compare."""
+        self._rest = self._shape.following(fit.state.R, fit.state.t, fit.seen).offsets
+        return self._evaluate(fit.state, depth, landmarks, stage, None).energy
+
     def deformed(self, state: State) -> tuple[np.ndarray, np.ndarray]:
         """The surface's vertices and normals at a state, (V, 3) float32 each."""
         graph = self.graph
         vertices = energy.deform_points(self.vertices, graph.node_index, graph.weight, state.R, state.t, graph.position)
         normals = energy.deform_normals(self.normals, graph.node_index, graph.weight, state.R)
         return vertices.astype(np.float32), normals.astype(np.float32)
+
+    def _followed(self, stage: Stage, state: State, seen: np.ndarray) -> Stage:
+        """Take over the rest shape that follows the state; the stage with the stiffness that does."""
+        rest = self._shape.following(state.R, state.t, seen)
+        self._rest = rest.offsets
+        return replace(stage, stretch=stretch_weight(rest.strain)) if np.isfinite(rest.strain) else stage
 
     def _equations(self) -> NormalEquations:
         """Room for the normal equations at one state."""

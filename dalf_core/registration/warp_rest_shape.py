@@ -6,7 +6,7 @@ import warp as wp
 
 from .energy import SUPPORTED
 from .graph import DeformationGraph
-from .rest_shape import PRIOR, ROUNDS, STRAIN, WELL_SEEN, RestShape
+from .rest_shape import PRIOR, ROUNDS, STRAIN, WELL_SEEN, Rest, RestShape, spread
 from .warp_energy import THREADS, Model, Motion, reach
 
 wp.set_module_options({"enable_backward": False})
@@ -47,18 +47,19 @@ class WarpRestShape(RestShape):
         self.reference = self._sent(self.reference, wp.vec3)
         self._following = wp.empty_like(self.reference)
 
-    def following(self, R: np.ndarray, t: np.ndarray, seen: np.ndarray) -> wp.array:
-        """The result is overwritten by the next call."""
+    def following(self, R: np.ndarray, t: np.ndarray, seen: np.ndarray) -> Rest:
+        """The offsets are overwritten by the next call."""
         bent, room = self._bent
         self._motion.R.assign(R)
         self._motion.t.assign(t)
         self._seen.assign(seen)
         self._launch(_measure, len(self._graph), self._model, self._motion, self._sent_local, self._seen, bent)
+        strain = _spread(bent)
         for _ in range(ROUNDS):
             self._launch(_average, len(self._graph), self._model, bent, room)
             bent, room = room, bent
         self._launch(_rest, len(self._graph.edges), self._model, self._sent_local, bent, self._following)
-        return self._following
+        return Rest(self._following, strain)
 
     def _sent(self, values: np.ndarray, kind: Any) -> wp.array:
         return wp.array(values, dtype=kind, device=self._device)
@@ -71,6 +72,12 @@ class WarpRestShape(RestShape):
 
     def _launch(self, kernel: wp.Kernel, count: int, *arguments: object) -> None:
         wp.launch(kernel, dim=count, inputs=list(arguments), block_dim=THREADS, device=self._device)
+
+
+def _spread(bent: Bent) -> float:
+    """Of the strain, see rest_shape.spread."""
+    trust = bent.trust.numpy().astype(np.float64)
+    return spread(bent.strain.numpy() / np.maximum(trust, 1e-12)[:, None, None], trust)
 
 
 @wp.func

@@ -53,6 +53,10 @@ class WarpSolver(Solver):
             self._remembered.clear()
             return super().solve(state, depth, landmarks, stages)
 
+    def energy_of(self, fit: Fit, depth: np.ndarray, landmarks: Landmarks, stage: Stage) -> float:
+        with IN_USE:
+            return super().energy_of(fit, depth, landmarks, stage)
+
     def deformed(self, state: State) -> tuple[np.ndarray, np.ndarray]:
         with IN_USE:
             self._send_motion(state)
