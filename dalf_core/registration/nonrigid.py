@@ -12,6 +12,7 @@ from ..stopwatch import Stopwatch
 from ..surface import Surface, surface_from_depth
 from ..types import DEGRADED, LOST, TRACKED, Registration
 from . import energy
+from .depth_error import corrected, find_depth_error
 from .devices import solver_on
 from .graph import DeformationGraph, build_graph
 from .growing import carried_over, grow, unwarp
@@ -164,16 +165,23 @@ class NonRigidRegistration:
         return points
 
     def register_points(self, depth_m: np.ndarray, source: np.ndarray, target: np.ndarray) -> Registration:
-        """As register, with correspondences in space: source (M, 3) on the reference surface, target (M, 3) in this frame, metres."""
+        """As register, with correspondences in space: source (M, 3) on the reference surface, target (M, 3) in this frame, metres.
+
+        The targets are taken to be measured otherwise than by this depth image, whose systematic error they then show (see depth_error).
+        """
         self._require_surface()
         source, target = _check_pairs(source, target, 3, 3)
-        return self._register(clean_depth(depth_m, self.camera), source, target, np.zeros(len(source), bool))
+        return self._register(clean_depth(depth_m, self.camera), source, target, np.zeros(len(source), bool), lifted=False)
 
-    def _register(self, depth: np.ndarray, source: np.ndarray, target: np.ndarray, on_ray: np.ndarray) -> Registration:
+    def _register(self, depth: np.ndarray, source: np.ndarray, target: np.ndarray, on_ray: np.ndarray, lifted: bool = True) -> Registration:
+        """lifted: the targets are read from this depth image and share its error."""
         clock = Stopwatch()
-        self._depth = depth
         confidence = np.zeros(len(source))
         confidence[~on_ray] = prune(source[~on_ray], target[~on_ray], max(2.0 * PIXEL_NOISE * self._pixel_m, 0.004))
+        error = None if lifted else find_depth_error(depth, target[confidence > TRUSTED], self.camera)
+        if error is not None:
+            depth = corrected(depth, error, self.camera)
+        self._depth = depth
         landmarks = self._landmarks(source, target, confidence, on_ray, self._state if self._tracking else None)
         clock.lap("prune")
         fit = self._warm(depth, landmarks) if self._tracking else None
