@@ -24,6 +24,7 @@ AMONG = 0.2              # share of a group that may lie among the largest one w
 LINKS = 8                # nearest landmarks that one may form a group with: farther ones keep their distance by chance
 COMMON = 2               # common neighbours that tie two landmarks into one group
 ON_ITSELF = 0.1          # share of a group that lies among others of it that came from elsewhere
+AROUND = 2.0             # ratio of way to chord that no bending makes between neighbours: half a circle has 1.6
 MAX_CUTS = 2
 MIN_GROUP = 6            # landmarks; fewer are no standard to measure others by
 MAX_RIVALRIES = 3        # groups excluded one after the other
@@ -162,7 +163,7 @@ def _among(source: np.ndarray, target: np.ndarray, main: np.ndarray, others: np.
     usual = np.median(cKDTree(target[main]).query(target[main], k + 1)[0][:, -1])
     distance, index = cKDTree(target[main]).query(target[others], k + 1)        # one may be the landmark itself
     came = np.linalg.norm(source[main][index] - source[others][:, None], axis=2)
-    return float(((distance <= 1.5 * usual) & (came > 3.0 * distance + 2.0 * usual)).any(axis=1).mean())
+    return float(((distance <= 1.5 * usual) & (came > AROUND * distance + usual)).any(axis=1).mean())
 
 
 @njit(cache=True)

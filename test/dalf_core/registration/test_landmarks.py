@@ -38,22 +38,32 @@ def test_a_coherent_patch_in_the_wrong_place_is_outvoted():
     assert kept[~patch].mean() > 0.9
 
 
-@pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("radius", [np.inf, 0.15])
-def test_a_coherent_patch_among_the_right_ones_is_outvoted_though_it_is_denser(radius, seed):
-    """30 % of the matches at random places, 30 % a patch mapped to another place on the sheet, where it outnumbers the right ones."""
-    source, rng = sheet_points(200, seed)
+def outvoted(radius, seed, shift, count=200):
+    """30 % of the matches at random places, 30 % a patch mapped to another place on the sheet, where it outnumbers the right ones: are
+    these kept and those not?"""
+    source, rng = sheet_points(count, seed)
     sheet = RolledSheet(radius, turn((0.2, 1, 0.5), 20), (0.02, -0.03, 0.05))
-    order = np.argsort(np.linalg.norm(source[:, :2] - [0.07, 0.02], axis=1))
-    patch, rest = order[:60], rng.permutation(order[60:])[:60]
+    order, some = np.argsort(np.linalg.norm(source[:, :2] - [0.07, 0.02], axis=1)), 3 * count // 10
+    patch, rest = order[:some], rng.permutation(order[some:])[:some]
     claimed = source.copy()
-    claimed[patch] += rng.choice([[-0.12, 0, 0], [-0.09, -0.06, 0], [-0.14, 0.02, 0]])
-    claimed[rest] = source[rng.permutation(200)[:60]]
+    claimed[patch] += rng.choice(shift)
+    claimed[rest] = source[rng.permutation(count)[:some]]
     target = sheet.move(claimed) + 0.0015 * rng.normal(size=source.shape)
     wrong = np.linalg.norm(claimed - source, axis=1) > 0.02
     kept = prune(source, target, 0.006) > 0.5
-    assert (kept & wrong).sum() <= 4
-    assert (kept & ~wrong).sum() >= 0.85 * (~wrong).sum()
+    return (kept & wrong).sum() <= 0.02 * count and (kept & ~wrong).sum() >= 0.85 * (~wrong).sum()
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("radius", [np.inf, 0.15])
+def test_a_coherent_patch_among_the_right_ones_is_outvoted_though_it_is_denser(radius, seed):
+    assert outvoted(radius, seed, [[-0.12, 0, 0], [-0.09, -0.06, 0], [-0.14, 0.02, 0]])
+
+
+@pytest.mark.parametrize("radius", [np.inf, 0.15])
+def test_a_coherent_patch_that_half_overlaps_its_own_place_is_mostly_outvoted(radius):
+    """Few of the right ones are where it claims to be: now and then it wins."""
+    assert sum(outvoted(radius, seed, [[-0.08, 0, 0]], count=120) for seed in range(20)) >= 15
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])
