@@ -22,8 +22,8 @@ REGULAR = 1e-2          # of a squared spacing, added to a node's normal equatio
 
 
 class Rest(NamedTuple):
-    """offsets: (E, 3) metres from node i to j at rest, not turned from the reference. strain: how unevenly the part of the surface that is
-    seen is strained, see spread; NaN where nothing is seen."""
+    """offsets: (E, 3) metres from node i to j at rest, not turned from the reference. strain: how unevenly the surface is strained
+    where both depth and landmarks show it, see spread; NaN where they do nowhere."""
 
     offsets: Any
     strain: float
@@ -43,16 +43,16 @@ class RestShape:
         self._quadratic = _least_squares(np.stack([x * x, x * y, y * y], axis=1), first, count)
         self._mass = np.bincount(graph.node_index.ravel(), graph.weight.ravel(), count)
 
-    def following(self, R: np.ndarray, t: np.ndarray, seen: np.ndarray) -> Rest:
+    def following(self, R: np.ndarray, t: np.ndarray, seen: np.ndarray, marked: np.ndarray) -> Rest:
         """The rest when strain and curvature of the surroundings are taken over. R, t: the state; seen: (V,) what each vertex met
-        (energy.SUPPORTED ...)."""
+        (energy.SUPPORTED ...); marked: (K,) how many landmarks hold each node, in shares: depth alone does not show strain along it."""
         graph = self._graph
         supported = np.bincount(graph.node_index.ravel(), (graph.weight * (seen == SUPPORTED)[:, None]).ravel(), len(graph))
         trust = np.minimum(supported / np.maximum(self._mass, 1e-12) / WELL_SEEN, 1.0) ** 2
         measured = _measure(graph.edges, self.reference, self._local, self._frame, self._linear, self._quadratic, R, t, graph.spacing)
         smooth = _averaged(graph.first_edge, graph.edges, measured, trust)
         smooth[:, 0] *= STRAIN
-        return Rest(_rest(graph.edges, self.reference, self._frame, smooth), spread(measured[:, 0], trust))
+        return Rest(_rest(graph.edges, self.reference, self._frame, smooth), spread(measured[:, 0], trust * marked))
 
 
 def spread(tensors: np.ndarray, trust: np.ndarray) -> float:

@@ -64,6 +64,11 @@ class Landmarks:
         """on_ray, of all."""
         return np.zeros(len(self), bool) if self.on_ray is None else self.on_ray
 
+    def held(self, graph: DeformationGraph, chosen: np.ndarray) -> np.ndarray:
+        """(K,) how many of the chosen landmarks, (M,) bool, hold each node: they share themselves among the nodes they follow."""
+        node, weight = graph.node_index[self.vertex[chosen]], graph.weight[self.vertex[chosen]]
+        return np.bincount(node.ravel(), weight.ravel(), len(graph))
+
     def distances(self, state: State, graph: DeformationGraph) -> np.ndarray:
         """(M,) metres to the targets."""
         node, weight = graph.node_index[self.vertex], graph.weight[self.vertex]
@@ -147,7 +152,7 @@ class Solver:
             self._rest = self._shape.reference
             if stage.follows:
                 evaluation = evaluation or self._evaluate(state, depth, landmarks, stage, None)
-                stage = self._followed(stage, state, evaluation.seen)
+                stage = self._followed(stage, state, evaluation, landmarks)
             state, evaluation, steps = self._run(state, depth, landmarks, stage)
             iterations += steps
         assert evaluation is not None, "a solve needs a stage"
@@ -157,7 +162,7 @@ class Solver:
 
     def energy_of(self, fit: Fit, depth: np.ndarray, landmarks: Landmarks, stage: Stage) -> float:
         """The energy of a fit to the depth image solved last, under the stage's own stiffness: those of several fits compare."""
-        self._rest = self._shape.following(fit.state.R, fit.state.t, fit.seen).offsets
+        self._rest = self._shape.following(fit.state.R, fit.state.t, fit.seen, np.zeros(len(self.graph))).offsets
         return self._evaluate(fit.state, depth, landmarks, stage, None).energy
 
     def deformed(self, state: State) -> tuple[np.ndarray, np.ndarray]:
@@ -167,11 +172,12 @@ class Solver:
         normals = energy.deform_normals(self.normals, graph.node_index, graph.weight, state.R)
         return vertices.astype(np.float32), normals.astype(np.float32)
 
-    def _followed(self, stage: Stage, state: State, seen: np.ndarray) -> Stage:
+    def _followed(self, stage: Stage, state: State, found: Evaluation, landmarks: Landmarks) -> Stage:
         """Take over the rest shape that follows the state; the stage with the stiffness that does."""
-        rest = self._shape.following(state.R, state.t, seen)
+        agreeing = (landmarks.confidence > 0) & (found.landmark_residual < stage.landmark_sigma)
+        rest = self._shape.following(state.R, state.t, found.seen, landmarks.held(self.graph, agreeing))
         self._rest = rest.offsets
-        return replace(stage, stretch=stretch_weight(rest.strain)) if np.isfinite(rest.strain) else stage
+        return replace(stage, stretch=stretch_weight(stage.stretch, rest.strain, int(agreeing.sum())))
 
     def _equations(self) -> NormalEquations:
         """Room for the normal equations at one state."""

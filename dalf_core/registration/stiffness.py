@@ -6,11 +6,18 @@ weight is its inverse: what hardly stretches is held stiffly, which keeps the no
 """
 from __future__ import annotations
 
+import math
+
 STRAIN = 0.019              # spread of strain with which the weight of stretching is 1
-WITHIN = 0.05, 4.0          # the weight
+WITHIN = 0.05, 1.0          # the weight: what is held more stiffly does not fold over when it should
+EVIDENCE = 80.0             # landmarks that count as much as the usual weight: a few that agree with a wrong stretch must not cause it
 
 
-def stretch_weight(strain: float) -> float:
-    """Of stretching, relative to one vertex's depth reading, for a surface with this spread of strain: see rest_shape.spread."""
+def stretch_weight(usual: float, strain: float, landmarks: float) -> float:
+    """Of stretching, relative to one vertex's depth reading. usual: without evidence; strain: its spread over the surface as so many
+    landmarks show it, see rest_shape.spread, NaN where they do not."""
+    if not landmarks or math.isnan(strain):
+        return usual
     least, most = WITHIN
-    return min(max((STRAIN / max(strain, 1e-9)) ** 2, least), most)
+    own = min(max((STRAIN / max(strain, 1e-9)) ** 2, least), most)
+    return (EVIDENCE * usual + landmarks * own) / (EVIDENCE + landmarks)

@@ -47,14 +47,14 @@ class WarpRestShape(RestShape):
         self.reference = self._sent(self.reference, wp.vec3)
         self._following = wp.empty_like(self.reference)
 
-    def following(self, R: np.ndarray, t: np.ndarray, seen: np.ndarray) -> Rest:
+    def following(self, R: np.ndarray, t: np.ndarray, seen: np.ndarray, marked: np.ndarray) -> Rest:
         """The offsets are overwritten by the next call."""
         bent, room = self._bent
         self._motion.R.assign(R)
         self._motion.t.assign(t)
         self._seen.assign(seen)
         self._launch(_measure, len(self._graph), self._model, self._motion, self._sent_local, self._seen, bent)
-        strain = _spread(bent)
+        strain = _spread(bent, marked)
         for _ in range(ROUNDS):
             self._launch(_average, len(self._graph), self._model, bent, room)
             bent, room = room, bent
@@ -74,10 +74,10 @@ class WarpRestShape(RestShape):
         wp.launch(kernel, dim=count, inputs=list(arguments), block_dim=THREADS, device=self._device)
 
 
-def _spread(bent: Bent) -> float:
+def _spread(bent: Bent, marked: np.ndarray) -> float:
     """Of the strain, see rest_shape.spread."""
     trust = bent.trust.numpy().astype(np.float64)
-    return spread(bent.strain.numpy() / np.maximum(trust, 1e-12)[:, None, None], trust)
+    return spread(bent.strain.numpy() / np.maximum(trust, 1e-12)[:, None, None], trust * marked)
 
 
 @wp.func

@@ -1,6 +1,9 @@
 """Stiffness: the spread of known strains, and the weight that a solve gives to stretching."""
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -8,8 +11,8 @@ from dalf_core.registration.energy import SUPPORTED, UNSEEN
 from dalf_core.registration.graph import build_graph
 from dalf_core.registration.nonrigid import final_stage
 from dalf_core.registration.rest_shape import spread
-from dalf_core.registration.solver import Landmarks, Solver, State
-from dalf_core.registration.stiffness import STRAIN, WITHIN, stretch_weight
+from dalf_core.registration.solver import Evaluation, Landmarks, Solver, State
+from dalf_core.registration.stiffness import EVIDENCE, STRAIN, WITHIN, stretch_weight
 from dalf_core.surface import surface_from_depth
 
 from ..analytic import CAMERA, RolledSheet
@@ -34,8 +37,20 @@ def stretched(solver: Solver, strain) -> State:
     return State(np.tile(np.eye(3), (len(x), 1, 1)), t)
 
 
-def weight(solver: Solver, state: State, what: int) -> float:
-    return solver._followed(STAGE, state, np.full(len(solver.vertices), what, np.uint8)).stretch
+def everywhere(solver: Solver, state: State, every: int = 10) -> Landmarks:
+    """Landmarks on every so many vertices, which agree with the state."""
+    some = np.arange(0, len(solver.vertices), every)
+    return Landmarks(solver.vertices[some], solver.deformed(state)[0][some].astype(float), np.ones(len(some)), some)
+
+
+def weight(solver: Solver, state: State, what: int, landmarks: Landmarks | None = None) -> float:
+    landmarks = everywhere(solver, state) if landmarks is None else landmarks
+    found = Evaluation(0.0, 0.0, 0, np.full(len(solver.vertices), what, np.uint8), landmarks.distances(state, solver.graph))
+    return solver._followed(STAGE, state, found, landmarks).stretch
+
+
+def expected(strain: float, landmarks: int) -> float:
+    return (EVIDENCE * STAGE.stretch + landmarks * (STRAIN / strain) ** 2) / (EVIDENCE + landmarks)
 
 
 def test_spread_counts_by_trust() -> None:
@@ -46,25 +61,42 @@ def test_spread_counts_by_trust() -> None:
     assert np.isnan(spread(tensors, np.zeros(4)))
 
 
+def wavy(amount: float) -> Callable[[np.ndarray], np.ndarray]:
+    """A wave of strain over the sheet, of standard deviation amount / sqrt 2."""
+    return lambda x: amount * np.sin(2 * np.pi * x / 0.36)
+
+
 def test_an_even_stretch_is_no_sign_of_softness(solver: Solver) -> None:
-    assert weight(solver, stretched(solver, lambda x: 0.1 + 0 * x), SUPPORTED) == WITHIN[1]
+    even = stretched(solver, lambda x: 0.1 + 0 * x)
+    count = len(everywhere(solver, even))
+    assert weight(solver, even, SUPPORTED) == pytest.approx((EVIDENCE * STAGE.stretch + count * WITHIN[1]) / (EVIDENCE + count))
 
 
 def test_an_uneven_stretch_softens(solver: Solver) -> None:
-    """A wave of strain over the sheet: its standard deviation is the amplitude / sqrt 2."""
-    soft = weight(solver, stretched(solver, lambda x: 0.05 * np.sin(2 * np.pi * x / 0.36)), SUPPORTED)
-    assert soft == pytest.approx((STRAIN * np.sqrt(2) / 0.05) ** 2, rel=0.25)
-    softer = weight(solver, stretched(solver, lambda x: 0.1 * np.sin(2 * np.pi * x / 0.36)), SUPPORTED)
-    assert softer == pytest.approx(soft / 4, rel=0.01)
+    state = stretched(solver, wavy(0.05))
+    count = len(everywhere(solver, state))
+    assert weight(solver, state, SUPPORTED) == pytest.approx(expected(0.05 / np.sqrt(2), count), rel=0.25)
+    assert weight(solver, stretched(solver, wavy(0.1)), SUPPORTED) < 0.8 * weight(solver, state, SUPPORTED)
 
 
 def test_what_nobody_sees_says_nothing(solver: Solver) -> None:
-    assert weight(solver, stretched(solver, lambda x: 0.05 * np.sin(2 * np.pi * x / 0.36)), UNSEEN) == STAGE.stretch
+    assert weight(solver, stretched(solver, wavy(0.05)), UNSEEN) == STAGE.stretch
+
+
+def test_only_landmarks_show_stretching(solver: Solver) -> None:
+    """Depth slides along a surface: without landmarks, or with such as disagree, its strain is no evidence; a few are little."""
+    state = stretched(solver, wavy(0.1))
+    untrusted, elsewhere = everywhere(solver, state), everywhere(solver, stretched(solver, lambda x: 0.5 + 0 * x))
+    assert weight(solver, state, SUPPORTED, replace(untrusted, confidence=np.zeros(len(untrusted)))) == STAGE.stretch
+    assert weight(solver, state, SUPPORTED, elsewhere) > 0.9 * STAGE.stretch
+    few, many = (weight(solver, state, SUPPORTED, everywhere(solver, state, every)) for every in (100, 10))
+    assert many < 0.7 * few < 0.7 * STAGE.stretch
 
 
 def test_the_weight_has_bounds() -> None:
-    assert stretch_weight(STRAIN) == 1.0
-    assert [stretch_weight(strain) for strain in (0.0, 10.0)] == [WITHIN[1], WITHIN[0]]
+    assert stretch_weight(0.4, STRAIN, 1e9) == pytest.approx(1.0)
+    assert [stretch_weight(0.4, strain, 1e9) for strain in (0.0, 10.0)] == pytest.approx([WITHIN[1], WITHIN[0]], rel=1e-6)
+    assert stretch_weight(0.4, np.nan, 50) == stretch_weight(0.4, 0.1, 0) == 0.4
 
 
 def test_energies_of_fits_compare(solver: Solver) -> None:

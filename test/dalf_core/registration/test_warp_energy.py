@@ -114,7 +114,8 @@ def test_rest_shape_that_follows(scene, both):
     _, graph, state, depth, landmarks = scene
     ours, other = both
     seen = ours._evaluate(state, depth, landmarks, TERMS["all"], None).seen
-    rests = [solver._shape.following(state.R, state.t, seen) for solver in both]
+    marked = np.random.default_rng(3).uniform(0, 2, len(graph))
+    rests = [solver._shape.following(state.R, state.t, seen, marked) for solver in both]
     assert rests[1].strain == pytest.approx(rests[0].strain, rel=1e-5) and rests[0].strain > 0.01
     for solver, rest in zip(both, rests):
         solver._rest = rest.offsets
