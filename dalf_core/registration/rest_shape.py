@@ -6,6 +6,7 @@ as by an energy of second order: noise is, a smooth stretch hardly, and hidden p
 """
 from __future__ import annotations
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from .graph import DeformationGraph
 
 STRAIN = 0.9            # share taken over: the rest holds the surface where landmarks are few. Curvature is taken over whole
 ROUNDS = 3              # of averaging over a node and its neighbours, some two spacings each
+SHORTENED = 0.5         # share of an arc's shortening against its chord: strain that is taken over holds some of it already
 PRIOR = 0.02            # weight of the reference's shape against one well-seen node: it counts far from anything that is seen
 WELL_SEEN = 0.5         # share of a node's vertices that depth must support for it to count fully
 REGULAR = 1e-2          # of a squared spacing, added to a node's normal equations: a node at the end of a strip has neighbours on one side
@@ -135,7 +137,8 @@ def _averaged(first_edge, edges, tensors, trust):
 
 @njit(cache=True, fastmath=True)
 def _rest(edges, reference, frame, tensors):
-    """Offsets strained along the surface and bent out of it: d + E d + n (d . Q d), tensors averaged over an edge's two nodes."""
+    """Offsets strained along the surface, d + E d, and bent out of it as an arc that rises by d . Q d at first; tensors averaged over an
+    edge's two nodes."""
     out = np.empty_like(reference)
     for e in range(len(edges)):
         i, j = edges[e]
@@ -147,6 +150,11 @@ def _rest(edges, reference, frame, tensors):
                 strained += 0.5 * (tensors[i, 0, p, q] + tensors[j, 0, p, q]) * d[q]
                 height += 0.5 * (tensors[i, 1, p, q] + tensors[j, 1, p, q]) * d[p] * d[q]
             out[e, p] = d[p] + strained
+        length = math.sqrt(out[e, 0] ** 2 + out[e, 1] ** 2 + out[e, 2] ** 2)
+        angle = 2.0 * height / (length + 1e-12)             # of the arc
+        half = math.sin(0.5 * angle)
+        shorter = 1.0 - SHORTENED * (1.0 - math.sin(angle) / angle) if abs(angle) > 0.2 else 1.0 - SHORTENED * angle * angle / 6.0
+        rise = 2.0 * length * half * half / angle if abs(angle) > 1e-3 else height
         for p in range(3):
-            out[e, p] += height * frame[i, 0, p]
+            out[e, p] = shorter * out[e, p] + rise * frame[i, 0, p]
     return out

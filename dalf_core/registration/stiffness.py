@@ -10,7 +10,7 @@ import math
 
 STRAIN = 0.019              # spread of strain with which the weight of stretching is 1
 WITHIN = 0.05, 1.0          # the weight: what is held more stiffly does not fold over when it should
-EVIDENCE = 80.0             # landmarks that count as much as the usual weight: a few that agree with a wrong stretch must not cause it
+EVIDENCE = 40.0             # landmarks that count as much as the usual weight: a few that agree with a wrong stretch must not cause it
 
 
 def stretch_weight(usual: float, strain: float, landmarks: float) -> float:

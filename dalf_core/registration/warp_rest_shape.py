@@ -6,7 +6,7 @@ import warp as wp
 
 from .energy import SUPPORTED
 from .graph import DeformationGraph
-from .rest_shape import PRIOR, ROUNDS, STRAIN, WELL_SEEN, Rest, RestShape, spread
+from .rest_shape import PRIOR, ROUNDS, SHORTENED, STRAIN, WELL_SEEN, Rest, RestShape, spread
 from .warp_energy import THREADS, Model, Motion, reach
 
 wp.set_module_options({"enable_backward": False})
@@ -144,4 +144,14 @@ def _rest(model: Model, local: Local, bent: Bent, rest: wp.array[wp.vec3]) -> No
     d = model.apart[e]
     strained = STRAIN * (at_i * (bent.strain[i] @ d) + at_j * (bent.strain[j] @ d))
     height = wp.dot(d, at_i * (bent.curvature[i] @ d) + at_j * (bent.curvature[j] @ d))
-    rest[e] = d + strained + height * local.frame[i][0]
+    along = d + strained
+    length = wp.length(along)
+    angle = 2.0 * height / (length + 1.0e-12)
+    half = wp.sin(0.5 * angle)
+    shorter = 1.0 - SHORTENED * angle * angle / 6.0
+    rise = height
+    if wp.abs(angle) > 0.2:
+        shorter = 1.0 - SHORTENED * (1.0 - wp.sin(angle) / angle)
+    if wp.abs(angle) > 1.0e-3:
+        rise = 2.0 * length * half * half / angle
+    rest[e] = shorter * along + rise * local.frame[i][0]

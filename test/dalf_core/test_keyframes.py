@@ -63,7 +63,7 @@ def turning():
 def test_a_sheet_that_turns_away_stays_tracked(turning):
     seen, found, errors, features, _ = turning
     assert [frame.status for frame in found] == ["tracked"] * len(TURNS)
-    assert errors.max() < 0.8
+    assert errors.max() < 1.0
     assert seen[-1].matches.matches.inlier.sum() == 0 and found[-1].inliers > 90
     assert 1 <= len(features.keyframes) <= 2
 
@@ -84,14 +84,14 @@ def test_turned_away_it_is_found_again_after_occlusion():
 def test_the_depth_half_may_miss_the_frames_that_become_keyframes(turning):
     announced = [n for n, frame in enumerate(turning[0]) if len(frame.matches.keyframes) > 200]
     _, found, errors, _, _ = follow(TURNS, 8, drop_between=announced[:1])
-    assert announced and {frame.status for frame in found} == {"tracked"} and errors.max() < 0.8
+    assert announced and {frame.status for frame in found} == {"tracked"} and errors.max() < 1.0
 
 
 def test_the_depth_half_may_start_late():
     """It sees the sheet for the first time at 55 degrees, and then follows it back to where the reference image was taken."""
     _, found, errors, _, surfaces = follow([*TURNS[:12], *TURNS[11::-1]], 8, drop_before=11)
     assert found[0].is_reference and {frame.status for frame in found} == {"tracked"}
-    assert errors.max() < 0.8
+    assert errors.max() < 1.0
 
 
 def test_matches_that_suffice_keep_keyframes_out():

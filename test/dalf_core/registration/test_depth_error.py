@@ -80,5 +80,5 @@ def test_landmarks_measured_otherwise_correct_the_surface() -> None:
         truth = SHEET.move(registration.reference_vertices.astype(float))
         off_by[how] = np.median(result.vertices[:, 2] - truth[:, 2])
     assert abs(off_by["points"]) < 0.1 * abs(off_by["pixels"])
-    assert off_by["pixels"] == pytest.approx(np.median((wrong_depth() - SHEET.depth())[SHEET.depth() > 0]), abs=3e-4)
+    assert off_by["pixels"] == pytest.approx(np.median((wrong_depth() - SHEET.depth())[SHEET.depth() > 0]), abs=6e-4)
     assert off_by["pixels"] < -0.002

@@ -7,7 +7,7 @@ from scipy.spatial.transform import Rotation
 
 from dalf_core.registration.energy import SUPPORTED, UNSEEN
 from dalf_core.registration.graph import build_graph
-from dalf_core.registration.rest_shape import PRIOR, STRAIN, RestShape
+from dalf_core.registration.rest_shape import PRIOR, SHORTENED, STRAIN, RestShape, _rest
 from dalf_core.surface import Surface, vertex_normals
 
 TRUSTED = 1 / (1 + PRIOR)           # what is left of a tensor that is the same everywhere, all of it seen
@@ -67,6 +67,17 @@ def test_the_curvature_of_a_cylinder_is_taken_over(plane):
     d = shape.reference[:, 0]
     inner = (np.abs(graph.position[graph.edges[:, 0]]) < [0.1, 0.08, 1.0]).all(axis=1)
     np.testing.assert_allclose(rest[inner, 2], TRUSTED * d[inner] ** 2 / (2 * 0.2), rtol=0.05, atol=1e-5)
+
+
+def test_what_is_bent_rises_as_an_arc_and_is_shorter_along_the_surface():
+    """An edge of 0.1 m along x with a radius of curvature of 0.08 m: 1.25 rad of a circle."""
+    tensors = np.zeros((2, 2, 3, 3))
+    tensors[:, 1, 0, 0] = 1 / (2 * 0.08)
+    frame = np.tile([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], (2, 1, 1))
+    found = _rest(np.array([[0, 1], [1, 0]]), np.array([[0.1, 0.0, 0.0], [-0.1, 0.0, 0.0]]), frame, tensors)
+    chord, rise = 0.08 * np.sin(1.25), 0.08 * (1 - np.cos(1.25))
+    along = 0.1 - SHORTENED * (0.1 - chord)
+    np.testing.assert_allclose(found, [[along, 0, rise], [-along, 0, rise]], atol=1e-9)
 
 
 def test_nothing_is_taken_over_where_nothing_is_seen(plane):
