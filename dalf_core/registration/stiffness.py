@@ -10,7 +10,7 @@ import math
 
 STRAIN = 0.019              # spread of strain with which the weight of stretching is 1
 WITHIN = 0.05, 1.0          # the weight: what is held more stiffly does not fold over when it should
-EVIDENCE = 40.0             # landmarks that count as much as the usual weight: a few that agree with a wrong stretch must not cause it
+EVIDENCE = 40.0             # landmarks with which that counts half; what a few agree on may be a wrong stretch that they caused themselves
 
 
 def stretch_weight(usual: float, strain: float, landmarks: float) -> float:
@@ -20,4 +20,5 @@ def stretch_weight(usual: float, strain: float, landmarks: float) -> float:
         return usual
     least, most = WITHIN
     own = min(max((STRAIN / max(strain, 1e-9)) ** 2, least), most)
-    return (EVIDENCE * usual + landmarks * own) / (EVIDENCE + landmarks)
+    share = landmarks**2 / (landmarks**2 + EVIDENCE**2)
+    return share * own + (1.0 - share) * usual
