@@ -27,6 +27,7 @@ HOLDS_WITHIN = 0.5           # a tracked fit holds if so many of the trusted lan
 HOLDS_SHARE = 0.9            # else the frame is also solved from its landmarks alone, and the fit of lower energy is taken
 RAY_WITHIN = 1.0             # of the robust scale: a match without depth so near to where the surface was is a landmark
 FREE_SPACE = 0.02            # weight of a vertex in free space: little, so that it only moves what nothing else holds
+FREE_SPACE_FIRST = 0.04      # the same on a cold start, when nothing but the outline is known of hidden parts
 REST_UPDATES = 8             # of the rest shape on a cold start; while tracking there is one a frame
 GROW_EVERY = 5               # frames
 JOINS_WITHIN = 0.25          # a reading so near to the surface, in units of the robust scale, is of it
@@ -305,13 +306,13 @@ class NonRigidRegistration:
 def cold_stages(length: float) -> list[Stage]:
     """From the landmarks' first guess to the final fit; scales in units of `length` metres."""
     return [Stage(2, 3.0 * length, 2.5 * length, 4.0 * length, 4.0, 0.3, 20.0, 20.0),
-            Stage(3, 1.5 * length, 1.6 * length, 3.0 * length, 4.0, 1.0, 2.0, 1.0, FREE_SPACE),
-            Stage(3, 1.0 * length, 1.0 * length, 2.0 * length, 3.0, 1.0, 0.3, 0.12, FREE_SPACE),
-            *[final_stage(length, 1)] * REST_UPDATES]
+            Stage(3, 1.5 * length, 1.6 * length, 3.0 * length, 4.0, 1.0, 2.0, 1.0, FREE_SPACE_FIRST),
+            Stage(3, 1.0 * length, 1.0 * length, 2.0 * length, 3.0, 1.0, 0.3, 0.12, FREE_SPACE_FIRST),
+            *[replace(final_stage(length, 1), free_space=FREE_SPACE_FIRST)] * REST_UPDATES]
 
 
 def final_stage(length: float, iterations: int) -> Stage:
-    """The weights that every fit ends with, and by which fits are compared."""
+    """The weights that a fit ends with, a first one but for free space; fits are compared by them."""
     return Stage(iterations, 1.0 * length, 0.7 * length, 1.5 * length, 3.0, 1.0, 0.4, 0.02, FREE_SPACE, follows=True)
 
 

@@ -43,8 +43,8 @@ def test_hidden_parts_stay_out_of_free_space(monkeypatch):
     truth = rolled.move(surface.vertices.astype(float))
     source = surface.vertices[(np.abs(surface.vertices[:, 0]) < 0.075)][::20]
     beside, error = [], []
-    for weight in (0.0, nonrigid.FREE_SPACE):
-        monkeypatch.setattr(nonrigid, "FREE_SPACE", weight)
+    for weight in (0.0, nonrigid.FREE_SPACE_FIRST):
+        monkeypatch.setattr(nonrigid, "FREE_SPACE_FIRST", weight)
         registration = NonRigidRegistration(CAMERA)
         registration.set_reference_surface(surface)
         result = registration.register_points(rolled.depth(), source, rolled.move(source))
