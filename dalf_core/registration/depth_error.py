@@ -23,6 +23,7 @@ MIN_COMPARED = 30           # landmarks with depth around them
 ROUNDS = 10                 # of reweighting
 TUKEY = 4.7                 # of the scale of the residuals: 95 % efficient where they are normal
 LIKELY = np.array([5e-3, 0.5])          # standard deviations of offset (metres) and footprint (pixels) before anything is seen
+AS_FAR = 3.0                # of these: a reading farther from a landmark is of something else, such as a hand before it
 SIGNIFICANT = 13.8          # fall of chi-square by two parameters: chance has that once in 1000 frames
 
 
@@ -40,7 +41,7 @@ def find_depth_error(depth: np.ndarray, targets: np.ndarray, camera: PinholeCame
     """
     in_front = targets[targets[:, 2] > 0.0]
     compared = _compare(depth, in_front, RADIUS, jump_slope(camera) * RADIUS, camera.fx, camera.fy, camera.cx, camera.cy)
-    residual, slope = compared[np.isfinite(compared[:, 0])].T
+    residual, slope = compared[np.abs(compared[:, 0]) < AS_FAR * (LIKELY[0] + LIKELY[1] * compared[:, 1])].T
     if len(residual) < MIN_COMPARED:
         return None
     rows = np.stack([np.ones_like(slope), slope], axis=1)

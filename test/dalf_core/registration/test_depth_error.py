@@ -64,6 +64,12 @@ def test_too_few_landmarks_show_nothing(targets: np.ndarray) -> None:
     assert find_depth_error(wrong_depth(), targets, CAMERA) is None
 
 
+def test_what_hides_the_surface_is_no_error() -> None:
+    """A hand 8 cm before all of it: its depth must not be moved onto the landmarks."""
+    depth = SHEET.depth()
+    assert find_depth_error(np.where(depth > 0, depth - 0.08, 0).astype(np.float32), on_sheet(300)[1], CAMERA) is None
+
+
 def test_landmarks_measured_otherwise_correct_the_surface() -> None:
     """Those lifted through the depth image share its error: then the surface is where the depth image says."""
     source, target = on_sheet(300)
