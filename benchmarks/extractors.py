@@ -6,7 +6,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from dalf_training.evaluation import Extractor, mutual_matches
+from dalf_training.evaluation.extractor_scores import Extractor, mutual_matches
 from official import add_to_path, official_extractor
 
 from dalf_core import DALF, Features

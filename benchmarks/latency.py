@@ -38,8 +38,8 @@ def camera(options: argparse.Namespace) -> dict:
     import rclpy
     from rclpy.qos import QoSProfile, ReliabilityPolicy
 
-    from dalf_ros.inputs import RESULT_QOS
-    from dalf_ros.message_factory import ros_class
+    from dalf_ros.conversions.message_factory import ros_class
+    from dalf_ros.nodes.inputs import RESULT_QOS
 
     rclpy.init()
     node = rclpy.create_node("benchmark_camera")
@@ -67,9 +67,9 @@ def wait_for_subscribers(publishers: list[Any]) -> None:
 
 def send_images(publishers: dict[str, Any], seconds: float, rate: float) -> int:
     """Publish pairs of images at a steady rate; returns how many."""
-    from dalf_ros.image_conversion import from_color, from_depth
-    from dalf_ros.message_factory import ros_message
-    from dalf_ros.messages import header
+    from dalf_ros.conversions.image_conversion import from_color, from_depth
+    from dalf_ros.conversions.message_factory import ros_message
+    from dalf_ros.conversions.messages import header
 
     rng = np.random.default_rng(0)
     color = from_color(rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8), header(0, "camera"))
@@ -87,8 +87,8 @@ def send_images(publishers: dict[str, Any], seconds: float, rate: float) -> int:
 
 def publish_times(publisher: Any, role: str, rounds: int) -> dict[str, float]:
     """Median milliseconds, wall and this thread's CPU, of making one message from core types, and of publishing it."""
-    from dalf_ros.message_factory import ros_message
-    from dalf_ros.messages import feature_array, header, match_array
+    from dalf_ros.conversions.message_factory import ros_message
+    from dalf_ros.conversions.messages import feature_array, header, match_array
 
     sample = sample_matches() if role == "matches" else sample_features()
     wall, cpu = [], []
@@ -126,10 +126,10 @@ class Receiver:
     """Takes pairs of images as the nodes do, and notes how old they are."""
 
     def __init__(self, node: Any) -> None:
-        from dalf_ros.inputs import RESULT_QOS, Inputs
-        from dalf_ros.mailbox import Mailbox
-        from dalf_ros.message_factory import ros_class
-        from dalf_ros.time_buffer import Joiner
+        from dalf_ros.conversions.message_factory import ros_class
+        from dalf_ros.nodes.inputs import RESULT_QOS, Inputs
+        from dalf_ros.nodes.mailbox import Mailbox
+        from dalf_ros.nodes.synchronizer import Joiner
 
         self.mailbox: Mailbox[Any] = Mailbox()
         self.arrived_ms: list[float] = []
@@ -151,7 +151,7 @@ class Receiver:
         return self._inputs.received
 
     def _arrived(self, role: str, message: Any) -> None:
-        from dalf_ros.messages import stamp_ns
+        from dalf_ros.conversions.messages import stamp_ns
 
         group = self._joiner.put(role, stamp_ns(message.header), message)
         if group is not None:
@@ -161,8 +161,8 @@ class Receiver:
         self.over = True
 
     def _work(self) -> None:
-        from dalf_ros.image_conversion import to_color, to_depth
-        from dalf_ros.messages import stamp_ns
+        from dalf_ros.conversions.image_conversion import to_color, to_depth
+        from dalf_ros.conversions.messages import stamp_ns
 
         while not self.mailbox.closed:
             group = self.mailbox.take(timeout=0.2)

@@ -15,14 +15,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from dalf_training.benchmark import TOP_K
-from dalf_training.difficulty import LEVELS
-from dalf_training.evaluation import Extractor, MatchedPair, PairResult, matched_pairs, score, table, write_csv
-from dalf_training.metrics import CORRECT, match_errors
+from dalf_training.data.difficulty import LEVELS
+from dalf_training.evaluation.benchmark import TOP_K
+from dalf_training.evaluation.extractor_scores import Extractor, MatchedPair, PairResult, matched_pairs, score, table, write_csv
+from dalf_training.evaluation.metrics import CORRECT, match_errors
 from extractors import NAMES, make_extractor
 
 from dalf_core import Matches
-from dalf_core.draw import draw_matches
+from dalf_core.drawing.draw import draw_matches
 from dalf_core.weights import WeightsError
 
 DRAWN = 150                                         # matches in a picture, about

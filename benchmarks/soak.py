@@ -24,7 +24,7 @@ import numpy as np
 from scipy.stats import theilslopes
 from tqdm import tqdm
 
-from dalf_ros.child_process import Process
+from dalf_ros.launch_support.child_process import Process
 
 NODES = ("feature_node", "registration_node")
 STAMP = slice(4, 12)        # of a serialised message that begins with a header
@@ -53,10 +53,10 @@ class Listener:
         import rclpy
         from rclpy.executors import SingleThreadedExecutor
 
-        from dalf_ros import topics
-        from dalf_ros.bag_writer import bag_topic
-        from dalf_ros.inputs import IMAGE_QOS, RESULT_QOS
-        from dalf_ros.message_factory import ros_class
+        from dalf_ros.bags.bag_writer import bag_topic
+        from dalf_ros.conversions import topics
+        from dalf_ros.conversions.message_factory import ros_class
+        from dalf_ros.nodes.inputs import IMAGE_QOS, RESULT_QOS
 
         self.values: dict[str, dict[str, str]] = {}
         self._arrival: dict[bytes, float] = {}
@@ -105,7 +105,7 @@ def soak(bag: Path, options: argparse.Namespace) -> tuple[list[dict[str, Any]], 
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    from dalf_ros.describe_bag import describe, parser
+    from dalf_ros.launch_support.describe_bag import describe, parser
 
     os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 99))     # heard by nobody else on this machine
     found = describe(parser().parse_args([str(bag)]))
@@ -246,7 +246,7 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=Path("out/soak.png"))
     options = parser.parse_args()
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    from dalf_ros.bag_source import BagError
+    from dalf_ros.bags.bag_source import BagError
     from dalf_ros.simulate import default_folder, simulate
 
     try:

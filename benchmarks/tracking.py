@@ -26,9 +26,9 @@ from tqdm import tqdm
 from dalf_core import DALF
 from dalf_core.tracking import FeatureTracker, SurfaceFrame, SurfaceTracker
 from dalf_core.types import TRACKED, Features
-from dalf_ros.bag_reader import RgbdFrame, read_frames
-from dalf_ros.bag_source import BagError, BagSource
-from dalf_ros.bag_topics import choose_topics
+from dalf_ros.bags.bag_reader import RgbdFrame, read_frames
+from dalf_ros.bags.bag_source import BagError, BagSource
+from dalf_ros.bags.bag_topics import choose_topics
 from dalf_ros.simulation.cloth import ClothMotion
 from dalf_ros.simulation.recording import MASK_TOPIC, observe
 from dalf_ros.simulation.truth import Attachment, GroundTruth

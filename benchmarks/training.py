@@ -116,12 +116,12 @@ def run_ours(options: argparse.Namespace, mode: str, photos: Path, scratch: Path
     import torch
     from dalf_training.checkpoint import RunFolder
     from dalf_training.config import TrainingConfig
+    from dalf_training.data.photo_cache import open_photos
     from dalf_training.distributed import World
     from dalf_training.memory import keep_freed_memory
-    from dalf_training.photo_cache import open_photos
     from dalf_training.trainer import Trainer
 
-    from dalf_core.network import DalfNetwork
+    from dalf_core.features.network import DalfNetwork
     from dalf_core.weights import load_network
 
     keep_freed_memory()

@@ -18,10 +18,10 @@ from pathlib import Path
 import torch
 from dalf_training.checkpoint import RunFolder
 from dalf_training.config import CONFIGS, PRECISIONS, load_config
+from dalf_training.data.photo_cache import open_photos
+from dalf_training.data.photo_loader import PhotoLoader
 from dalf_training.distributed import World
 from dalf_training.modes import MODES, prepare, train_parts
-from dalf_training.photo_cache import open_photos
-from dalf_training.photo_loader import PhotoLoader
 from dalf_training.trainer import Trainer
 
 from dalf_core.weights import load_network

@@ -18,9 +18,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import torch
-from dalf_training.benchmark import TOP_K, benchmark_pairs
-from dalf_training.difficulty import LEVELS
-from dalf_training.metrics import CORRECT, match_errors
+from dalf_training.data.difficulty import LEVELS
+from dalf_training.evaluation.benchmark import TOP_K, benchmark_pairs
+from dalf_training.evaluation.metrics import CORRECT, match_errors
 from matching import listed, photos_argument
 from verifiers import NAMES, Putative, Verifier, make_verifier, putative
 

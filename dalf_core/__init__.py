@@ -11,23 +11,23 @@ from .types import Features, Matches, Registration
 
 if TYPE_CHECKING:
     from .camera import PinholeCamera
-    from .extractor import DALF
-    from .image_registration import ImageWarp, fit_image_warp, warp_to_template
-    from .matching import match
+    from .features.extractor import DALF
+    from .image_registration.image_warp import ImageWarp, fit_image_warp, warp_to_template
+    from .matching.nearest_neighbours import match
+    from .matching.verification import verify
     from .registration import NonRigidRegistration
-    from .verification import verify
     from .weights import WeightsError
 
 _HOME = {
-    "DALF": "extractor",
-    "match": "matching",
-    "verify": "verification",
+    "DALF": "features.extractor",
+    "match": "matching.nearest_neighbours",
+    "verify": "matching.verification",
     "NonRigidRegistration": "registration",
     "PinholeCamera": "camera",
     "WeightsError": "weights",
-    "ImageWarp": "image_registration",
-    "fit_image_warp": "image_registration",
-    "warp_to_template": "image_registration",
+    "ImageWarp": "image_registration.image_warp",
+    "fit_image_warp": "image_registration.image_warp",
+    "warp_to_template": "image_registration.image_warp",
 }
 
 __all__ = ["DALF", "Features", "ImageWarp", "Matches", "NonRigidRegistration", "PinholeCamera", "Registration", "WeightsError",

@@ -11,14 +11,14 @@ import cv2
 import numpy as np
 
 from .camera import PinholeCamera
-from .extractor import DALF
-from .keyframes import NO_KEYFRAMES, REFERENCE_VIEW, KeyframeMatches, Keyframes, LandmarkMap
-from .matching import match
+from .features.extractor import DALF
+from .matching.keyframes import NO_KEYFRAMES, REFERENCE_VIEW, KeyframeMatches, Keyframes, LandmarkMap
+from .matching.nearest_neighbours import match
+from .matching.verification import verify
 from .registration import NonRigidRegistration
 from .stopwatch import Stopwatch
 from .surface import Surface, SurfaceError
 from .types import TRACKED, WAITING, Features, Matches, Registration
-from .verification import verify
 
 MIN_JOINING = 8             # landmarks that must agree in a frame for keypoints to be joined to the surface there
 

@@ -21,8 +21,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from .geometry import CORRECTED, GEOMETRIES, ORIGINAL
-from .network import ARCHITECTURE, DalfNetwork, rename_official
+from .features.geometry import CORRECTED, GEOMETRIES, ORIGINAL
+from .features.network import ARCHITECTURE, DalfNetwork, rename_official
 
 OFFICIAL = "official"
 OFFICIAL_URL = "https://raw.githubusercontent.com/verlab/DALF_CVPR_2023/main/weights/model_ts-fl_final.pth"

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":      # before the imports that take their time
-    from dalf_ros.quiet_start import end_quietly_on_interrupt
+    from dalf_ros.nodes.quiet_start import end_quietly_on_interrupt
 
     end_quietly_on_interrupt()
 
@@ -12,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from . import topics
-from .image_conversion import to_color, to_mask
-from .inputs import IMAGE_QOS
-from .lifecycle_main import run_nodes
-from .messages import NANOSECONDS, stamp_ns
-from .node_statistics import OK, WARN
-from .results import feature_results, frame_id_of
-from .time_buffer import Joiner, StampGuard
-from .worker_node import WorkerNode
+from .conversions import topics
+from .conversions.image_conversion import to_color, to_mask
+from .conversions.messages import NANOSECONDS, stamp_ns
+from .conversions.results import feature_results, frame_id_of
+from .nodes.inputs import IMAGE_QOS
+from .nodes.lifecycle_main import run_nodes
+from .nodes.node_statistics import OK, WARN
+from .nodes.synchronizer import Joiner, StampGuard
+from .nodes.worker_node import WorkerNode
 
 MASK_BUFFER_S = 5.0
 LEAST_REGION = 32           # pixels a side, what the network takes

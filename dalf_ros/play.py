@@ -14,7 +14,7 @@ from typing import Any
 
 from dalf_core.interruption import Interruption
 
-from .bag_source import BagError, BagSource, RawMessage
+from .bags.bag_source import BagError, BagSource, RawMessage
 
 EXIT_STATUS = "exit status: 0 played, 2 an error (told in one line), 130 ended by Ctrl-C, 143 by SIGTERM"
 CLOCK_STEP_S = 0.01             # /clock goes on this often between messages
@@ -76,7 +76,7 @@ def play(source: BagSource, options: argparse.Namespace, ros_args: list[str], in
 
 def chosen_topics(source: BagSource, wanted: list[str] | None) -> list[str]:
     """The topics to play. Raises BagError when one is not in the recording."""
-    from .bag_topics import list_topics
+    from .bags.bag_topics import list_topics
 
     missing = [name for name in wanted or [] if name not in source.topics]
     if missing:
@@ -103,7 +103,7 @@ class Player:
     def _add(self, name: str) -> None:
         from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-        from .message_factory import ros_class
+        from .conversions.message_factory import ros_class
 
         kind = self._source.topics[name].type
         latched = name == "/tf_static" or self._source.is_latched(name)
@@ -179,7 +179,7 @@ class Player:
     def _tick(self, time_ns: int) -> None:
         if self._clock is None:
             return
-        from .message_factory import ros_message
+        from .conversions.message_factory import ros_message
 
         stamp = {"sec": time_ns // NANOSECONDS, "nanosec": time_ns % NANOSECONDS}
         self._clock.publish(ros_message("rosgraph_msgs/msg/Clock", {"clock": stamp}))

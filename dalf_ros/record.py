@@ -13,8 +13,8 @@ from typing import Any
 
 from dalf_core.interruption import Interruption
 
-from .bag_source import BagError
-from .bag_writer import BagWriter
+from .bags.bag_source import BagError
+from .bags.bag_writer import BagWriter
 
 EXIT_STATUS = "exit status: 0 recorded, also when ended by Ctrl-C; 2 an error (told in one line); 3 nothing came; 130 told twice"
 LOOK_EVERY_S = 0.2
@@ -94,7 +94,7 @@ class Recorder:
     def _subscribe(self, topic: str, publishers: list[Any]) -> None:
         from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-        from .message_factory import bag_typestore, ros_class
+        from .conversions.message_factory import bag_typestore, ros_class
 
         kind = publishers[0].topic_type
         if kind not in bag_typestore().types:

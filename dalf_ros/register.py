@@ -8,7 +8,7 @@ from pathlib import Path
 from dalf_core.camera import PinholeCamera
 from dalf_core.commands.command_line import HelpWithDefaults
 
-from .bag_source import BagError
+from .bags.bag_source import BagError
 
 
 def parser() -> argparse.ArgumentParser:
@@ -54,7 +54,7 @@ def main(args: list[str] | None = None) -> int:
     options = parser().parse_args(args)
     try:
         check_options(options)
-        from .registration_run import run
+        from .offline.registration_run import run
 
         return run(options)
     except KeyboardInterrupt:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 if __name__ == "__main__":      # before the imports that take their time
-    from dalf_ros.quiet_start import end_quietly_on_interrupt
+    from dalf_ros.nodes.quiet_start import end_quietly_on_interrupt
 
     end_quietly_on_interrupt()
 
@@ -15,18 +15,18 @@ from dalf_core import NonRigidRegistration, PinholeCamera
 from dalf_core.lens import Lens
 from dalf_core.tracking import SurfaceTracker
 
-from . import topics
-from .camera_model import fitted, is_rectified, lens_of, rectified_matches, same_camera
-from .image_conversion import to_color, to_depth, to_mask
-from .inputs import RESULT_QOS
-from .lifecycle_main import run_nodes
-from .messages import NANOSECONDS, matches_of, stamp_ns
-from .node_statistics import ERROR, OK, WARN
-from .refusal import SetupError
-from .results import SurfaceResults, frame_id_of
-from .save_surface import save_surface
-from .time_buffer import Joiner, StampGuard
-from .worker_node import WorkerNode
+from .conversions import topics
+from .conversions.camera_model import fitted, is_rectified, lens_of, rectified_matches, same_camera
+from .conversions.errors import SetupError
+from .conversions.image_conversion import to_color, to_depth, to_mask
+from .conversions.messages import NANOSECONDS, matches_of, stamp_ns
+from .conversions.results import SurfaceResults, frame_id_of
+from .nodes.inputs import RESULT_QOS
+from .nodes.lifecycle_main import run_nodes
+from .nodes.node_statistics import ERROR, OK, WARN
+from .nodes.save_surface import save_surface
+from .nodes.synchronizer import Joiner, StampGuard
+from .nodes.worker_node import WorkerNode
 
 LEVELS = {"tracked": OK, "degraded": WARN, "waiting": WARN, "lost": ERROR}
 

@@ -2,14 +2,14 @@
 from __future__ import annotations
 
 if __name__ == "__main__":      # before the imports that take their time
-    from dalf_ros.quiet_start import end_quietly_on_interrupt
+    from dalf_ros.nodes.quiet_start import end_quietly_on_interrupt
 
     end_quietly_on_interrupt()
 
 import sys
 
 from .feature_node import FeatureNode
-from .lifecycle_main import run_nodes
+from .nodes.lifecycle_main import run_nodes
 from .registration_node import RegistrationNode
 
 

@@ -11,7 +11,7 @@ import subprocess
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
-from dalf_ros import launching
+from dalf_ros.launch_support import launching
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
@@ -26,7 +26,7 @@ def describe(context: LaunchContext, bag: str) -> dict[str, str]:
     """The recording's topics and frame. Raises RuntimeError with what is wrong with it."""
     given = {option: launching.text(context, option) for option in ("color", "depth", "camera_info", "mask")}
     options = [word for name, topic in given.items() if topic for word in (f"--{name.replace('_', '-')}-topic", topic)]
-    done = subprocess.run(["python3", "-m", "dalf_ros.describe_bag", bag, *options], capture_output=True, text=True)
+    done = subprocess.run(["python3", "-m", "dalf_ros.launch_support.describe_bag", bag, *options], capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(done.stderr.strip().removeprefix("error: "))
     return json.loads(done.stdout)

@@ -11,7 +11,8 @@ from launch.event_handlers import OnProcessExit
 from launch.events.process import ProcessExited
 from launch_ros.actions import Node
 
-from dalf_ros import launching, simulate
+from dalf_ros import simulate
+from dalf_ros.launch_support import launching
 
 # the topics and the frame of dalf_ros/simulation/recording.py, which would load the simulator
 SOURCE = launching.Source("/camera/color/image_raw", "/camera/aligned_depth_to_color/image_raw", "/camera/color/camera_info",

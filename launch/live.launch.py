@@ -7,7 +7,7 @@
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import OpaqueFunction
 
-from dalf_ros import launching
+from dalf_ros.launch_support import launching
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:

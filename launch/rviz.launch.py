@@ -7,8 +7,8 @@
 from launch import LaunchContext, LaunchDescription, LaunchDescriptionEntity
 from launch.actions import DeclareLaunchArgument, OpaqueFunction
 
-from dalf_ros import launching
-from dalf_ros.cameras import CAMERAS
+from dalf_ros.launch_support import launching
+from dalf_ros.launch_support.cameras import CAMERAS
 
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:

@@ -4,9 +4,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from dalf_core.geometry import CORRECTED
-from dalf_core.keypoints import find_keypoints
-from dalf_core.network import DalfNetwork
+from dalf_core.features.geometry import CORRECTED
+from dalf_core.features.keypoints import find_keypoints
+from dalf_core.features.network import DalfNetwork
 
 KEYPOINT_AREA = 90          # pixels for each keypoint of an ordinary photo: about as many as the official weights and threshold find
 NEAR = 3.0                  # pixels: the same keypoint in an image and its mirror image

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from dalf_core.network import ARCHITECTURE, DalfNetwork
+from dalf_core.features.network import ARCHITECTURE, DalfNetwork
 from dalf_core.weights import save_weights
 
 FORMAT = "dalf-training-1"

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
+from .data.schedule import Points
+from .data.views import sheet_size
 from .modes import MODES
-from .schedule import Points
-from .views import sheet_size
 
 CONFIGS = Path(__file__).parent / "configs"
 LEAST_CROP = 64                 # pixels: the network's borders and the rim without keypoints leave less than nothing of smaller ones

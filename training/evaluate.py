@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING
 from dalf_core.commands.command_line import HelpWithDefaults, exit_status
 from dalf_core.commands.files import check_output
 
-from .difficulty import LEVELS
+from .data.difficulty import LEVELS
 
 if TYPE_CHECKING:
-    from .evaluation import Extractor
+    from .evaluation.extractor_scores import Extractor
 
 DEFAULT = "default"
 
@@ -75,10 +75,10 @@ def evaluate(options: argparse.Namespace) -> int:
 
 
 def _evaluate_photos(options: argparse.Namespace, files: Sequence[Path]) -> None:
-    from .benchmark import benchmark_photos
-    from .evaluation import grouped, matched_pairs, score, table, turn_table, write_csv
-    from .evaluation_plots import plot_accuracy, plot_bars
-    from .metrics import mean_scores
+    from .evaluation.benchmark import benchmark_photos
+    from .evaluation.evaluation_plots import plot_accuracy, plot_bars
+    from .evaluation.extractor_scores import grouped, matched_pairs, score, table, turn_table, write_csv
+    from .evaluation.metrics import mean_scores
 
     benchmark_photos(options.photos, 2)         # says what is wrong before the weights are loaded
     levels = list(dict.fromkeys(options.levels))
@@ -92,9 +92,9 @@ def _evaluate_photos(options: argparse.Namespace, files: Sequence[Path]) -> None
 
 
 def _evaluate_objects(options: argparse.Namespace, files: Sequence[Path]) -> None:
-    from .evaluation_plots import plot_bars
-    from .tps_benchmark import DATASETS, find_objects
-    from .tps_evaluation import dataset_means, evaluate_objects, table, write_csv
+    from .evaluation.evaluation_plots import plot_bars
+    from .evaluation.tps_benchmark import DATASETS, find_objects
+    from .evaluation.tps_evaluation import dataset_means, evaluate_objects, table, write_csv
 
     objects = find_objects(*options.nonrigid, options.datasets)
     used = dict.fromkeys(one.dataset for one in objects)
@@ -113,7 +113,7 @@ def make_extractors(options: argparse.Namespace) -> dict[str, Extractor]:
     """An extractor for each of the weights and descriptors, by the name it has in tables. Raises what DALF raises."""
     from dalf_core import DALF
 
-    from .evaluation import Extractor
+    from .evaluation.extractor_scores import Extractor
 
     made = {}
     for label, weights in labels(options.weights).items():
@@ -134,7 +134,7 @@ def labels(weights: Sequence[str]) -> dict[str, str | None]:
 
 def descriptor_of(weights: str | None) -> str:
     """The descriptor that weights were trained for, as their metadata tell; "fused" where they do not. WeightsError."""
-    from dalf_core.network import DESCRIPTORS
+    from dalf_core.features.network import DESCRIPTORS
     from dalf_core.weights import read_weights, resolve
 
     told = read_weights(resolve(weights)).metadata.get("descriptor", "fused")

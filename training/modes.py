@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from dalf_core.network import DalfNetwork
+from dalf_core.features.network import DalfNetwork
 
 _DETECTOR = ("backbone.decoder", "backbone.keypoint_head")
 _FEATURES = ("backbone.encoder", "backbone.feature_head")

@@ -5,11 +5,11 @@ import cv2
 import numpy as np
 import torch
 
-from dalf_core.draw import draw_heatmap, draw_matches
+from dalf_core.drawing.draw import draw_heatmap, draw_matches
 from dalf_core.types import Features, Matches
 
+from .data.views import Views
 from .step import Outcome
-from .views import Views
 
 PATCHES = 16        # columns of the picture of patches
 

@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from .checkpoint import RunFolder, writing
 from .config import TrainingConfig
+from .data.views import Views
 from .pictures import batch_pictures
 from .step import MEASURES, Outcome
 from .validation import Validation
-from .views import Views
 
 LOG_SECONDS = 10.0      # between lines of the progress bar where it is no terminal
 

@@ -11,16 +11,16 @@ from typing import Any
 import torch
 import yaml
 
-from dalf_core.extractor import choose_device
-from dalf_core.network import DalfNetwork
+from dalf_core.features.extractor import choose_device
+from dalf_core.features.network import DalfNetwork
 from dalf_core.weights import load_network
 
 from .checkpoint import RunError, RunFolder
 from .config import CONFIGS, ConfigError, TrainingConfig, first_difference, from_plain, load_config, override, to_plain
+from .data.photo_cache import PhotoCache, open_photos
 from .distributed import World, join_world
 from .memory import peak
 from .modes import MODES
-from .photo_cache import PhotoCache, open_photos
 from .trainer import DONE, STOPPED, TimeLimit, Trainer
 
 

@@ -5,18 +5,18 @@ from dataclasses import dataclass
 
 import torch
 
-from dalf_core.network import DalfNetwork
+from dalf_core.features.network import DalfNetwork
 
 from .config import TrainingConfig
-from .correspondence import Correspondence, choose, mutual_nearest
-from .description import describe_slots
-from .descriptor_loss import triplet_loss, wrongly_described
-from .detector_loss import detector_loss
-from .draws import Source, uniform
-from .keypoint_draw import DrawnKeypoints, draw_chance, draw_keypoints
+from .data.draws import Source, uniform
+from .data.schedule import value_at
+from .data.views import Views
+from .losses.correspondence import Correspondence, choose, mutual_nearest
+from .losses.description import describe_slots
+from .losses.descriptor_loss import triplet_loss, wrongly_described
+from .losses.detector_loss import detector_loss
+from .losses.keypoint_draw import DrawnKeypoints, draw_chance, draw_keypoints
 from .modes import MODES
-from .schedule import value_at
-from .views import Views
 
 
 @dataclass(frozen=True)

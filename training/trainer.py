@@ -12,23 +12,23 @@ from typing import Any
 import numpy as np
 import torch
 
-from dalf_core.network import DalfNetwork
+from dalf_core.features.network import DalfNetwork
 
 from .calibration import calibrate
 from .checkpoint import RunError, RunFolder
 from .config import TrainingConfig, to_plain
+from .data.draws import Share, seeded
+from .data.photo_cache import PhotoCache
+from .data.photo_loader import VIEW, PhotoBatch, PhotoLoader
+from .data.schedule import value_at
+from .data.views import Views, make_views
 from .distributed import World, average, share_batch_norms
-from .draws import Share, seeded
-from .fast_layers import autocast_type, make_fast
+from .losses.fast_layers import autocast_type, make_fast
 from .memory import FreedMemory
 from .modes import MODES, prepare, train_parts
-from .photo_cache import PhotoCache
-from .photo_loader import VIEW, PhotoBatch, PhotoLoader
 from .report import Report
-from .schedule import value_at
 from .step import Outcome, batch_loss
 from .validation import validate, validation_views
-from .views import Views, make_views
 
 DONE, STOPPED = "done", "stopped"
 

@@ -7,18 +7,18 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from dalf_core.keypoints import strongest_keypoints
-from dalf_core.network import DalfNetwork
+from dalf_core.features.keypoints import strongest_keypoints
+from dalf_core.features.network import DalfNetwork
 
 from .config import TrainingConfig
-from .correspondence import mutual_nearest
-from .description import describe_slots
-from .difficulty import LEVELS, warp_range
-from .draws import Share, seeded
+from .data.difficulty import LEVELS, warp_range
+from .data.draws import Share, seeded
+from .data.photo_cache import PhotoCache
+from .data.schedule import Difficulty
+from .data.views import Views, cut_sheet, draw_warp, make_views
+from .losses.correspondence import mutual_nearest
+from .losses.description import describe_slots
 from .modes import MODES
-from .photo_cache import PhotoCache
-from .schedule import Difficulty
-from .views import Views, cut_sheet, draw_warp, make_views
 
 SEED = 7                    # validation pairs are the same in every run
 BATCH = 4                   # pairs at once

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ..extractor import DALF
+    from ..features.extractor import DALF
 
 
 class HelpWithDefaults(argparse.ArgumentDefaultsHelpFormatter):
@@ -30,7 +30,7 @@ def add_extractor_options(parser: argparse.ArgumentParser, precision: str) -> No
 
 def make_extractor(options: argparse.Namespace) -> DALF:
     """The extractor that these options ask for. Raises what DALF raises."""
-    from ..extractor import DALF, choose_device
+    from ..features.extractor import DALF, choose_device
 
     precision = options.precision
     if precision == "auto":

@@ -11,10 +11,10 @@ import re
 import sys
 from pathlib import Path
 
-from ..extractor import DALF
-from ..image_input import MIN_SIDE
-from ..network import DESCRIPTORS
-from ..onnx_export import export_onnx
+from ..features.extractor import DALF
+from ..features.image_input import MIN_SIDE
+from ..features.network import DESCRIPTORS
+from ..features.onnx_export import export_onnx
 from .command_line import exit_status
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")

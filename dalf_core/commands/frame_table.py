@@ -15,7 +15,7 @@ import numpy as np
 from .files import write_whole
 
 if TYPE_CHECKING:
-    from ..template_tracking import TemplateFrame
+    from ..image_registration.template_tracking import TemplateFrame
 
 SUFFIXES = (".csv", ".json")
 

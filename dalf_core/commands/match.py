@@ -13,7 +13,7 @@ from .command_line import HelpWithDefaults, add_extractor_options, exit_status, 
 from .files import PICTURES, check_output, read_picture, write_picture
 
 if TYPE_CHECKING:
-    from ..extractor import DALF
+    from ..features.extractor import DALF
 
 
 def parser() -> argparse.ArgumentParser:
@@ -49,9 +49,9 @@ def run(options: argparse.Namespace) -> int:
 
 def draw_pair(options: argparse.Namespace, dalf: DALF, a: np.ndarray, b: np.ndarray) -> None:
     """Match, print the counts, write the pictures. ValueError: a registered picture is asked for, but the matches do not allow it."""
-    from ..draw import draw_matches
-    from ..matching import match
-    from ..verification import verify
+    from ..drawing.draw import draw_matches
+    from ..matching.nearest_neighbours import match
+    from ..matching.verification import verify
 
     reference, query = dalf.extract(a), dalf.extract(b)
     matches = match(reference, query)
@@ -65,9 +65,9 @@ def draw_pair(options: argparse.Namespace, dalf: DALF, a: np.ndarray, b: np.ndar
 
 def write_registered(path: Path, dalf: DALF, a: np.ndarray, b: np.ndarray) -> None:
     """A | B with A's grid | B as A sees it; prints how well it fits."""
-    from ..draw import beside
-    from ..draw_warp import draw_deformation_grid, draw_registered
-    from ..template_tracking import TemplateTracker
+    from ..drawing.draw import beside
+    from ..drawing.draw_warp import draw_deformation_grid, draw_registered
+    from ..image_registration.template_tracking import TemplateTracker
 
     frame = TemplateTracker(dalf, a).process(b)
     if frame.warp is None:
@@ -78,7 +78,7 @@ def write_registered(path: Path, dalf: DALF, a: np.ndarray, b: np.ndarray) -> No
 
 def write_heatmaps(path: Path, dalf: DALF, a: np.ndarray, b: np.ndarray) -> None:
     """The detector's response on A | B."""
-    from ..draw import beside, draw_heatmap
+    from ..drawing.draw import beside, draw_heatmap
 
     write_picture(path, beside(*(draw_heatmap(picture, dalf.heatmap(picture), geometry=dalf.geometry, keypoint_bias=dalf.keypoint_bias)
                                  for picture in (a, b))))

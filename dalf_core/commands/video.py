@@ -23,8 +23,8 @@ from .files import check_output
 from .frame_table import SUFFIXES, FrameRow, summarise, write_table
 
 if TYPE_CHECKING:
-    from ..template_tracking import TemplateFrame, TemplateTracker
-    from ..video_reader import VideoReader
+    from ..image_registration.template_tracking import TemplateFrame, TemplateTracker
+    from ..image_registration.video_reader import VideoReader
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,8 +48,8 @@ def main(args: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command line says. Raises ValueError, OSError, RuntimeError with what is wrong."""
-    from ..template_tracking import TemplateTracker
-    from ..video_reader import VideoReader
+    from ..image_registration.template_tracking import TemplateTracker
+    from ..image_registration.video_reader import VideoReader
 
     check_options(options)
     with VideoReader(options.clip) as clip:
@@ -95,7 +95,7 @@ class Job:
 
     def work(self, interruption: Interruption) -> list[FrameRow]:
         """Register frame by frame until the clip ends or somebody asks to stop. The film is closed however this ends."""
-        from ..video import VideoWriter
+        from ..image_registration.video import VideoWriter
 
         rows = []
         with VideoWriter(self.options.output, self.clip.fps) as film, tqdm(total=self.total, unit="frame") as bar:
@@ -109,7 +109,7 @@ class Job:
         return rows
 
     def _frames(self) -> Iterator[tuple[int, np.ndarray, TemplateFrame]]:
-        from ..template_tracking import REFERENCE
+        from ..image_registration.template_tracking import REFERENCE
 
         for number, image in enumerate(islice(self.clip, self.total)):
             frame = self.tracker.process(image)
@@ -117,8 +117,8 @@ class Job:
 
     def _picture(self, number: int, image: np.ndarray, frame: TemplateFrame) -> np.ndarray:
         """The film's picture of one frame."""
-        from ..draw import beside, write_text
-        from ..draw_warp import draw_deformation_grid, draw_registered
+        from ..drawing.draw import beside, write_text
+        from ..drawing.draw_warp import draw_deformation_grid, draw_registered
 
         if frame.warp is None:
             panels = [image, np.zeros_like(self.template), self.template]

@@ -24,11 +24,11 @@ def solver_on(device: str) -> tuple[str, SolverMaker]:
     if kind != "cuda" or (":" in device and not number.isdigit()):
         raise ValueError(f'unknown device {device!r}; use "auto", "cpu", "cuda" or "cuda:N"')
     try:
-        from .warp_device import device_of
+        from .gpu.device import device_of
     except ImportError as error:
         raise RuntimeError(f"registration with device={device!r} needs NVIDIA Warp ({error}): pip install warp-lang, or take "
                            "'cpu' or 'auto'") from error
     chosen = device_of(device).alias
-    from .warp_solver import WarpSolver
+    from .gpu.solver import WarpSolver
 
     return chosen, partial(WarpSolver, device=chosen)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from ..bag_source import BagError
+from ..bags.bag_source import BagError
 
 MARK = ".dalf_demo"
 MADE = ("bag", "registration", "logs", "truth.npz", "errors.json", "errors.png", "errors_live.json")
@@ -57,7 +57,7 @@ def main(args: list[str] | None = None) -> int:
 
 def _check(options: argparse.Namespace) -> None:
     """Whatever could fail late is tried first: weights, drawing, ROS."""
-    from dalf_core.render import check_rendering
+    from dalf_core.drawing.render import check_rendering
     from dalf_core.weights import load_network
 
     if options.frames < 10 or options.top_k < 100 or options.seed < 0:

@@ -11,9 +11,9 @@ import numpy as np
 
 from dalf_core.types import TRACKED
 
-from .. import messages, topics
-from ..bag_source import BagSource
-from ..bag_writer import bag_topic
+from ..bags.bag_source import BagSource
+from ..bags.bag_writer import bag_topic
+from ..conversions import messages, topics
 from ..simulation.occluder import PASSES_S
 from ..simulation.truth import Attachment, GroundTruth
 

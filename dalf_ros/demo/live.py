@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from .. import topics
-from ..child_process import Process
-from ..message_factory import bag_typestore, ros_class
-from ..messages import STATUS_NAMES
+from ..conversions import topics
+from ..conversions.message_factory import bag_typestore, ros_class
+from ..conversions.messages import STATUS_NAMES
+from ..launch_support.child_process import Process
 from ..simulation.recording import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, MASK_TOPIC
 
 IMAGE = "sensor_msgs/msg/Image"

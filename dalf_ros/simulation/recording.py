@@ -10,9 +10,9 @@ import numpy as np
 
 from dalf_core.camera import PinholeCamera
 
-from .. import messages
-from ..bag_writer import BagWriter
-from ..image_conversion import from_color, from_depth, from_mask
+from ..bags.bag_writer import BagWriter
+from ..conversions import messages
+from ..conversions.image_conversion import from_color, from_depth, from_mask
 from .cloth import DURATION_S, ClothMotion, simulate_cloth
 from .occluder import hand_place, make_hand
 from .sensor import Scene, expose, measure_depth

@@ -23,7 +23,7 @@ def test_table_says_what_is_met() -> None:
 
 
 def test_samples_are_as_large_as_said() -> None:
-    from dalf_ros.messages import feature_array, header, match_array
+    from dalf_ros.conversions.messages import feature_array, header, match_array
 
     assert len(match_array(latency.sample_matches(), "camera")["distance"]) == 2000
     assert len(feature_array(latency.sample_features(), header(0, ""))["descriptors"]) == 2048 * 128 * 4

@@ -12,8 +12,8 @@ import pytest
 import torch
 
 from dalf_core import weights
-from dalf_core.geometry import CORRECTED, ORIGINAL
-from dalf_core.network import OFFICIAL_NAMES, DalfNetwork
+from dalf_core.features.geometry import CORRECTED, ORIGINAL
+from dalf_core.features.network import OFFICIAL_NAMES, DalfNetwork
 from dalf_core.weights import WeightsError, load_network, read_weights, resolve, save_weights
 
 SHIPPED = weights.BUILT_IN

@@ -14,9 +14,9 @@ from dalf_core.camera import PinholeCamera
 from dalf_core.lens import Lens
 from dalf_core.tracking import FrameMatches
 from dalf_core.types import Matches
-from dalf_ros.image_conversion import from_color, from_color_compressed, from_depth, from_mask
-from dalf_ros.message_factory import bag_message, bag_typestore
-from dalf_ros.messages import camera_info, header
+from dalf_ros.conversions.image_conversion import from_color, from_color_compressed, from_depth, from_mask
+from dalf_ros.conversions.message_factory import bag_message, bag_typestore
+from dalf_ros.conversions.messages import camera_info, header
 
 CAMERA = PinholeCamera(200.0, 200.0, 95.5, 71.5, 192, 144)
 DISTANCE_M = 0.6
@@ -193,8 +193,8 @@ class Peer:
 
     def hear(self, topic: str, kind: str, latched: bool = False) -> list:
         """The messages of a topic: a list that grows."""
-        from dalf_ros.inputs import LATCHED_QOS, RESULT_QOS
-        from dalf_ros.message_factory import ros_class
+        from dalf_ros.conversions.message_factory import ros_class
+        from dalf_ros.nodes.inputs import LATCHED_QOS, RESULT_QOS
 
         if topic not in self.got:
             self.got[topic] = []
@@ -203,8 +203,8 @@ class Peer:
 
     def publisher(self, topic: str, kind: str) -> object:
         """A reliable publisher that somebody listens to."""
-        from dalf_ros.inputs import RESULT_QOS
-        from dalf_ros.message_factory import ros_class
+        from dalf_ros.conversions.message_factory import ros_class
+        from dalf_ros.nodes.inputs import RESULT_QOS
 
         new = topic not in self._publishers
         if new:
@@ -215,7 +215,7 @@ class Peer:
         return self._publishers[topic]
 
     def publish(self, topic: str, kind: str, fields: dict) -> None:
-        from dalf_ros.message_factory import ros_message
+        from dalf_ros.conversions.message_factory import ros_message
 
         self.publisher(topic, kind).publish(ros_message(kind, fields))
 

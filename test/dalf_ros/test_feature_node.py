@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from dalf_ros import messages as convert
-from dalf_ros import topics
-from dalf_ros.image_conversion import from_color, from_color_compressed, to_color
+from dalf_ros.conversions import messages as convert
+from dalf_ros.conversions import topics
+from dalf_ros.conversions.image_conversion import from_color, from_color_compressed, to_color
 
 pytest.importorskip("rclpy")
 

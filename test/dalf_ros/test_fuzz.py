@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 
 from dalf_core.depth import is_reading
 from dalf_core.types import Features
-from dalf_ros import image_conversion, topics
-from dalf_ros.message_factory import ros_class, ros_message
-from dalf_ros.messages import header, stamp_ns
+from dalf_ros.conversions import image_conversion, topics
+from dalf_ros.conversions.message_factory import ros_class, ros_message
+from dalf_ros.conversions.messages import header, stamp_ns
 
 rclpy = pytest.importorskip("rclpy")
 pytest.importorskip("dalf.msg")

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dalf_ros import messages as convert
-from dalf_ros import topics
-from dalf_ros.bag_writer import bag_topic
+from dalf_ros.bags.bag_writer import bag_topic
+from dalf_ros.conversions import messages as convert
+from dalf_ros.conversions import topics
 
 rclpy = pytest.importorskip("rclpy")
 
@@ -37,8 +37,8 @@ class Listener:
     def __init__(self, context: object, names: tuple[str, ...]) -> None:
         from rclpy.executors import SingleThreadedExecutor
 
-        from dalf_ros.inputs import LATCHED_QOS, RESULT_QOS
-        from dalf_ros.message_factory import ros_class
+        from dalf_ros.conversions.message_factory import ros_class
+        from dalf_ros.nodes.inputs import LATCHED_QOS, RESULT_QOS
 
         self.node = rclpy.create_node("listener", context=context)
         self.executor = SingleThreadedExecutor(context=context)
@@ -105,8 +105,8 @@ def warm_up(listener: Listener, scene: type, spin_until: Callable) -> None:
     """One image ahead of the recording: the network is compiled for its size, which on a busy machine takes longer than the recording."""
     from std_srvs.srv import Trigger
 
-    from dalf_ros.image_conversion import from_color
-    from dalf_ros.message_factory import ros_class, ros_message
+    from dalf_ros.conversions.image_conversion import from_color
+    from dalf_ros.conversions.message_factory import ros_class, ros_message
 
     publisher = listener.node.create_publisher(ros_class("sensor_msgs/msg/Image"), REMAP["image"], 10)
     early = ros_message("sensor_msgs/msg/Image", from_color(scene.image(0), convert.header(scene.stamp(0) - 10**10, scene.frame_id)))
@@ -216,8 +216,8 @@ def test_silence_is_explained(ros_process, own_peer) -> None:
     """No data: one warning with the resolved topic, its publishers, and the QoS that does not match; nothing of what is optional."""
     from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-    from dalf_ros.image_conversion import from_depth
-    from dalf_ros.message_factory import ros_class
+    from dalf_ros.conversions.image_conversion import from_depth
+    from dalf_ros.conversions.message_factory import ros_class
 
     best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
     own_peer.node.create_publisher(ros_class("dalf/msg/MatchArray"), "/matches", best_effort)
@@ -238,7 +238,7 @@ def test_silence_is_explained(ros_process, own_peer) -> None:
 
 def test_a_paused_clock_is_no_silence(ros_process, own_peer) -> None:
     """Simulated time that stands still is told as such; when it goes on without data, that is told too."""
-    from dalf_ros.image_conversion import from_depth
+    from dalf_ros.conversions.image_conversion import from_depth
 
     node = ros_process("dalf_ros.registration_node", "--ros-args", "-p", "use_sim_time:=true", "-p", "silence_warning:=2.0")
 
@@ -288,7 +288,7 @@ def test_two_trackers_in_two_namespaces(official_weights: Path, scene: type, ros
     """At the same stamps the right one's board moves three times as far; neither hears the other, nor does its death matter."""
     from dalf.srv import SaveSurface
 
-    from dalf_ros.image_conversion import from_color, from_depth
+    from dalf_ros.conversions.image_conversion import from_color, from_depth
 
     steps = {"/left": 1, "/right": 3}
     trackers = {side: ros_process("dalf_ros.tracker", "--ros-args", "-r", f"__ns:={side}", "-p", "top_k:=200") for side in steps}
@@ -349,7 +349,7 @@ def test_lifecycle_by_hand(official_weights: Path, ros_process, listen, spin_unt
 
 def test_record_writes_what_play_sends(rgbd_bag: Path, scene: type, ros_process, tmp_path: Path) -> None:
     """play -> record through ROS: the same bytes on the same topics."""
-    from dalf_ros.bag_source import BagSource
+    from dalf_ros.bags.bag_source import BagSource
 
     recorder = ros_process("dalf_ros.record", scene.color, scene.depth, scene.info, "/nobody", "--output", tmp_path / "copy")
     player = ros_process("dalf_ros.play", rgbd_bag, "--wait", "15", "--topics", scene.color, scene.depth, scene.info)

@@ -13,10 +13,12 @@ import pytest
 
 from dalf_core import DALF
 from dalf_core.surface import load_ply
-from dalf_ros import messages as convert
-from dalf_ros import register, registration_run, topics
-from dalf_ros.bag_source import BagSource
-from dalf_ros.bag_writer import bag_topic
+from dalf_ros import register
+from dalf_ros.bags.bag_source import BagSource
+from dalf_ros.bags.bag_writer import bag_topic
+from dalf_ros.conversions import messages as convert
+from dalf_ros.conversions import topics
+from dalf_ros.offline import registration_run
 
 
 @cache

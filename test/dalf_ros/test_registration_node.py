@@ -12,14 +12,14 @@ import pytest
 from dalf_core.camera import PinholeCamera
 from dalf_core.lens import PLUMB_BOB, Lens
 from dalf_core.surface import load_ply
-from dalf_ros import messages as convert
-from dalf_ros import topics
-from dalf_ros.image_conversion import from_color_compressed, from_depth
-from dalf_ros.message_factory import ros_class
+from dalf_ros.conversions import messages as convert
+from dalf_ros.conversions import topics
+from dalf_ros.conversions.image_conversion import from_color_compressed, from_depth
+from dalf_ros.conversions.message_factory import ros_class
 
 pytest.importorskip("rclpy")
 
-from dalf_ros.inputs import LATCHED_QOS  # noqa: E402
+from dalf_ros.nodes.inputs import LATCHED_QOS  # noqa: E402
 
 CAMERA = PinholeCamera(200.0, 201.0, 95.5, 70.2, 192, 144)
 BARREL = (-0.30, 0.10, 0.001, -0.0007, -0.01)

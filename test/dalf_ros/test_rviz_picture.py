@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from dalf_ros import rviz_picture, topics, visual_messages
-from dalf_ros.bag_writer import BagWriter
-from dalf_ros.image_conversion import from_color_compressed
-from dalf_ros.message_factory import bag_message, package_file
-from dalf_ros.messages import NANOSECONDS, header
-from dalf_ros.rviz_layout import FIELD_OF_VIEW, Layout, load_layout
+from dalf_ros import rviz_picture
+from dalf_ros.bags.bag_writer import BagWriter
+from dalf_ros.conversions import topics, visual_messages
+from dalf_ros.conversions.image_conversion import from_color_compressed
+from dalf_ros.conversions.message_factory import bag_message, package_file
+from dalf_ros.conversions.messages import NANOSECONDS, header
+from dalf_ros.offline.rviz_layout import FIELD_OF_VIEW, Layout, load_layout
 
 pytest.importorskip("pyvista")
 FRAME, SIZE = "camera_color_optical_frame", (400, 300)
@@ -25,7 +26,7 @@ FACES = np.array([[0, 1, 2], [0, 2, 3]])
 
 @pytest.fixture(scope="module", autouse=True)
 def _drawing() -> None:
-    from dalf_core.render import RenderingUnavailable, check_rendering
+    from dalf_core.drawing.render import RenderingUnavailable, check_rendering
 
     try:
         check_rendering()

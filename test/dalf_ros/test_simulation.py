@@ -12,11 +12,11 @@ pytest.importorskip("mujoco")
 pytest.importorskip("open3d")
 
 from dalf_core.lens import Lens  # noqa: E402
-from dalf_ros.bag_reader import read_camera, read_frames  # noqa: E402
-from dalf_ros.bag_source import BagSource  # noqa: E402
-from dalf_ros.bag_topics import choose_topics  # noqa: E402
+from dalf_ros.bags.bag_reader import read_camera, read_frames  # noqa: E402
+from dalf_ros.bags.bag_source import BagSource  # noqa: E402
+from dalf_ros.bags.bag_topics import choose_topics  # noqa: E402
+from dalf_ros.conversions.messages import header  # noqa: E402
 from dalf_ros.demo.evaluation import compare  # noqa: E402
-from dalf_ros.messages import header  # noqa: E402
 from dalf_ros.simulation.cloth import COLUMNS, REFINEMENT, ROWS, ClothMotion, simulate_cloth  # noqa: E402
 from dalf_ros.simulation.recording import FIRST_STAMP_NS, FRAME_ID, MASK_TOPIC, default_camera, observe, record, sample_times  # noqa: E402
 from dalf_ros.simulation.truth import Attachment, GroundTruth  # noqa: E402

@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dalf_ros import topics
-from dalf_ros.cameras import CAMERAS
-from dalf_ros.parameters import TABLES
+from dalf_ros.conversions import topics
+from dalf_ros.launch_support.cameras import CAMERAS
+from dalf_ros.nodes.parameters import TABLES
 
 yaml = pytest.importorskip("ruamel.yaml")
 CONFIG = Path(__file__).resolve().parents[2] / "config"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from dalf_ros.cameras import CAMERAS
+from dalf_ros.launch_support.cameras import CAMERAS
 
 launch = pytest.importorskip("launch", reason="launch is not installed")
 pytest.importorskip("launch_ros", reason="launch_ros is not installed")
@@ -129,7 +129,7 @@ def load(name: str):
 
 @pytest.mark.parametrize("chosen", [None, "/my/profile.xml"])
 def test_fast_dds_profile_is_set_unless_chosen(monkeypatch: pytest.MonkeyPatch, chosen: str | None) -> None:
-    from dalf_ros import launching
+    from dalf_ros.launch_support import launching
 
     for name in launching.PROFILES:
         monkeypatch.delenv(name, raising=False)
@@ -152,9 +152,9 @@ def small_bag(path: Path, compressed: bool) -> Path:
     import numpy as np
 
     from dalf_core.camera import PinholeCamera
-    from dalf_ros.bag_writer import BagWriter
-    from dalf_ros.image_conversion import from_color, from_color_compressed, from_depth, from_mask
-    from dalf_ros.messages import camera_info, header
+    from dalf_ros.bags.bag_writer import BagWriter
+    from dalf_ros.conversions.image_conversion import from_color, from_color_compressed, from_depth, from_mask
+    from dalf_ros.conversions.messages import camera_info, header
     from dalf_ros.simulation.recording import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, FRAME_ID, MASK_TOPIC
 
     head, image = header(10**18, FRAME_ID), np.zeros((12, 16, 3), np.uint8)

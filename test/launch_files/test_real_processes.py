@@ -50,8 +50,8 @@ def statuses(ros_context: object, spin_until: Callable) -> Iterator[Callable[[st
     """Waits for some RegistrationStatus messages on a topic."""
     from rclpy.executors import SingleThreadedExecutor
 
-    from dalf_ros.inputs import RESULT_QOS
-    from dalf_ros.message_factory import ros_class
+    from dalf_ros.conversions.message_factory import ros_class
+    from dalf_ros.nodes.inputs import RESULT_QOS
 
     node = rclpy.create_node("listener", context=ros_context)
     executor = SingleThreadedExecutor(context=ros_context)
@@ -124,10 +124,10 @@ def repacked(source: Path, target: Path) -> Path:
     import cv2
     import numpy as np
 
-    from dalf_ros.bag_source import BagSource
-    from dalf_ros.bag_writer import BagWriter
-    from dalf_ros.image_conversion import from_color_compressed, to_color, to_depth
-    from dalf_ros.messages import header, stamp_ns
+    from dalf_ros.bags.bag_source import BagSource
+    from dalf_ros.bags.bag_writer import BagWriter
+    from dalf_ros.conversions.image_conversion import from_color_compressed, to_color, to_depth
+    from dalf_ros.conversions.messages import header, stamp_ns
     from dalf_ros.simulation.recording import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC
 
     packed = "sensor_msgs/msg/CompressedImage"

@@ -18,7 +18,7 @@ from dalf_training.checkpoint import RunFolder
 from dalf_training.config import TrainingConfig, to_plain
 from dalf_training.modes import MODES
 
-from dalf_core.network import DalfNetwork
+from dalf_core.features.network import DalfNetwork
 from dalf_core.weights import save_weights
 
 

@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from dalf_training import benchmark, evaluate
-from dalf_training.evaluation import Extractor, mutual_matches
+from dalf_training import evaluate
+from dalf_training.evaluation import benchmark
+from dalf_training.evaluation.extractor_scores import Extractor, mutual_matches
 
 from dalf_core import Features
-from dalf_core.network import DalfNetwork
+from dalf_core.features.network import DalfNetwork
 from dalf_core.weights import save_weights
 
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from dalf_training.checkpoint import RunFolder
 from dalf_training.config import TrainingConfig
+from dalf_training.data.photo_cache import PhotoCache
 from dalf_training.distributed import World
-from dalf_training.photo_cache import PhotoCache
 from dalf_training.trainer import Trainer
 
-from dalf_core.network import DalfNetwork
+from dalf_core.features.network import DalfNetwork
 
 
 def test_curves_and_pictures(photos: PhotoCache, small_config: TrainingConfig, tmp_path: Path) -> None:

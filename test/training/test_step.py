@@ -5,20 +5,20 @@ import numpy as np
 import pytest
 import torch
 from dalf_training.config import TrainingConfig
-from dalf_training.correspondence import mutual_nearest
-from dalf_training.descriptor_loss import TINY
-from dalf_training.difficulty import warp_range
-from dalf_training.draws import Share, seeded
-from dalf_training.fast_layers import make_fast
-from dalf_training.keypoint_draw import draw_chance
+from dalf_training.data.difficulty import warp_range
+from dalf_training.data.draws import Share, seeded
+from dalf_training.data.schedule import Difficulty
+from dalf_training.data.views import Views, draw_warp, make_views, sheet_size
+from dalf_training.losses.correspondence import mutual_nearest
+from dalf_training.losses.descriptor_loss import TINY
+from dalf_training.losses.fast_layers import make_fast
+from dalf_training.losses.keypoint_draw import draw_chance
 from dalf_training.modes import MODES, prepare, train_parts
-from dalf_training.schedule import Difficulty
 from dalf_training.step import MEASURES, batch_loss
-from dalf_training.views import Views, draw_warp, make_views, sheet_size
 
-from dalf_core.geometry import CORRECTED, heatmap_to_image, image_to_features, image_to_warper
-from dalf_core.network import DalfNetwork, sample_map
-from dalf_core.polar_grid import sample_patches
+from dalf_core.features.geometry import CORRECTED, heatmap_to_image, image_to_features, image_to_warper
+from dalf_core.features.network import DalfNetwork, sample_map
+from dalf_core.features.polar_grid import sample_patches
 
 SIZE, PAIRS = (96, 80), 2
 

@@ -7,11 +7,11 @@ import pytest
 import torch
 from dalf_training.checkpoint import RunError, RunFolder
 from dalf_training.config import TrainingConfig
+from dalf_training.data.photo_cache import PhotoCache
 from dalf_training.distributed import World
-from dalf_training.photo_cache import PhotoCache
 from dalf_training.trainer import DONE, STOPPED, DivergedError, Trainer
 
-from dalf_core.network import DalfNetwork
+from dalf_core.features.network import DalfNetwork
 from dalf_core.weights import read_weights
 
 ALONE = World(0, 1, torch.device("cpu"))

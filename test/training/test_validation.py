@@ -7,12 +7,12 @@ import pytest
 import torch
 from dalf_training.calibration import KEYPOINT_AREA, calibrate
 from dalf_training.config import TrainingConfig
-from dalf_training.photo_cache import PhotoCache
+from dalf_training.data.photo_cache import PhotoCache
 from dalf_training.validation import validate, validation_views
 
-from dalf_core.geometry import CORRECTED
-from dalf_core.keypoints import find_keypoints
-from dalf_core.network import DalfNetwork
+from dalf_core.features.geometry import CORRECTED
+from dalf_core.features.keypoints import find_keypoints
+from dalf_core.features.network import DalfNetwork
 from dalf_core.weights import load_network
 
 

@@ -8,11 +8,12 @@ import torch
 pytest.importorskip("onnxscript")
 onnxruntime = pytest.importorskip("onnxruntime")
 
-from dalf_core import DALF, onnx_export  # noqa: E402
+from dalf_core import DALF  # noqa: E402
 from dalf_core.commands import export  # noqa: E402
-from dalf_core.image_input import to_gray  # noqa: E402
-from dalf_core.network import DalfNetwork  # noqa: E402
-from dalf_core.onnx_export import ExportError, export_onnx  # noqa: E402
+from dalf_core.features import onnx_export  # noqa: E402
+from dalf_core.features.image_input import to_gray  # noqa: E402
+from dalf_core.features.network import DalfNetwork  # noqa: E402
+from dalf_core.features.onnx_export import ExportError, export_onnx  # noqa: E402
 from dalf_core.weights import save_weights  # noqa: E402
 
 from ..feature_fixtures import textured  # noqa: E402

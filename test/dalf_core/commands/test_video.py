@@ -14,8 +14,8 @@ import pytest
 pytest.importorskip("av")
 
 from dalf_core.commands.video import main  # noqa: E402
-from dalf_core.video import VideoWriter  # noqa: E402
-from dalf_core.video_reader import VideoReader  # noqa: E402
+from dalf_core.image_registration.video import VideoWriter  # noqa: E402
+from dalf_core.image_registration.video_reader import VideoReader  # noqa: E402
 
 from ..feature_fixtures import textured  # noqa: E402
 

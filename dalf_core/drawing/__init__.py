@@ -1,0 +1,1 @@
+"""Pictures of features, matches, warps and surfaces."""

@@ -1,0 +1,1 @@
+"""From an image to keypoints and descriptors: the networks, their extraction pipeline, backends and export."""

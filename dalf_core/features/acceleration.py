@@ -1,0 +1,145 @@
+"""The network's two heavy parts, the U-Net and the patch descriptor, run by OpenVINO on the CPU.
+
+Same weights, same results to rounding, about half the time of PyTorch. PyTorch stays the reference.
+"""
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections import OrderedDict
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from .network import Backbone, DalfNetwork
+from .tiles import BackboneInStrips
+
+log = logging.getLogger(__name__)
+
+BACKENDS = ("auto", "openvino", "pytorch")
+PRECISIONS = ("float32", "bfloat16", "float16")
+OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+SHAPES_KEPT = 4          # compiled graphs for so many image sizes
+ROWS = 32                # patches described at once
+
+
+def accelerate(network: DalfNetwork, backend: str = "auto", precision: str = "float32") -> str:
+    """Hand the convolutions of a folded network on the CPU to OpenVINO. Returns what is used.
+
+    backend: "openvino" (ImportError without it), "pytorch" (does nothing), "auto" (OpenVINO where it is installed; says so when not).
+    """
+    if backend == "pytorch":
+        return "pytorch"
+    try:
+        import openvino
+    except ImportError:
+        if backend == "openvino":
+            raise
+        log.warning("OpenVINO is not installed: the CPU runs PyTorch, at about half the speed (pip install openvino)")
+        return "pytorch"
+    core = openvino.Core()
+    settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[precision], "PERFORMANCE_HINT": "LATENCY"}
+    if threads := os.environ.get("OMP_NUM_THREADS"):
+        settings["INFERENCE_NUM_THREADS"] = int(threads)
+    if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        log.warning("this CPU has no bfloat16: float32 is used")
+    network.backbone = OpenVinoBackbone(network.backbone, core, settings)                               # type: ignore[assignment]
+    network.warper.convolutions = OpenVinoModule(network.warper.convolutions, core, settings)          # type: ignore[assignment]
+    network.patch_descriptor = OpenVinoBatches(network.patch_descriptor, core, settings)               # type: ignore[assignment]
+    return f"openvino {openvino.__version__.split('-')[0]}"
+
+
+class OpenVinoBackbone(nn.Module):
+    """Stands in for the backbone. Strips stay with PyTorch: a graph for each shape of each block takes more memory than they save."""
+
+    def __init__(self, backbone: Backbone, core: Any, settings: dict[str, Any]) -> None:
+        super().__init__()
+        self._whole = OpenVinoModule(backbone, core, settings)
+        self.in_strips = BackboneInStrips(backbone)
+
+    def forward(self, gray: torch.Tensor) -> Any:
+        return self._whole(gray)
+
+
+class OpenVinoModule(nn.Module):
+    """Stands in for a module of one tensor in; compiled for each input shape when it first comes, the latest few are kept."""
+
+    def __init__(self, module: nn.Module, core: Any, settings: dict[str, Any]) -> None:
+        super().__init__()
+        self._module = module.to(memory_format=torch.contiguous_format)
+        self._core, self._settings = core, settings
+        self._model: Any = None
+        self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+
+    def forward(self, x: torch.Tensor) -> Any:
+        outputs = self._request(tuple(x.shape)).infer([np.ascontiguousarray(x.numpy())], share_inputs=True)
+        tensors = tuple(torch.from_numpy(np.array(value)) for value in outputs.to_tuple())
+        return tensors if len(tensors) > 1 else tensors[0]
+
+    def _request(self, shape: tuple[int, ...]) -> Any:
+        if shape not in self._requests:
+            if self._model is None:
+                self._model = converted(self._module, shape)
+            self._requests[shape] = compiled(self._model, shape, self._core, self._settings).create_infer_request()
+            while len(self._requests) > SHAPES_KEPT:
+                self._requests.popitem(last=False)
+        self._requests.move_to_end(shape)
+        return self._requests[shape]
+
+
+class OpenVinoBatches(nn.Module):
+    """Stands in for a module of one tensor in and one out, whose rows are independent: they are worked on in small batches, which fit
+    the processor's caches, as many at a time as there are threads."""
+
+    def __init__(self, module: nn.Module, core: Any, settings: dict[str, Any]) -> None:
+        super().__init__()
+        self._module = module.to(memory_format=torch.contiguous_format)
+        threads = int(settings.get("INFERENCE_NUM_THREADS", os.cpu_count() or 1))
+        self._core, self._settings = core, {**settings, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": threads}
+        self._queue: Any = None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        rows = len(x)
+        missing = -rows % ROWS
+        padded = torch.cat([x, x.new_zeros(missing, *x.shape[1:])]) if missing else x
+        values = np.ascontiguousarray(padded.numpy())
+        if self._queue is None:
+            self._start(values.shape[1:])
+        self._result = np.empty((len(values), self._length), np.float32)
+        for start in range(0, len(values), ROWS):
+            self._queue.start_async({0: values[start:start + ROWS]}, start, share_inputs=True)
+        self._queue.wait_all()
+        return torch.from_numpy(self._result[:rows])
+
+    def _start(self, shape: tuple[int, ...]) -> None:
+        import openvino
+
+        shape = (ROWS, *shape)
+        model = compiled(converted(self._module, shape), shape, self._core, self._settings)
+        self._length = int(model.output(0).shape[1])
+        self._queue = openvino.AsyncInferQueue(model, self._settings["NUM_STREAMS"])
+        self._queue.set_callback(self._store)
+
+    def _store(self, request: Any, start: int) -> None:
+        self._result[start:start + ROWS] = request.get_output_tensor(0).data
+
+
+def converted(module: nn.Module, shape: tuple[int, ...]) -> Any:
+    """A module as an OpenVINO model for inputs of any height and width. shape: of one input."""
+    import openvino
+
+    example = torch.zeros(*shape[:2], min(shape[2], 64), min(shape[3], 64))      # tracing runs it in PyTorch: a small one will do
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", torch.jit.TracerWarning)
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return openvino.convert_model(module, example_input=example, input=[[*shape[:2], -1, -1]])
+
+
+def compiled(model: Any, shape: tuple[int, ...], core: Any, settings: dict[str, Any]) -> Any:
+    """A converted model ready to run on inputs of one shape; the model itself stays as it is."""
+    fixed = model.clone()
+    fixed.reshape(list(shape))
+    return core.compile_model(fixed, "CPU", settings)

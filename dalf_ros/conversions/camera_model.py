@@ -1,0 +1,92 @@
+"""What CameraInfo says about the pixels of an image, and frames made over to the pinhole camera that registration works with."""
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from dalf_core.camera import PinholeCamera
+from dalf_core.lens import Lens
+
+from .errors import SetupError
+
+if TYPE_CHECKING:
+    from dalf_core.tracking import FrameMatches
+
+SAME_SHAPE = 0.02              # aspect ratios that differ by less are those of one image, resized and rounded
+_RECTIFIED = re.compile(r"(?:^|[/_])rect(?:ified)?(?:[/_]|$)", re.IGNORECASE)
+
+
+def is_rectified(geometry: str, *topics: str) -> bool:
+    """Whether the images are rectified: as `geometry` says ("raw", "rectified"); "auto": one of the topics' names says "rect"."""
+    return geometry == "rectified" or (geometry == "auto" and any(_RECTIFIED.search(topic) for topic in topics))
+
+
+def lens_of(message: Any, rectified: bool = False) -> Lens:
+    """CameraInfo (ROS 2 or ROS 1) to the camera of its image: K and the distortion; P alone where the image is rectified.
+
+    As everywhere in ROS, coefficients that are all zero mean that there is no distortion, whatever the model.
+    Raises SetupError when it is not calibrated, or of a distortion model that is not known.
+    """
+    try:
+        if rectified:
+            return Lens(_in_image(_field(message, "p").reshape(3, 4), message))
+        camera, coefficients = _in_image(_field(message, "k").reshape(3, 3), message), _field(message, "d")
+        if not np.abs(coefficients).max(initial=0.0) > 1e-9:
+            return Lens(camera)
+        return Lens(camera, str(message.distortion_model), tuple(coefficients.tolist()))
+    except ValueError as error:
+        raise SetupError(f"camera_info cannot be used: {error}") from error
+
+
+def fitted(lens: Lens, width: int, height: int, what: str) -> Lens:
+    """The lens for images of another resolution. Raises SetupError when they have another shape: then they are not aligned."""
+    camera = lens.camera
+    if min(width, height) < 1:
+        raise ValueError(f"{what} is of {width}x{height} pixels")
+    if abs(width * camera.height / (height * camera.width) - 1) > SAME_SHAPE:
+        raise SetupError(f"{what} is {width}x{height} but camera_info describes {camera.width}x{camera.height}, which is no resized copy: "
+                         "depth, image and camera_info must be of one camera, depth aligned to colour")
+    return lens.scaled(width, height)
+
+
+def same_camera(a: Lens, b: Lens) -> bool:
+    """Whether two lenses differ by no more than an autofocus lens breathes: 0.1 % of the focal length, half a pixel of the centre."""
+    p, q = a.camera, b.camera
+    if (p.width, p.height, a.model, len(a.coefficients)) != (q.width, q.height, b.model, len(b.coefficients)):
+        return False
+    return bool(np.allclose([p.fx, p.fy], [q.fx, q.fy], rtol=1e-3, atol=0) and np.allclose([p.cx, p.cy], [q.cx, q.cy], rtol=0, atol=0.5)
+                and np.allclose(a.coefficients, b.coefficients, rtol=0, atol=1e-3))
+
+
+def rectified_matches(matches: FrameMatches, lens: Lens) -> FrameMatches:
+    """The pixel pairs as the pinhole camera sees them; pairs that it does not see are no inliers. Raises SetupError as fitted()."""
+    sizes = matches.reference_image_size, matches.image_size
+    lenses = [fitted(lens, *size, "the matched image") for size in sizes]
+    if lens.is_pinhole:
+        return matches
+    pairs, seen = [], matches.matches.inlier
+    for xy, one, (width, height) in zip((matches.reference_xy, matches.query_xy), lenses, sizes, strict=True):
+        found = one.undistort(xy)
+        inside = ((found > -0.5) & (found < np.array([width, height]) - 0.5)).all(axis=1)
+        seen = seen & inside
+        pairs.append(np.where(inside[:, None], found, -1).astype(np.float32))
+    return replace(matches, reference_xy=pairs[0], query_xy=pairs[1], matches=replace(matches.matches, inlier=seen))
+
+
+def _field(message: Any, name: str) -> np.ndarray:
+    """ROS 1 writes these fields' names in capitals."""
+    return np.array(getattr(message, name) if hasattr(message, name) else getattr(message, name.upper()), float).reshape(-1)
+
+
+def _in_image(matrix: np.ndarray, message: Any) -> PinholeCamera:
+    """A camera matrix of the full sensor image as it holds for the published one: cut to `roi`, then binned."""
+    width, height, left, top = int(message.width), int(message.height), 0, 0
+    roi = getattr(message, "roi", None)
+    if roi is not None and roi.width and roi.height:
+        width, height, left, top = int(roi.width), int(roi.height), int(roi.x_offset), int(roi.y_offset)
+    camera = PinholeCamera(float(matrix[0, 0]), float(matrix[1, 1]), float(matrix[0, 2]) - left, float(matrix[1, 2]) - top, width, height)
+    binning = max(1, int(getattr(message, "binning_x", 0))), max(1, int(getattr(message, "binning_y", 0)))
+    return camera if binning == (1, 1) else camera.scaled(max(1, width // binning[0]), max(1, height // binning[1]))

@@ -1,0 +1,262 @@
+"""The core types as message fields, and back. Fields are plain dictionaries (see message_factory); reading is duck-typed."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from scipy.ndimage import map_coordinates
+
+from dalf_core.camera import PinholeCamera
+from dalf_core.image_registration.image_warp import ImageWarp
+from dalf_core.matching.keyframes import KeyframeMatches
+from dalf_core.tracking import FrameMatches, SurfaceFrame
+from dalf_core.types import Features, Matches
+
+WARP_STEP = 8                           # pixels between the points of an ImageWarp
+NANOSECONDS = 1_000_000_000
+FLOAT32, FLOAT16 = 7, 9                 # FeatureArray's descriptor_dtype
+DESCRIPTOR_TYPES = {FLOAT32: np.dtype("<f4"), FLOAT16: np.dtype("<f2")}
+MAX_KEYPOINTS = 1 << 20                 # of an image; a MatchArray's larger indices are wrong, and would cost memory by their value
+STATUS_CODES = {"waiting": 0, "tracked": 1, "degraded": 2, "lost": 3}
+STATUS_NAMES = {code: name for name, code in STATUS_CODES.items()}
+
+
+def header(stamp_ns: int, frame_id: str) -> dict:
+    """std_msgs/Header: the sensor's stamp in nanoseconds, and the optical frame. Raises ValueError where a stamp cannot hold that time."""
+    if not -(2**31) <= stamp_ns // NANOSECONDS < 2**31:
+        raise ValueError(f"the time {stamp_ns} ns does not fit into a message's stamp")
+    return {"stamp": {"sec": int(stamp_ns // NANOSECONDS), "nanosec": int(stamp_ns % NANOSECONDS)}, "frame_id": frame_id}
+
+
+def stamp_ns(message_header: Any) -> int:
+    """A message header's stamp in nanoseconds."""
+    return int(message_header.stamp.sec) * NANOSECONDS + int(message_header.stamp.nanosec)
+
+
+def feature_array(features: Features, message_header: dict, descriptor_type: int | None = FLOAT32) -> dict:
+    """FeatureArray. descriptor_type: FLOAT32, FLOAT16, or None to leave the descriptors out."""
+    width, height = features.image_size
+    fields = {
+        "header": message_header,
+        "width": int(width),
+        "height": int(height),
+        "keypoints": np.asarray(features.keypoints, np.float32).reshape(-1),
+        "scores": np.asarray(features.scores, np.float32),
+        "descriptor_dtype": FLOAT32 if descriptor_type is None else descriptor_type,
+    }
+    if descriptor_type is not None and features.descriptors.size:
+        packed = np.ascontiguousarray(features.descriptors, DESCRIPTOR_TYPES[descriptor_type])
+        fields |= {"descriptor_dim": packed.shape[1], "descriptors": packed.reshape(-1).view(np.uint8)}
+    return fields
+
+
+def features_of(message: Any) -> Features:
+    """FeatureArray to Features. Raises ValueError when its arrays do not fit together."""
+    keypoints = _vectors(message.keypoints, 2, "keypoints")
+    scores = np.array(message.scores, np.float32)
+    kind = DESCRIPTOR_TYPES.get(int(message.descriptor_dtype))
+    if kind is None:
+        raise ValueError(f"descriptor_dtype {message.descriptor_dtype} is neither FLOAT32 ({FLOAT32}) nor FLOAT16 ({FLOAT16})")
+    dim = int(message.descriptor_dim)
+    data = np.frombuffer(message.descriptors, np.uint8) if len(message.descriptors) else np.empty(0, np.uint8)
+    if len(scores) != len(keypoints) or data.size != len(keypoints) * dim * kind.itemsize:
+        raise ValueError(f"{len(keypoints)} keypoints, {len(scores)} scores, {data.size} bytes of descriptors of length {dim} do not fit")
+    descriptors = data.view(kind).astype(np.float32).reshape(len(keypoints), dim)
+    return Features(keypoints, scores, descriptors, (int(message.width), int(message.height)))
+
+
+def match_array(frame: FrameMatches, frame_id: str) -> dict:
+    """MatchArray of one frame's matches; both headers carry frame_id."""
+    return {
+        "header": header(frame.stamp_ns, frame_id),
+        "reference_header": header(frame.reference_stamp_ns, frame_id),
+        "width": int(frame.image_size[0]),
+        "height": int(frame.image_size[1]),
+        "reference_width": int(frame.reference_image_size[0]),
+        "reference_height": int(frame.reference_image_size[1]),
+        "reference_index": np.asarray(frame.matches.reference_index, np.uint32),
+        "query_index": np.asarray(frame.matches.query_index, np.uint32),
+        "reference_xy": np.asarray(frame.reference_xy, np.float32).reshape(-1),
+        "query_xy": np.asarray(frame.query_xy, np.float32).reshape(-1),
+        "distance": np.asarray(frame.matches.distance, np.float32),
+        "inlier": np.asarray(frame.matches.inlier).astype(np.uint8),
+        "keyframe": np.asarray(frame.keyframes.keyframe, np.uint32),
+        "keyframe_index": np.asarray(frame.keyframes.index, np.uint32),
+        "keyframe_xy": np.asarray(frame.keyframes.query_xy, np.float32).reshape(-1),
+    }
+
+
+def matches_of(message: Any) -> FrameMatches:
+    """MatchArray to FrameMatches. Raises ValueError when its arrays do not fit together."""
+    reference_xy = _vectors(message.reference_xy, 2, "reference_xy")
+    query_xy = _vectors(message.query_xy, 2, "query_xy")
+    matches = Matches(
+        np.array(message.reference_index, np.int64),
+        np.array(message.query_index, np.int64),
+        np.array(message.distance, np.float32),
+        np.array(message.inlier, np.uint8) != 0,
+    )
+    arrays = (query_xy, reference_xy, matches.reference_index, matches.query_index, matches.distance, matches.inlier)
+    lengths = {len(array) for array in arrays}
+    if len(lengths) != 1:
+        raise ValueError(f"the arrays of a MatchArray must have one length, these have {sorted(lengths)}")
+    keyframes = KeyframeMatches(np.array(message.keyframe, np.int64), np.array(message.keyframe_index, np.int64),
+                                _vectors(message.keyframe_xy, 2, "keyframe_xy"))
+    if not len(keyframes.keyframe) == len(keyframes.index) == len(keyframes.query_xy):
+        raise ValueError(f"the keyframe arrays of a MatchArray must have one length, these have {len(keyframes.keyframe)}, "
+                         f"{len(keyframes.index)} and {len(keyframes.query_xy)}")
+    if not all(np.isfinite(xy).all() for xy in (reference_xy, query_xy, keyframes.query_xy)):
+        raise ValueError("a MatchArray holds pixel positions that are not finite")
+    if min(message.width, message.height, message.reference_width, message.reference_height) < 1:
+        raise ValueError("a MatchArray names an image without pixels")
+    if max(index.max(initial=0) for index in (matches.reference_index, matches.query_index, keyframes.index)) >= MAX_KEYPOINTS:
+        raise ValueError(f"a MatchArray names keypoints beyond the {MAX_KEYPOINTS} that an image may have")
+    return FrameMatches(
+        stamp_ns(message.header), stamp_ns(message.reference_header), (int(message.width), int(message.height)),
+        (int(message.reference_width), int(message.reference_height)), matches, reference_xy, query_xy, keyframes,
+    )
+
+
+def image_warp(warp: ImageWarp, message_header: dict, reference_header: dict) -> dict:
+    """ImageWarp, sampled WARP_STEP pixels apart."""
+    (width, height), (image_width, image_height) = warp.template_size, warp.image_size
+    x, y = (np.arange(-(-(length - 1) // WARP_STEP) + 1) * WARP_STEP for length in (width, height))
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    return {
+        "header": message_header,
+        "reference_header": reference_header,
+        "width": int(image_width),
+        "height": int(image_height),
+        "reference_width": int(width),
+        "reference_height": int(height),
+        "columns": len(x),
+        "rows": len(y),
+        "step": float(WARP_STEP),
+        "xy": warp.image_positions(grid).astype(np.float32).reshape(-1),
+        "support": warp.support[np.ix_(y.clip(max=height - 1), x.clip(max=width - 1))].astype(np.uint8).reshape(-1),
+        "matches": len(warp.template_xy),
+    }
+
+
+def warp_positions(message: Any, reference_xy: np.ndarray) -> np.ndarray:
+    """Where an ImageWarp has reference pixels (N, 2): (N, 2) float32 pixels of the current image. ValueError: arrays that do not fit."""
+    rows, columns, step = int(message.rows), int(message.columns), float(message.step)
+    grid = _vectors(message.xy, 2, "xy")
+    if len(grid) != rows * columns or min(rows, columns) < 1 or not step > 0:
+        raise ValueError(f"an ImageWarp of {rows}x{columns} points, {step} pixels apart, has {len(grid)} positions")
+    at = np.asarray(reference_xy, float).reshape(-1, 2).T[::-1] / step
+    return np.stack([map_coordinates(axis.reshape(rows, columns), at, order=1, mode="nearest") for axis in grid.T], axis=1)
+
+
+def surface_mesh(message_header: dict, reference_header: dict, topology_id: int, vertices: np.ndarray, normals: np.ndarray | None = None,
+                 visible: np.ndarray | None = None, triangles: np.ndarray | None = None, colors: np.ndarray | None = None) -> dict:
+    """SurfaceMesh; leave triangles and colors out in per-frame messages. vertices (V, 3) metres, colors (V, 3) uint8 RGB."""
+    fields = {"header": message_header, "reference_header": reference_header, "topology_id": int(topology_id),
+              "vertices": np.asarray(vertices, np.float32).reshape(-1)}
+    optional = {"normals": (normals, np.float32), "visible": (visible, np.uint8), "triangles": (triangles, np.uint32),
+                "colors": (colors, np.uint8)}
+    return fields | {name: np.asarray(value).astype(kind).reshape(-1) for name, (value, kind) in optional.items() if value is not None}
+
+
+def mesh_of(message: Any) -> dict[str, np.ndarray | None]:
+    """SurfaceMesh to vertices (V, 3), normals (V, 3), visible (V,) bool, triangles (F, 3), colors (V, 3); None where empty."""
+    shaped = {
+        "vertices": _vectors(message.vertices, 3, "vertices"),
+        "normals": _vectors(message.normals, 3, "normals"),
+        "visible": np.array(message.visible, np.uint8) != 0,
+        "triangles": _vectors(message.triangles, 3, "triangles", np.int32),
+        "colors": _vectors(message.colors, 3, "colors", np.uint8),
+    }
+    count = len(shaped["vertices"])
+    for name in ("normals", "visible", "colors"):
+        if len(shaped[name]) not in (0, count):
+            raise ValueError(f"a SurfaceMesh of {count} vertices has {len(shaped[name])} {name}")
+    if len(shaped["triangles"]) and not (0 <= shaped["triangles"].min() and shaped["triangles"].max() < count):
+        raise ValueError(f"a SurfaceMesh of {count} vertices has triangles that name others")
+    return {name: value if len(value) or name == "vertices" else None for name, value in shaped.items()}
+
+
+def deformation_field(message_header: dict, reference_header: dict, position: np.ndarray, rotation: np.ndarray,
+                      translation: np.ndarray, radius: np.ndarray) -> dict:
+    """DeformationField. position, translation (K, 3) metres; rotation (K, 3, 3); radius (K,) metres."""
+    return {
+        "header": message_header,
+        "reference_header": reference_header,
+        "node_position": np.asarray(position, np.float32).reshape(-1),
+        "node_rotation": quaternions(rotation).astype(np.float32).reshape(-1),
+        "node_translation": np.asarray(translation, np.float32).reshape(-1),
+        "node_radius": np.asarray(radius, np.float32).reshape(-1),
+    }
+
+
+def deformation_of(message: Any) -> dict[str, np.ndarray]:
+    """DeformationField to position (K, 3), rotation (K, 3, 3), translation (K, 3), radius (K,)."""
+    arrays = {
+        "position": _vectors(message.node_position, 3, "node_position"),
+        "rotation": rotation_matrices(_vectors(message.node_rotation, 4, "node_rotation")),
+        "translation": _vectors(message.node_translation, 3, "node_translation"),
+        "radius": np.array(message.node_radius, np.float32),
+    }
+    if len({len(value) for value in arrays.values()}) != 1:
+        raise ValueError(f"the arrays of a DeformationField name different numbers of nodes: {[len(v) for v in arrays.values()]}")
+    return arrays
+
+
+def registration_status(frame: SurfaceFrame, frame_id: str, milliseconds: float, vertices: int, nodes: int, dropped: int = 0) -> dict:
+    """RegistrationStatus of one frame. vertices, nodes: size of the reference surface and its graph; dropped: frames overwritten."""
+    result = frame.registration
+    return {
+        "header": header(frame.stamp_ns, frame_id),
+        "reference_header": header(frame.reference_stamp_ns, frame_id),
+        "status": STATUS_CODES[frame.status],
+        "reason": frame.reason,
+        "matches": int(frame.matches),
+        "inliers": int(frame.inliers),
+        "residual_m": float("nan") if result is None else float(result.residual_m),
+        "visible_fraction": float(np.mean(result.visible)) if result is not None and len(result.visible) else 0.0,
+        "vertices": int(vertices),
+        "nodes": int(nodes),
+        "milliseconds": float(milliseconds),
+        "dropped": int(dropped),
+    }
+
+
+def camera_info(camera: PinholeCamera, message_header: dict, model: str = "plumb_bob", distortion: Sequence[float] = (0.0,) * 5) -> dict:
+    """PinholeCamera to a CameraInfo, undistorted unless coefficients are given; P is K."""
+    k = np.array([camera.fx, 0, camera.cx, 0, camera.fy, camera.cy, 0, 0, 1], float)
+    p = np.array([camera.fx, 0, camera.cx, 0, 0, camera.fy, camera.cy, 0, 0, 0, 1, 0], float)
+    return {"header": message_header, "height": camera.height, "width": camera.width, "distortion_model": model,
+            "d": np.array(distortion, float), "k": k, "r": np.eye(3).reshape(-1), "p": p}
+
+
+def quaternions(rotation: np.ndarray) -> np.ndarray:
+    """(K, 3, 3) rotation matrices to (K, 4) unit quaternions x, y, z, w with w >= 0."""
+    r = np.asarray(rotation, np.float64).reshape(-1, 3, 3)
+    diagonal = np.einsum("kii->ki", r)
+    trace = diagonal.sum(axis=1, keepdims=True)
+    square = np.concatenate([1 + 2 * diagonal - trace, 1 + trace], axis=1)     # 4 x^2, 4 y^2, 4 z^2, 4 w^2
+    # every row of q q^T is a multiple of q: the one of the largest component is the best conditioned
+    xy, xz, yz = r[:, 0, 1] + r[:, 1, 0], r[:, 0, 2] + r[:, 2, 0], r[:, 1, 2] + r[:, 2, 1]
+    xw, yw, zw = r[:, 2, 1] - r[:, 1, 2], r[:, 0, 2] - r[:, 2, 0], r[:, 1, 0] - r[:, 0, 1]
+    x2, y2, z2, w2 = square.T
+    rows = np.array([[x2, xy, xz, xw], [xy, y2, yz, yw], [xz, yz, z2, zw], [xw, yw, zw, w2]])
+    q = rows[square.argmax(axis=1), :, np.arange(len(r))]
+    q /= np.linalg.norm(q, axis=1, keepdims=True)
+    return np.where(q[:, 3:] < 0, -q, q)
+
+
+def rotation_matrices(quaternion: np.ndarray) -> np.ndarray:
+    """(K, 4) quaternions x, y, z, w to (K, 3, 3) float32 rotation matrices."""
+    x, y, z, w = (np.asarray(quaternion, np.float64) / np.maximum(np.linalg.norm(quaternion, axis=1, keepdims=True), 1e-12)).T
+    rows = [[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
+            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
+            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]]
+    return np.moveaxis(np.array(rows), 2, 0).astype(np.float32)
+
+
+def _vectors(values: Any, size: int, name: str, kind: Any = np.float32) -> np.ndarray:
+    array = np.array(values, kind)
+    if array.size % size:
+        raise ValueError(f"{name} has {array.size} numbers, not a multiple of {size}")
+    return array.reshape(-1, size)

@@ -1,0 +1,73 @@
+"""What bag.launch.py must know of a recording before it starts anything, printed as JSON: topics, transports, frame.
+
+A program of its own, because `ros2 launch` may run in a Python that has not the libraries that read bags.
+"""
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+
+from ..bags.bag_source import BagError, BagSource
+from ..bags.bag_topics import COMPRESSED, choose_topics
+from ..nodes.parameters import REGISTRATION_PARAMETERS
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    p = argparse.ArgumentParser(prog="describe_bag", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("bag", type=Path)
+    for option in ("--color-topic", "--depth-topic", "--camera-info-topic", "--mask-topic"):
+        p.add_argument(option, metavar="TOPIC")
+    return p
+
+
+def main(args: list[str] | None = None) -> int:
+    """Exit status: 0 described, 2 an error."""
+    options = parser().parse_args(args)
+    try:
+        print(json.dumps(describe(options)))
+    except (BagError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def describe(options: argparse.Namespace) -> dict[str, str]:
+    """color, depth, camera_info, mask: topics as the nodes name them, empty where there is none; frame.
+
+    image_transport, depth_transport: the nodes' parameters. played: the topics to play, one string with spaces.
+    Raises BagError when the topics cannot be told, or not be read by the nodes.
+    """
+    with BagSource(options.bag) as source:
+        chosen = choose_topics(source.topics, color=options.color_topic, depth=options.depth_topic,
+                               camera_info=options.camera_info_topic, mask=options.mask_topic, bag=str(options.bag))
+        color, image_transport = _transport(source, chosen.color, _choices("image_transport"))
+        depth, depth_transport = _transport(source, chosen.depth, _choices("depth_transport"))
+        mask, _ = _transport(source, chosen.mask, ("raw",))
+        first = next(source.messages([chosen.depth or chosen.color]), None)
+        frame = "" if first is None else str(source.deserialize(first).header.frame_id)
+    played = [name for name in (chosen.color, chosen.depth, chosen.camera_info, chosen.mask) if name]
+    return {"color": color, "depth": depth, "camera_info": chosen.camera_info or "", "mask": mask, "image_transport": image_transport,
+            "depth_transport": depth_transport, "frame": frame, "played": " ".join(played)}
+
+
+def _choices(name: str) -> tuple[str, ...]:
+    """The transports that a parameter of the registration node knows."""
+    return next(parameter.choices for parameter in REGISTRATION_PARAMETERS if parameter.name == name)
+
+
+def _transport(source: BagSource, name: str | None, readable: tuple[str, ...]) -> tuple[str, str]:
+    """A recorded topic as image_transport splits it: the topic that it belongs to, and the transport. Raises BagError."""
+    if not name or source.topics[name].type != COMPRESSED:
+        return name or "", "raw"
+    topic, _, transport = name.rpartition("/")
+    if transport not in readable:
+        expected = " or ".join(f"{topic}/{known}" for known in readable if known != "raw") or "an Image"
+        raise BagError(f"{name} is a CompressedImage, where the nodes expect {expected}; ./run register reads any of them")
+    return topic, transport
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,192 @@
+"""What the launch files share: their arguments, our nodes wired to a camera's topics, RViz, the Fast DDS profile. Needs `launch`."""
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import yaml
+from ament_index_python.packages import get_package_share_directory
+from launch import LaunchContext
+from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable, Shutdown
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from ..conversions import topics
+from .cameras import CAMERAS, Camera
+
+OTHER = "other"      # the camera whose topics are all given by hand
+PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+
+# name: default, what it is. Topics that are not given are the camera's, or found in the recording.
+TOPIC_ARGUMENTS = {
+    "color": ("", "colour image topic"),
+    "depth": ("", "depth image topic, aligned to the colour image"),
+    "camera_info": ("", "calibration topic of the colour camera"),
+}
+MASK_ARGUMENT = {"mask": ("", "mask topic, nonzero = object, stamps and pixels as the colour image; empty: the whole image")}
+NODE_ARGUMENTS = {
+    "weights": ("", "network weights: empty for the default, official, or a file"),
+    "device": ("", "what runs the network: auto, cpu, cuda or cuda:N; empty: as in the parameter files, else auto"),
+    "params_file": ("", "your own parameter file; it is read after the camera's"),
+    "namespace": ("", "namespace of the nodes and of the topics that they publish"),
+    "use_sim_time": ("false", "take the time from /clock"),
+    "separate": ("false", "run the feature and the registration node as two processes instead of one"),
+    "rviz": ("false", "start RViz too"),
+    "log_level": ("info", "debug, info, warn or error"),
+}
+PLAYER_ARGUMENTS = {
+    "rate": ("1.0", "speed, 1 = as recorded"),
+    "loop": ("false", "begin again at the end"),
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """What the nodes listen to. Empty depth: features and matches only. Empty mask: none. frame: RViz shows it. parameters: YAML files.
+
+    image_transport, depth_transport: the nodes' parameters; empty: as in the parameter files.
+    """
+
+    color: str
+    depth: str
+    camera_info: str
+    frame: str
+    mask: str = ""
+    image_transport: str = ""
+    depth_transport: str = ""
+    parameters: tuple[str, ...] = ()
+
+
+def declare(*tables: dict[str, tuple[str, str]], **defaults: str) -> list[DeclareLaunchArgument]:
+    """Launch arguments from tables of (default, description); defaults given by name take the place of the table's."""
+    return [DeclareLaunchArgument(name, default_value=defaults.get(name, default), description=text)
+            for table in tables for name, (default, text) in table.items()]
+
+
+def declare_camera() -> DeclareLaunchArgument:
+    """The argument `camera`."""
+    return DeclareLaunchArgument("camera", default_value="realsense", choices=[*CAMERAS, OTHER],
+                                 description="whose default topics and parameter file to use; topics that are given win")
+
+
+def text(context: LaunchContext, name: str) -> str:
+    """A launch argument's value."""
+    return LaunchConfiguration(name).perform(context).strip()
+
+
+def flag(context: LaunchContext, name: str) -> bool:
+    """A launch argument that is true or false. Raises ValueError for anything else."""
+    value = text(context, name)
+    if value.lower() not in ("true", "false"):
+        raise ValueError(f"{name}:={value} must be true or false")
+    return value.lower() == "true"
+
+
+def share(*parts: str) -> str:
+    """A path in our installed share folder."""
+    return os.path.join(get_package_share_directory("dalf"), *parts)
+
+
+def camera_source(context: LaunchContext) -> Source:
+    """The camera of the argument `camera`, topics that were given in place of its own. Raises ValueError without a colour topic."""
+    name = text(context, "camera")
+    camera = CAMERAS.get(name, Camera("", "", "", ""))
+    source = Source(
+        text(context, "color") or camera.color,
+        text(context, "depth") or camera.depth,
+        text(context, "camera_info") or camera.camera_info,
+        camera.frame,
+        text(context, "mask"),
+        parameters=(share("config", f"{name}.yaml"),) if name in CAMERAS else (),
+    )
+    if not source.color or (source.depth and not source.camera_info):
+        raise ValueError(f"camera:={name} has no topics of its own: give color:=…, and for a surface depth:=… and camera_info:=…")
+    return source
+
+
+def fast_dds_profile() -> list[SetEnvironmentVariable]:
+    """Shared memory large enough for images, unless the user has chosen a profile."""
+    if any(name in os.environ for name in PROFILES):
+        return []
+    return [SetEnvironmentVariable(name, share("config", "fastdds.xml")) for name in PROFILES]
+
+
+def nodes(context: LaunchContext, source: Source) -> list[Node]:
+    """Our nodes, wired to the source; RViz too when asked. When one of ours ends, the launch ends."""
+    if not source.depth:
+        executables = ["feature_node"]
+    else:
+        executables = ["feature_node", "registration_node"] if flag(context, "separate") else ["tracker"]
+    made = [_node(context, source, executable) for executable in executables]
+    return [*made, rviz(context, source.frame)] if flag(context, "rviz") else made
+
+
+def _node(context: LaunchContext, source: Source, executable: str) -> Node:
+    """One of our programs. The nodes in it keep their own names."""
+    inputs = {"image": source.color, "depth": source.depth, "camera_info": source.camera_info, "mask": source.mask}
+    return Node(
+        package="dalf",
+        executable=executable,
+        namespace=text(context, "namespace") or None,
+        output="screen",
+        parameters=[*source.parameters, *_given(text(context, "params_file")), _arguments_file(context, source)],
+        remappings=[(name, topic) for name, topic in inputs.items() if topic],
+        arguments=["--ros-args", "--log-level", text(context, "log_level")],
+        on_exit=Shutdown(reason=f"{executable} has ended"),
+    )
+
+
+def _given(path: str) -> list[str]:
+    """A parameter file that was named, as an absolute path. Raises ValueError when it is not there."""
+    path = os.path.abspath(os.path.expanduser(path)) if path else ""
+    if path and not os.path.isfile(path):
+        raise ValueError(f"params_file:={path} does not exist")
+    return [path] if path else []
+
+
+def _arguments_file(context: LaunchContext, source: Source) -> str:
+    """A parameter file of the launch arguments; what one node alone has goes to that node, whatever its namespace."""
+    both = {"use_sim_time": flag(context, "use_sim_time")} | ({"use_mask": True} if source.mask else {})
+    both |= {"image_transport": source.image_transport} if source.image_transport else {}
+    feature = {name: value for name in ("weights", "device") if (value := text(context, name))}
+    registration = {"depth_transport": source.depth_transport} if source.depth_transport else {}
+    sections = {"/**": both, "/**/feature_node": feature, "/**/registration_node": registration}
+    with tempfile.NamedTemporaryFile("w", prefix="dalf_launch_", suffix=".yaml", delete=False) as file:
+        yaml.safe_dump({name: {"ros__parameters": values} for name, values in sections.items() if values}, file)
+    return file.name
+
+
+def player(context: LaunchContext, bag: str, played: Iterable[str], *, wait_s: float = 120.0, end: bool = False) -> Node:
+    """`play` with /clock; it waits for the nodes to listen, which they do when their models are loaded. end: the launch ends with it."""
+    rate = float(text(context, "rate"))
+    loop = ["--loop"] if flag(context, "loop") else []
+    return Node(
+        package="dalf",
+        executable="play",
+        output="screen",
+        arguments=[bag, "--clock", "--rate", str(rate), "--wait", str(wait_s), *loop, "--topics", *played],
+        on_exit=Shutdown(reason="the recording is over") if end else None,
+    )
+
+
+def rviz(context: LaunchContext, frame: str) -> Node:
+    """RViz with our configuration, its topics moved into the namespace of the nodes. frame: the fixed frame."""
+    namespace = text(context, "namespace").strip("/")
+    shown = [resolved(name) for name in (topics.DEBUG_IMAGE, topics.REGISTERED_IMAGE, topics.POINTS, topics.MARKER, topics.LANDMARKS)]
+    return Node(
+        package="rviz2",
+        executable="rviz2",
+        name="rviz",
+        output="log",
+        parameters=[{"use_sim_time": flag(context, "use_sim_time")}],
+        remappings=[(topic, f"/{namespace}{topic}") for topic in shown] if namespace else [],
+        arguments=["-d", share("config", "dalf.rviz"), *(["-f", frame] if frame else [])],
+    )
+
+
+def resolved(name: str) -> str:
+    """A topic of ours, absolute, as it is called without a namespace."""
+    owner = "feature_node" if name in topics.FEATURE_TOPICS else "registration_node"
+    return "/" + name.replace("~", owner)

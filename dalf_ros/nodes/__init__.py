@@ -1,0 +1,1 @@
+"""What the ROS nodes are made of: workers, mailboxes, synchronisation, parameters, diagnostics."""

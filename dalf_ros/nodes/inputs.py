@@ -1,0 +1,101 @@
+"""What a node listens to: subscriptions whose callback only enqueues, and the warning that says why nothing comes."""
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
+from rclpy.qos_overriding_options import QoSOverridingOptions
+
+from ..conversions.message_factory import ros_class
+
+IMAGE_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
+RESULT_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE)
+LATCHED_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=1, reliability=ReliabilityPolicy.RELIABLE,
+                         durability=DurabilityPolicy.TRANSIENT_LOCAL)
+
+
+class Inputs:
+    """The subscriptions of an active node, by role."""
+
+    def __init__(self, node: Any) -> None:
+        self._node = node
+        self._subscriptions: dict[str, Any] = {}
+        self._optional: set[str] = set()
+        self._heard: dict[str, float] = {}          # steady time of the last message
+        self.received: dict[str, int] = {}
+
+    def add(self, role: str, topic: str, type_name: str, callback: Callable[[Any], None], qos: QoSProfile = IMAGE_QOS,
+            optional: bool = False) -> None:
+        """Subscribe; the callback runs for every message, on the executor's thread. optional: the node works without it."""
+        def arrived(message: Any) -> None:
+            self.received[role] += 1
+            self._heard[role] = time.monotonic()
+            callback(message)
+
+        if optional:
+            self._optional.add(role)
+
+        self.received.setdefault(role, 0)
+        self._subscriptions[role] = self._node.create_subscription(
+            ros_class(type_name), topic, arrived, qos, qos_overriding_options=QoSOverridingOptions.with_default_policies())
+
+    def add_image(self, role: str, topic: str, callback: Callable[[Any], None], transport: str = "raw", optional: bool = False) -> None:
+        """Subscribe to an Image topic; for another transport than "raw" to the CompressedImage topic beside it, named after the
+        transport (as image_transport does, after remapping).
+        """
+        if transport == "raw":
+            self.add(role, topic, "sensor_msgs/msg/Image", callback, optional=optional)
+        else:
+            self.add(role, f"{self._node.resolve_topic_name(topic)}/{transport}", "sensor_msgs/msg/CompressedImage", callback,
+                     optional=optional)
+
+    def topic(self, role: str) -> str:
+        """The resolved topic of a role; empty when it is not subscribed."""
+        subscription = self._subscriptions.get(role)
+        return "" if subscription is None else str(subscription.topic_name)
+
+    def close(self) -> None:
+        for subscription in self._subscriptions.values():
+            self._node.destroy_subscription(subscription)
+        self._subscriptions.clear()
+
+    def explain(self, silence_s: float) -> str:
+        """What the node waits for and, a topic at a time, what is known of it; silence_s: without a message for so long it does not come.
+
+        Optional topics are mentioned only where something is wrong with them.
+        """
+        now = time.monotonic()
+        silent = [role for role in self._subscriptions if now - self._heard.get(role, float("-inf")) > silence_s]
+        needed = [role for role in silent if role not in self._optional]
+        parts = ["waiting for " + " and ".join(needed) if needed else "every topic comes, but nothing that belongs together"]
+        for role, subscription in self._subscriptions.items():
+            problems = self._problems(subscription)
+            if role in self._optional and not problems:
+                continue
+            where = f"{role}{' (optional)' if role in self._optional else ''}: {subscription.topic_name}"
+            parts.append("; ".join([where + (self._state(role, subscription, now) if role in silent else " comes"), *problems]))
+        return ". ".join(parts)
+
+    def _state(self, role: str, subscription: Any, now: float) -> str:
+        count, received = self._node.count_publishers(subscription.topic_name), self.received[role]
+        last = f", the last {now - self._heard[role]:.0f} s ago" if role in self._heard else ""
+        return f" has {count} publisher{'' if count == 1 else 's'}, {received} message{'' if received == 1 else 's'} came{last}"
+
+    def _problems(self, subscription: Any) -> list[str]:
+        """Publishers that this subscription does not hear, and why; several that it hears at once."""
+        problems, heard = [], []
+        wanted = subscription.msg_type.__module__.split(".")[0] + "/msg/" + subscription.msg_type.__name__
+        for publisher in self._node.get_publishers_info_by_topic(subscription.topic_name):
+            if publisher.topic_type != wanted:
+                problems.append(f"{publisher.node_name} publishes {publisher.topic_type}, not {wanted}")
+                continue
+            compatible, reason = qos_check_compatible(publisher.qos_profile, subscription.qos_profile)
+            if compatible == QoSCompatibility.ERROR:
+                problems.append(f"QoS of {publisher.node_name} does not match: {reason}")
+            else:
+                heard.append(publisher.node_name)
+        if len(heard) > 1:
+            problems.append(f"{', '.join(heard)} publish it at once, so stamps mix")
+        return problems

@@ -1,0 +1,1 @@
+"""Registering a recording frame by frame: the run, its files and pictures."""

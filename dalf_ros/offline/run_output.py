@@ -1,0 +1,91 @@
+"""The output folder of a registration run: what lies where, and when it may be written."""
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..bags.bag_source import BagError
+
+
+class OutputFolder:
+    """Paths of the results. Raises BagError when the folder cannot be written, or holds results and overwrite is False."""
+
+    def __init__(self, path: Path, overwrite: bool) -> None:
+        self.path = path
+        self.bag = path / "results"
+        self.reference = path / "reference.ply"
+        self.surfaces = path / "surfaces"
+        self.metrics = path / "metrics.json"
+        self.sheet = path / "contact_sheet.png"
+        self.video = path / "video.mp4"
+        self._mine = (self.bag, self.reference, self.surfaces, self.metrics, self.sheet, self.video)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            there = [item.name for item in self._mine if item.exists()]
+            if there and not overwrite:
+                raise BagError(f"{path} already holds {', '.join(there)}; say --overwrite to replace earlier results")
+            probe = path / ".writable"
+            probe.touch()
+            probe.unlink()
+        except OSError as error:
+            raise BagError(f"the output folder {path} cannot be written: {error.strerror or error}") from error
+
+    def clear(self) -> None:
+        """Remove earlier results; done once nothing else can stop the run from starting."""
+        self.discard()
+        self.surfaces.mkdir()
+
+    def discard(self) -> None:
+        """Remove all results, so that a run which failed before its first frame does not block the next."""
+        for item in self._mine:
+            if item.is_dir():
+                shutil.rmtree(item)
+            else:
+                item.unlink(missing_ok=True)
+
+    def write_metrics(self, metrics: dict[str, Any]) -> None:
+        """metrics.json, strict JSON: numbers that are not finite become null."""
+        self.metrics.write_text(json.dumps(_strict(metrics), indent=1) + "\n", encoding="utf-8")
+
+    def list(self) -> str:
+        """What was made."""
+        made = (self.sheet, self.video, self.metrics, self.bag, self.reference, self.surfaces)
+        return "\n".join(f"  {item}" for item in made if item.exists())
+
+
+def summarise(frames: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
+    """The summary of metrics.json. residual_m: of the tracked frames; milliseconds: median by stage."""
+    count = len(frames)
+    statuses = [frame["status"] for frame in frames]
+    tracked = [frame for frame in frames if frame["status"] == "tracked"]
+    residuals = np.array([frame["residual_m"] for frame in tracked], float)
+    by_stage: dict[str, list[float]] = {}
+    for frame in frames:
+        for stage, value in frame["milliseconds"].items():
+            by_stage.setdefault(stage, []).append(value)
+    return {
+        "frames": count,
+        "status": {status: statuses.count(status) for status in sorted(set(statuses))},
+        "tracked_fraction": len(tracked) / count if count else 0.0,
+        "median_residual_m": float(np.nanmedian(residuals)) if len(residuals) and np.isfinite(residuals).any() else None,
+        "median_matches": float(np.median([frame["matches"] for frame in frames])) if count else 0.0,
+        "median_inliers": float(np.median([frame["inliers"] for frame in frames])) if count else 0.0,
+        "median_milliseconds": {stage: float(np.median(values)) for stage, values in by_stage.items()},
+        "seconds": seconds,
+        "frames_per_second": count / seconds if seconds > 0 else 0.0,
+    }
+
+
+def _strict(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _strict(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_strict(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value

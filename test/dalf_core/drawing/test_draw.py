@@ -1,0 +1,83 @@
+"""Pictures show what they are given."""
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from dalf_core import DALF
+from dalf_core.drawing.draw import DROPPED, beside, draw_heatmap, draw_keypoints, draw_matches, flow_colors, heatmap_in_image, write_text
+from dalf_core.features.geometry import heatmap_to_image
+from dalf_core.features.network import DalfNetwork
+from dalf_core.weights import save_weights
+
+from ..feature_fixtures import as_features, identity_matches, textured
+
+
+def test_flow_colours_group_what_moves_together():
+    start = np.zeros((40, 2))
+    colors = flow_colors(start, np.repeat([[50.0, 0.0], [-50.0, 0.0]], 20, axis=0)).astype(int)
+    assert (colors[:20] == colors[0]).all() and (colors[20:] == colors[20]).all() and np.abs(colors[0] - colors[20]).sum() > 100
+    assert flow_colors(start[:0], start[:0]).shape == (0, 3)
+    rng = np.random.default_rng(0)
+    start = rng.uniform(0, 500, (41, 2))
+    shift = flow_colors(start, start + (30, 40) + np.vstack([rng.normal(0, 0.3, (40, 2)), [[80.0, 0.0]]]))
+    assert shift[:40].min() > 180 and shift[40].min() < 50
+
+
+def test_matches_are_drawn_from_left_to_right_and_dropped_ones_grey():
+    left, right = np.full((60, 80, 3), 255, np.uint8), np.full((90, 100), 255, np.uint8)
+    reference, query = as_features(np.array([[20.0, 10.0], [20.0, 50.0]])), as_features(np.array([[60.0, 10.0], [60.0, 50.0]]))
+    picture = draw_matches(left, right, reference, query, identity_matches(2), np.array([True, False]))
+    assert picture.shape == (90, 180, 3) and picture.dtype == np.uint8
+    assert np.ptp(picture[50, 100]) == 0 and np.abs(picture[50, 100].astype(int) - DROPPED).max() < 80
+    assert picture[10, 100].min() > 120 and (picture[10, 5] == 255).all() and (picture[80, 40] == 0).all()
+    assert (left == 255).all()
+
+
+def test_keypoints():
+    image = np.zeros((50, 60, 3), np.float32)
+    picture = draw_keypoints(image, as_features(np.array([[30.0, 20.0]])))
+    assert picture.shape == (50, 60, 3) and picture[20, 30].any() and not picture[40, 50].any()
+    assert draw_keypoints(image, as_features(np.zeros((0, 2)))).shape == (50, 60, 3)
+
+
+@pytest.mark.parametrize("geometry, bias", [("corrected", 0.0), ("corrected", 0.6), ("original", 0.0)])
+def test_heatmap_lies_on_the_keypoints(geometry, bias):
+    """Blobs at known places of the heatmap come out where their keypoints are."""
+    width, height = 201, 150
+    peaks = np.array([[12.0, 20.0], [100.0, 75.0], [170.0, 20.0], [188.0, 130.0]])
+    y, x = np.mgrid[:height, :width]
+    heatmap = sum(40 * np.exp(-((x - px) ** 2 + (y - py) ** 2) / 18) for px, py in peaks).astype(np.float32) - 3
+    expected = heatmap_to_image(torch.from_numpy(peaks), (width, height), geometry).numpy() - bias
+    response = np.clip(heatmap_in_image(heatmap, geometry, bias), 0, None)
+    for ex, ey in expected:
+        near = response * (np.hypot(x - ex, y - ey) < 10)
+        assert [(near * x).sum() / near.sum(), (near * y).sum() / near.sum()] == pytest.approx([ex, ey], abs=0.15)
+    overlay = draw_heatmap(np.zeros((height, width, 3), np.uint8), heatmap, geometry=geometry, keypoint_bias=bias)
+    for ex, ey in np.rint(expected).astype(int):
+        assert overlay[ey, ex].astype(int).sum() > overlay[75, 30].astype(int).sum() + 150
+    with pytest.raises(ValueError, match="201x149"):
+        draw_heatmap(np.zeros((149, 201), np.uint8), heatmap)
+
+
+def test_heatmap_of_the_network_peaks_at_its_keypoints(tmp_path):
+    torch.manual_seed(0)
+    path = tmp_path / "random.safetensors"
+    save_weights(DalfNetwork(), path)
+    dalf = DALF(path, device="cpu", top_k=60, threshold=-1e9, backend="pytorch")
+    image = textured(140, 100)
+    heatmap = dalf.heatmap(image)
+    response = heatmap_in_image(heatmap, dalf.geometry, dalf.keypoint_bias)
+    features = dalf.extract(image)
+    at_keypoints = cv2.remap(response, features.keypoints[:, :1], features.keypoints[:, 1:], cv2.INTER_LINEAR)[:, 0]
+    lower = features.scores * heatmap.max() - at_keypoints
+    assert np.abs(lower).max() < 0.3 * heatmap.std() and np.median(np.abs(lower)) < 0.05 * heatmap.std()
+
+
+def test_pictures_beside_one_another_and_text():
+    picture = beside(np.full((10, 5), 9, np.uint8), np.full((20, 7, 3), 200, np.uint8))
+    assert picture.shape == (20, 12, 3) and (picture[:10, :5] == 9).all() and not picture[10:, :5].any() and (picture[:, 5:] == 200).all()
+    text = write_text(np.full((40, 200, 3), 90, np.uint8), "frame 7")
+    assert text[:16].max() > 200 and (text[16:] == 90).all() and text[2, 150, 0] == 30

@@ -1,0 +1,1 @@
+"""From a folder of photos to pairs of views with known warps."""

@@ -1,0 +1,1 @@
+"""Scores of weights: on computed pairs of photos, and on images of deforming objects."""
