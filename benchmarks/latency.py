@@ -3,7 +3,7 @@
 
     ./run exec python benchmarks/latency.py
 
-First: 640x480 colour and depth images at 30 Hz from one process to another, which takes them as the nodes do (subscriptions, joiner by
+First: 640x480 colour and depth images at 30 Hz from one process to another, taken as the nodes do (subscriptions, synchronised by
 stamp, one-slot mailbox, worker thread): from the stamp, set just before publishing, to the worker, and on to NumPy arrays. Then: filling
 and publishing result messages through the package's own message factory, with a subscriber in another process. With the Fast DDS profile of
 config/ unless --no-profile.
@@ -129,13 +129,13 @@ class Receiver:
         from dalf_ros.conversions.message_factory import ros_class
         from dalf_ros.nodes.inputs import RESULT_QOS, Inputs
         from dalf_ros.nodes.mailbox import Mailbox
-        from dalf_ros.nodes.synchronizer import Joiner
+        from dalf_ros.nodes.synchronizer import Synchronizer
 
         self.mailbox: Mailbox[Any] = Mailbox()
         self.arrived_ms: list[float] = []
         self.converted_ms: list[float] = []
         self.over = False
-        self._joiner = Joiner("image", ["depth"], [], tolerance_ns=20_000_000, length_ns=5_000_000_000)
+        self._synchronizer = Synchronizer("image", ["depth"], [], tolerance_ns=20_000_000, length_ns=5_000_000_000)
         self._inputs = Inputs(node)
         for role in ("image", "depth"):
             self._inputs.add_image(role, TOPICS[role], lambda message, role=role: self._arrived(role, message))
@@ -153,7 +153,7 @@ class Receiver:
     def _arrived(self, role: str, message: Any) -> None:
         from dalf_ros.conversions.messages import stamp_ns
 
-        group = self._joiner.put(role, stamp_ns(message.header), message)
+        group = self._synchronizer.put(role, stamp_ns(message.header), message)
         if group is not None:
             self.mailbox.put(group)
 

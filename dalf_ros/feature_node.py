@@ -19,7 +19,7 @@ from .conversions.results import feature_results, frame_id_of
 from .nodes.inputs import IMAGE_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import OK, WARN
-from .nodes.synchronizer import Joiner, StampGuard
+from .nodes.synchronizer import StampGuard, Synchronizer
 from .nodes.worker_node import WorkerNode
 
 MASK_BUFFER_S = 5.0
@@ -36,8 +36,8 @@ class FeatureNode(WorkerNode):
         self._matched = (0, 0)
         self._size: tuple[int, int] | None = None       # of the last image
         required = ["mask"] if self.values["use_mask"] else []
-        self._joiner = Joiner("image", required, [], tolerance_ns=int(self.values["stamp_tolerance"] * NANOSECONDS),
-                              length_ns=int(MASK_BUFFER_S * NANOSECONDS))
+        self._synchronizer = Synchronizer("image", required, [], tolerance_ns=int(self.values["stamp_tolerance"] * NANOSECONDS),
+                                          length_ns=int(MASK_BUFFER_S * NANOSECONDS))
 
     def load(self) -> None:
         from dalf_core import DALF
@@ -60,7 +60,7 @@ class FeatureNode(WorkerNode):
             self.inputs.add("mask", "mask", "sensor_msgs/msg/Image", lambda message: self._arrived("mask", message), IMAGE_QOS)
 
     def _arrived(self, role: str, message: Any) -> None:
-        group = self._joiner.put(role, stamp_ns(message.header), message)
+        group = self._synchronizer.put(role, stamp_ns(message.header), message)
         if group is not None:
             self.enqueue(group)
 
@@ -124,8 +124,8 @@ class FeatureNode(WorkerNode):
         level, text = (OK, "matching") if inliers else (WARN, "no verified matches")
         return level, text, {"matches": str(matches), "inliers": str(inliers)}
 
-    def silence(self) -> str:
-        return self._joiner.mismatch()
+    def why_silent(self) -> str:
+        return self._synchronizer.mismatch()
 
 
 def main(args: list[str] | None = None) -> int:

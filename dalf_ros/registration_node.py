@@ -25,7 +25,7 @@ from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import ERROR, OK, WARN
 from .nodes.save_surface import save_surface
-from .nodes.synchronizer import Joiner, StampGuard
+from .nodes.synchronizer import StampGuard, Synchronizer
 from .nodes.worker_node import WorkerNode
 
 LEVELS = {"tracked": OK, "degraded": WARN, "waiting": WARN, "lost": ERROR}
@@ -45,8 +45,9 @@ class RegistrationNode(WorkerNode):
         self._reference_number = 0              # counts the requests for a new reference
         self._guard = StampGuard()
         required = ["depth", "mask"] if self.values["use_mask"] else ["depth"]
-        self._joiner = Joiner("matches", required, ["image", "camera_info"], tolerance_ns=int(self.values["stamp_tolerance"] * NANOSECONDS),
-                              length_ns=int(self.values["buffer_seconds"] * NANOSECONDS))
+        self._synchronizer = Synchronizer("matches", required, ["image", "camera_info"],
+                                          tolerance_ns=int(self.values["stamp_tolerance"] * NANOSECONDS),
+                                          length_ns=int(self.values["buffer_seconds"] * NANOSECONDS))
         self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
 
     def load(self) -> None:
@@ -74,17 +75,17 @@ class RegistrationNode(WorkerNode):
 
     def _camera_arrived(self, message: Any) -> None:
         self._camera_info = message
-        self._joiner.put("camera_info", stamp_ns(message.header), message)
+        self._synchronizer.put("camera_info", stamp_ns(message.header), message)
 
     def _color_arrived(self, message: Any) -> None:
         """Colour serves the reference surface alone: it is kept only while there is none."""
         if self._tracker is not None and self._tracker.reference_vertices is None:
-            self._joiner.put("image", stamp_ns(message.header), message)
+            self._synchronizer.put("image", stamp_ns(message.header), message)
         else:
-            self._joiner.drop("image")
+            self._synchronizer.drop("image")
 
     def _arrived(self, role: str, message: Any) -> None:
-        group = self._joiner.put(role, stamp_ns(message.header), message)
+        group = self._synchronizer.put(role, stamp_ns(message.header), message)
         if group is not None:
             self.enqueue(group)
 
@@ -175,13 +176,14 @@ class RegistrationNode(WorkerNode):
         if last is None:
             return WARN, "waiting for a reference surface", {}
         frame = last[0]
-        more = {"status": frame.status, "matches": str(frame.matches), "inliers": str(frame.inliers), "skipped": str(self._joiner.skipped)}
+        more = {"status": frame.status, "matches": str(frame.matches), "inliers": str(frame.inliers),
+                "skipped": str(self._synchronizer.skipped)}
         if frame.registration is not None:
             more["residual_m"] = f"{frame.registration.residual_m:.5f}"
         return LEVELS[frame.status], frame.reason or frame.status, more
 
-    def silence(self) -> str:
-        return self._joiner.mismatch()
+    def why_silent(self) -> str:
+        return self._synchronizer.mismatch()
 
     def _on_save(self, request: Any, response: Any) -> Any:
         response.success, response.message, response.path = save_surface(request.path, request.overwrite, self._tracker, self._last)

@@ -10,13 +10,14 @@ from typing import Any
 
 import yaml
 
-from .data.schedule import Points
-from .data.views import sheet_size
 from .modes import MODES
 
 CONFIGS = Path(__file__).parent / "configs"
 LEAST_CROP = 64                 # pixels: the network's borders and the rim without keypoints leave less than nothing of smaller ones
+SHEET_MARGIN = 1.5              # size of the sheet that a pair of views is cut from, relative to a view
 PRECISIONS = ("auto", "float32", "bfloat16")
+
+Points = Sequence[Sequence[float]]      # of a schedule: [[progress, value], ...], progress from 0 to 1
 
 
 class ConfigError(ValueError):
@@ -244,6 +245,11 @@ def _check_schedules(config: TrainingConfig) -> None:
         progress = [point[0] for point in points]
         if not points or progress != sorted(progress) or not all(0 <= point[0] <= 1 and 0 <= point[1] <= most for point in points):
             raise ConfigError(f"{key} must be a list of [progress, value], progress growing from 0 to 1, values 0 to {most:g}")
+
+
+def sheet_size(size: tuple[int, int]) -> tuple[int, int]:
+    """(width, height) of the sheet that views of this size are cut from; its margins are whole pixels."""
+    return tuple(length + 2 * round(length * (SHEET_MARGIN - 1) / 2) for length in size)
 
 
 def _check_sizes(config: TrainingConfig) -> None:

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from .network import Backbone, DalfNetwork
-from .tiles import BackboneInStrips
+from .tiles import TiledBackbone
 
 log = logging.getLogger(__name__)
 
@@ -53,12 +53,12 @@ def accelerate(network: DalfNetwork, backend: str = "auto", precision: str = "fl
 
 
 class OpenVinoBackbone(nn.Module):
-    """Stands in for the backbone. Strips stay with PyTorch: a graph for each shape of each block takes more memory than they save."""
+    """Stands in for the backbone. Tiles stay with PyTorch: a graph for each shape of each block takes more memory than they save."""
 
     def __init__(self, backbone: Backbone, core: Any, settings: dict[str, Any]) -> None:
         super().__init__()
         self._whole = OpenVinoModule(backbone, core, settings)
-        self.in_strips = BackboneInStrips(backbone)
+        self.tiled = TiledBackbone(backbone)
 
     def forward(self, gray: torch.Tensor) -> Any:
         return self._whole(gray)

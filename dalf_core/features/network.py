@@ -14,7 +14,7 @@ from torch import nn
 
 from .geometry import CORRECTED, PatchOffset, constant, image_to_features, image_to_warper
 from .polar_grid import PolarWarp, sample_patches
-from .tiles import BackboneInStrips
+from .tiles import TiledBackbone
 
 ARCHITECTURE = "ts-fl"
 CHANNELS = (1, 32, 64, 64)                      # of the image and of the maps at 1/2, 1/4 and 1/8
@@ -79,9 +79,9 @@ class Backbone(nn.Module):
         """Bicubic, corner to corner. The trainer puts a version in its place whose gradient is faster."""
         return F.interpolate(decoded, size=size, mode="bicubic", align_corners=True)
 
-    def in_strips(self, gray: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    def tiled(self, gray: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """The same as forward, in memory that hardly grows with the image; for large ones."""
-        return BackboneInStrips(self)(gray)
+        return TiledBackbone(self)(gray)
 
 
 class Warper(nn.Module):
@@ -170,10 +170,10 @@ class DalfNetwork(nn.Module):
     def forward(self, gray: torch.Tensor, whole_pixels: float = math.inf) -> tuple[torch.Tensor, torch.Tensor]:
         """gray: (B, 1, H, W). Returns heatmap (B, 1, H, W) and features (B, 64, H//8, W//8).
 
-        whole_pixels: larger images are worked on in strips.
+        whole_pixels: larger images are worked on in tiles.
         """
         if gray.shape[-2] * gray.shape[-1] > whole_pixels:
-            return self.backbone.in_strips(gray)
+            return self.backbone.tiled(gray)
         return self.backbone(gray)
 
     def backbone_descriptors(self, features: torch.Tensor, xy: torch.Tensor, image_size: tuple[int, int],

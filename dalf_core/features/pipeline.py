@@ -11,7 +11,7 @@ from .network import DalfNetwork
 
 CHUNK = {"cpu": 64, "cuda": 1024}                   # patches described at once: fits a processor's cache, fills a GPU
 OPENVINO_CHUNK = 1024           # it makes its own small batches
-WHOLE_PIXELS = {"cpu": 2_100_000, "cuda": 9_000_000}    # larger images are worked on in strips, which is slower; 2.1: full HD
+WHOLE_PIXELS = {"cpu": 2_100_000, "cuda": 9_000_000}    # larger images are worked on in tiles, which is slower; 2.1: full HD
 LEAST_CHUNK, LEAST_WHOLE_PIXELS = 32, 300_000
 
 

@@ -1,31 +1,40 @@
-"""The backbone over a large image, strip by strip: the same maps to rounding, in bounded memory.
+"""The backbone over a large image, tile by tile: the same maps to rounding, in bounded memory.
 
-At full and half resolution the backbone's inner maps are many times larger than the image. Here they are made some rows at a time,
-each strip with the rows around it that its convolutions see. Only the maps that a later stage needs whole are kept whole.
+At full and half resolution the backbone's inner maps are many times larger than the image. Here they are made a tile at a time:
+a band of rows as wide as the image, with the rows around it that its convolutions see. Only the maps that a later stage needs whole
+are kept whole.
 """
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 import torch.nn.functional as F
+from torch import nn
 
-if TYPE_CHECKING:
-    from .network import Backbone
-
-STRIP_PIXELS = 1 << 17      # of a strip at its own resolution: 16 MiB a map of 32 channels
+TILE_PIXELS = 1 << 17      # of a tile at its own resolution: 16 MiB a map of 32 channels
 CUBIC_A = -0.75             # of PyTorch's bicubic kernel
-_HALO = 2                   # rows that two padded 3x3 convolutions see beyond a strip; even, since pooling follows
+_HALO = 2                   # rows that two padded 3x3 convolutions see beyond a tile; even, since pooling follows
 _LOSS = 4                   # rows that two unpadded 3x3 convolutions lose
 
 Layer = Callable[[torch.Tensor], torch.Tensor]
 
 
-class BackboneInStrips:
-    """A Backbone cut into its blocks, each run over strips."""
+class Blocks(Protocol):
+    """What is needed of a network.Backbone."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    norm: nn.Module
+    encoder: nn.ModuleList
+    decoder: nn.ModuleList
+    keypoint_head: nn.Module
+    feature_head: nn.Module
+
+
+class TiledBackbone:
+    """A backbone's blocks, each run over tiles."""
+
+    def __init__(self, backbone: Blocks) -> None:
         self._norm = backbone.norm
         self._dtype, self._head_dtype = (next(part.parameters()).dtype for part in (backbone.encoder, backbone.keypoint_head))
         self._encoder, self._decoder = backbone.encoder, backbone.decoder
@@ -44,9 +53,9 @@ class BackboneInStrips:
         return heatmap, self._feature_head(eighth).to(gray.dtype)
 
 
-def strips(height: int, width: int) -> Iterator[tuple[int, int]]:
-    """First and last-but-one row of each strip; all begin at even rows."""
-    rows = max(32, STRIP_PIXELS // width // 2 * 2)
+def tiles(height: int, width: int) -> Iterator[tuple[int, int]]:
+    """First and last-but-one row of each tile; all begin at even rows."""
+    rows = max(32, TILE_PIXELS // width // 2 * 2)
     for start in range(0, height, rows):
         yield start, min(start + rows, height)
 
@@ -55,7 +64,7 @@ def encode(block: Layer, x: torch.Tensor) -> torch.Tensor:
     """Two padded 3x3 convolutions and a pooling by two, over x (B, C, H, W)."""
     height, width = x.shape[-2:]
     parts = []
-    for start, end in strips(height // 2 * 2, width):
+    for start, end in tiles(height // 2 * 2, width):
         first = max(start - _HALO, 0)
         # an odd last row is not pooled, but the convolutions see it
         last = height if end + _HALO >= height else end + _HALO
@@ -68,7 +77,7 @@ def decode(block: Layer, decoded: torch.Tensor, skip: torch.Tensor) -> torch.Ten
     """Stretch `decoded` to the size of `skip`, join them, and run two unpadded 3x3 convolutions."""
     height, width = skip.shape[-2:]
     parts = []
-    for start, end in strips(height - _LOSS, width):
+    for start, end in tiles(height - _LOSS, width):
         rows = slice(start, end + _LOSS)
         stretched = stretch(decoded, (height, width), rows, "bilinear")
         parts.append(block(torch.cat([stretched, skip[:, :, rows]], dim=1)))
@@ -76,10 +85,10 @@ def decode(block: Layer, decoded: torch.Tensor, skip: torch.Tensor) -> torch.Ten
 
 
 def detect(head: Layer, decoded: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
-    """Stretch `decoded` to the image's size (H, W) and run the keypoint head, which sees one row beyond a strip."""
+    """Stretch `decoded` to the image's size (H, W) and run the keypoint head, which sees one row beyond a tile."""
     height, width = size
     parts = []
-    for start, end in strips(height, width):
+    for start, end in tiles(height, width):
         first, last = max(start - 1, 0), min(end + 1, height)
         response = head(stretch(decoded, size, slice(first, last), "bicubic"))
         parts.append(response[:, :, start - first:end - first])

@@ -54,7 +54,7 @@ class TimeBuffer:
         self._items.clear()
 
 
-class Joiner:
+class Synchronizer:
     """Joins a primary message with the others of its stamp, whichever comes first. put() is safe from any thread.
 
     required: roles without which a group does not come out. optional: roles that are added when they are there.

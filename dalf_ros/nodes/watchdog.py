@@ -6,7 +6,7 @@ CLOCK_STANDS_S = 1.5            # without an advance of /clock: playback was pau
 SILENT, PAUSED = "silent", "paused"
 
 
-class SilenceWatch:
+class Watchdog:
     """look() it every second. state: "" while data comes, SILENT, or PAUSED while simulated time stands still."""
 
     def __init__(self, after_s: float, now: float) -> None:

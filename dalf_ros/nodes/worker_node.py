@@ -20,7 +20,7 @@ from .mailbox import Mailbox
 from .node_statistics import OK, WARN, Statistics, diagnostic_array
 from .outputs import Outputs
 from .parameters import TABLES, declare
-from .watchdog import PAUSED, SILENT, SilenceWatch
+from .watchdog import PAUSED, SILENT, Watchdog
 
 COMPLAIN_EVERY_S = 5.0
 MAX_REASONS = 100          # remembered, so that each is told at most so often
@@ -43,7 +43,7 @@ class WorkerNode(LifecycleNode):
         self._own_services: list[Any] = []
         self._complained: dict[str, float] = {}     # reason: when it was told
         self._standing: set[str] = set()            # reasons that were told and still hold
-        self._silence = SilenceWatch(self.values["silence_warning"], time.monotonic())
+        self._watchdog = Watchdog(self.values["silence_warning"], time.monotonic())
         self.mailbox: Mailbox[Any] = Mailbox()
         self.statistics = Statistics()
         self.inputs = Inputs(self)
@@ -81,7 +81,7 @@ class WorkerNode(LifecycleNode):
         """Diagnostics: level, text, more values."""
         return OK, "running", {}
 
-    def silence(self) -> str:
+    def why_silent(self) -> str:
         """More words for the warning that nothing comes."""
         return ""
 
@@ -105,7 +105,7 @@ class WorkerNode(LifecycleNode):
             self.create_service(_trigger_class(), "~/reset", self._on_reset),
             self.create_service(_trigger_class(), "~/set_reference", self._on_set_reference),
         ]
-        self._silence = SilenceWatch(self.values["silence_warning"], time.monotonic())
+        self._watchdog = Watchdog(self.values["silence_warning"], time.monotonic())
         self._worker = threading.Thread(target=self._work, args=(self.mailbox,), name=f"{self.get_name()} worker", daemon=True)
         self._worker.start()
         self.listen()
@@ -217,8 +217,8 @@ class WorkerNode(LifecycleNode):
     def _diagnose(self) -> None:
         level, text, more = self.health()
         values = self.statistics.summary() | {"received": str(self.mailbox.received), "dropped": str(self.mailbox.dropped)} | more
-        if self._silence.state:
-            level, text = WARN, "no data" + (": the clock stands still" if self._silence.state == PAUSED else "")
+        if self._watchdog.state:
+            level, text = WARN, "no data" + (": the clock stands still" if self._watchdog.state == PAUSED else "")
         fields = diagnostic_array(header(self.get_clock().now().nanoseconds, ""), self.get_fully_qualified_name(), level, text, values)
         self._diagnostics.publish(ros_message("diagnostic_msgs/msg/DiagnosticArray", fields))
 
@@ -226,13 +226,13 @@ class WorkerNode(LifecycleNode):
         """Warn once for each silence, with what can be known about its cause."""
         now, simulated = time.monotonic(), self.get_parameter("use_sim_time").value
         clock_ns = self.get_clock().now().nanoseconds if simulated else None
-        news = self._silence.look(now, self.mailbox.received, clock_ns)
+        news = self._watchdog.look(now, self.mailbox.received, clock_ns)
         if news == PAUSED:
-            self.get_logger().info(f"no data for {self._silence.silent_s(now):.0f} s: /clock stands still, playback is paused or over")
+            self.get_logger().info(f"no data for {self._watchdog.silent_s(now):.0f} s: /clock stands still, playback is paused or over")
         elif news == SILENT:
             no_clock = "use_sim_time is true, but no time has come on /clock" if clock_ns == 0 else ""
-            why = [self.inputs.explain(self.values["silence_warning"]), self.silence(), no_clock]
-            self.get_logger().warning(f"no data for {self._silence.silent_s(now):.0f} s, " + ". ".join(filter(None, why)))
+            why = [self.inputs.explain(self.values["silence_warning"]), self.why_silent(), no_clock]
+            self.get_logger().warning(f"no data for {self._watchdog.silent_s(now):.0f} s, " + ". ".join(filter(None, why)))
 
 
 def _trigger_class() -> Any:

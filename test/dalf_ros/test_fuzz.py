@@ -253,7 +253,7 @@ class Fuzzed:
     def feed(self, sequence: list[Arrival]) -> None:
         """Begin anew; every message through its callback, every complete frame through process()."""
         self.node.forget()
-        self.node._joiner.clear()
+        self.node._synchronizer.clear()
         self.node._camera_info = None
         for arrival in sequence:
             self.callbacks[arrival.role](arrival.message)

@@ -4,11 +4,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from dalf_training.config import TrainingConfig
+from dalf_training.config import TrainingConfig, sheet_size
 from dalf_training.data.difficulty import warp_range
 from dalf_training.data.draws import Share, seeded
 from dalf_training.data.schedule import Difficulty
-from dalf_training.data.views import Views, draw_warp, make_views, sheet_size
+from dalf_training.data.views import Views, draw_warp, make_views
 from dalf_training.losses.correspondence import mutual_nearest
 from dalf_training.losses.descriptor_loss import TINY
 from dalf_training.losses.fast_layers import make_fast

@@ -9,11 +9,11 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..config import TrainingConfig
+from ..config import TrainingConfig, sheet_size
 from .draws import Share, seeded
 from .photo_cache import PhotoCache
 from .schedule import Difficulty, draw_difficulty
-from .views import cut_sheet, draw_warp, sheet_size
+from .views import cut_sheet, draw_warp
 from .warps import Warp
 
 # what the numbers after a seed stand for

@@ -1,18 +1,12 @@
 """What changes while a stage of the training goes on: values between given points are interpolated."""
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..config import Points, TrainingConfig
 from .difficulty import WarpRange, warp_range
-
-if TYPE_CHECKING:
-    from ..config import TrainingConfig
-
-Points = Sequence[Sequence[float]]      # [[progress, value], ...], progress from 0 to 1
 
 
 def value_at(points: Points, progress: float) -> float:

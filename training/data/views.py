@@ -14,6 +14,7 @@ import torch.nn.functional as F
 
 from dalf_core.features.geometry import constant
 
+from ..config import sheet_size
 from .appearance import change_appearance
 from .dense_positions import dense_positions
 from .draws import Share, symmetric
@@ -22,7 +23,6 @@ from .rendering import sample, within_pixels
 from .schedule import Difficulty
 from .warps import Warp, inside, random_warp
 
-MARGIN = 1.5            # size of a sheet relative to a view
 COLOUR = 1.0            # octaves, +-: weight of each channel in a grey image
 SAMPLES = 2             # along x and y, in each pixel of a sheet
 LIGHT_OF_A = 0.5        # the light of A changes by this share of that of B
@@ -61,11 +61,6 @@ class Views:
         column = xy_b[..., 0].round().long().clamp(0, width - 1)
         row = xy_b[..., 1].round().long().clamp(0, height - 1)
         return self.covered.flatten(1).gather(1, row * width + column)
-
-
-def sheet_size(size: tuple[int, int]) -> tuple[int, int]:
-    """(width, height) of the sheet that views of this size are cut from; its margins are whole pixels."""
-    return tuple(length + 2 * round(length * (MARGIN - 1) / 2) for length in size)
 
 
 def draw_warp(size: tuple[int, int], difficulty: Difficulty, share: Share) -> Warp:

@@ -1,4 +1,4 @@
-"""The backbone in strips against the whole one."""
+"""The backbone in tiles against the whole one."""
 from __future__ import annotations
 
 import pytest
@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 
 from dalf_core import DALF
-from dalf_core.features import tiles as strips
+from dalf_core.features import tiles
 from dalf_core.features.network import DalfNetwork
 from dalf_core.features.tiles import stretch
 
@@ -20,8 +20,8 @@ def network() -> DalfNetwork:
 
 
 @pytest.mark.parametrize(("height", "width"), [(331, 257), (200, 301), (130, 64), (33, 65), (32, 32)])
-def test_strips_give_the_whole_maps(monkeypatch, network, height, width):
-    monkeypatch.setattr(strips, "STRIP_PIXELS", 1)          # the thinnest
+def test_tiles_give_the_whole_maps(monkeypatch, network, height, width):
+    monkeypatch.setattr(tiles, "TILE_PIXELS", 1)          # the thinnest
     gray = torch.rand(2, 1, height, width, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
         whole, parts = network(gray), network(gray, whole_pixels=1)
@@ -45,7 +45,7 @@ def test_a_large_image_gives_the_same_features(monkeypatch, data_folder, backend
     dalf = DALF(data_folder / "dalf" / "model_ts-fl_final.pth", "cpu", top_k=150, backend=backend)
     image = textured(301, 232)
     whole = dalf.extract(image)
-    monkeypatch.setattr(strips, "STRIP_PIXELS", 1)
+    monkeypatch.setattr(tiles, "TILE_PIXELS", 1)
     dalf._pipeline.whole_pixels = 1
     parts = dalf.extract(image)
     assert len(whole) == 150

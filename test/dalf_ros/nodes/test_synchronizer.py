@@ -1,58 +1,58 @@
 """Joining by stamp, without ROS."""
 from __future__ import annotations
 
-from dalf_ros.nodes.synchronizer import MAX_PENDING, Joiner, StampGuard, TimeBuffer
+from dalf_ros.nodes.synchronizer import MAX_PENDING, StampGuard, Synchronizer, TimeBuffer
 
 MS = 1_000_000
 
 
-def joiner(**options) -> Joiner:
-    return Joiner("matches", ["depth"], ["image"], **{"tolerance_ns": 10 * MS, "length_ns": 1000 * MS, **options})
+def synchronizer(**options) -> Synchronizer:
+    return Synchronizer("matches", ["depth"], ["image"], **{"tolerance_ns": 10 * MS, "length_ns": 1000 * MS, **options})
 
 
 def test_exact_stamp_joins_at_once() -> None:
-    j = joiner()
+    j = synchronizer()
     assert j.put("depth", 100 * MS, "d") is None
     assert j.put("image", 100 * MS, "i") is None
     assert j.put("matches", 100 * MS, "m") == {"matches": "m", "depth": "d", "image": "i"}
 
 
 def test_depth_may_come_last() -> None:
-    j = joiner()
+    j = synchronizer()
     assert j.put("matches", 100 * MS, "m") is None
     assert j.put("depth", 100 * MS, "d") == {"matches": "m", "depth": "d", "image": None}
 
 
 def test_exact_is_preferred_to_nearer_in_time_of_arrival() -> None:
-    j = joiner()
+    j = synchronizer()
     j.put("depth", 95 * MS, "early")
     assert j.put("matches", 100 * MS, "m") is None          # a better one may still come
     assert j.put("depth", 100 * MS, "exact")["depth"] == "exact"
 
 
 def test_nearest_within_tolerance_once_a_later_one_is_there() -> None:
-    j = joiner()
+    j = synchronizer()
     j.put("depth", 96 * MS, "near")
     j.put("matches", 100 * MS, "m")
     assert j.put("depth", 129 * MS, "far")["depth"] == "near"
 
 
 def test_nothing_within_tolerance() -> None:
-    j = joiner()
+    j = synchronizer()
     j.put("depth", 80 * MS, "a")
     j.put("depth", 120 * MS, "b")
     assert j.put("matches", 100 * MS, "m") is None
 
 
 def test_matches_a_second_late_still_find_their_depth() -> None:
-    j = joiner(length_ns=5000 * MS)
+    j = synchronizer(length_ns=5000 * MS)
     for number in range(60):
         j.put("depth", number * 33 * MS, number)
     assert j.put("matches", 10 * 33 * MS, "m")["depth"] == 10
 
 
 def test_newest_of_the_waiting_wins() -> None:
-    j = joiner()
+    j = synchronizer()
     for number in range(3):
         assert j.put("matches", (100 + 33 * number) * MS, number) is None
     j.put("depth", 300 * MS, "x")
@@ -61,7 +61,7 @@ def test_newest_of_the_waiting_wins() -> None:
 
 
 def test_both_sides_are_bounded() -> None:
-    j = joiner()
+    j = synchronizer()
     for number in range(1000):
         j.put("matches", number * 33 * MS, number)
     assert len(j._pending) == MAX_PENDING
@@ -72,7 +72,7 @@ def test_both_sides_are_bounded() -> None:
 
 
 def test_a_restart_empties_the_buffers() -> None:
-    j = joiner(length_ns=60_000 * MS)
+    j = synchronizer(length_ns=60_000 * MS)
     for number in range(100):
         j.put("depth", number * 33 * MS, "first round")
     j.put("depth", 0, "second round")
@@ -91,7 +91,7 @@ def test_a_stamp_is_kept_once() -> None:
 
 
 def test_a_role_can_be_dropped() -> None:
-    j = joiner()
+    j = synchronizer()
     j.put("depth", 0, "d")
     j.put("image", 0, "i")
     j.drop("image")
