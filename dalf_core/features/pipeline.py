@@ -63,7 +63,7 @@ class Pipeline:
                 inside = _inside(xy, mask, heatmap.shape[-2:])
                 xy, score = xy[inside], score[inside]
             xy, score = xy[:top_k], score[:top_k]
-            found.append(Found(xy, score / heatmap.max(), self._describe(image, feature, xy)))
+            found.append(Found(xy, score / heatmap.max(), self.describe(image, feature, xy)))
         return found
 
     def run_fixed(self, gray: torch.Tensor, top_k: int) -> Found:
@@ -72,9 +72,10 @@ class Pipeline:
         assert self._geometry == CORRECTED
         heatmap, features = self.maps(gray)
         xy, score = strongest_keypoints(heatmap[0, 0], top_k, self._threshold, self._bias)
-        return Found(xy, score / heatmap.max(), self._describe(gray, features, xy))
+        return Found(xy, score / heatmap.max(), self.describe(gray, features, xy))
 
-    def _describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
+    def describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
+        """Descriptors (N, D) of pixels xy (N, 2) of gray (1, 1, H, W), whose features are (1, 64, H//8, W//8)."""
         return self._network.describe(gray, features, xy, geometry=self._geometry, descriptor=self._descriptor, chunk=self.chunk)
 
 
