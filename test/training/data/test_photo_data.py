@@ -31,23 +31,25 @@ def test_cache(photo_folder: Path, tmp_path: Path) -> None:
     assert open_photos(photo_folder, (120, 96), (96, 64), tmp_path, progress=False).key != cache.key
 
 
-def test_what_cannot_be_used_is_told(tmp_path: Path, texture) -> None:
+def test_what_cannot_be_used_is_told(tmp_path: Path, texture, blank_png) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     cv2.imwrite(str(folder / "upright.png"), texture(1, (100, 200)))
     cv2.imwrite(str(folder / "small.png"), texture(2, (90, 60)))
     (folder / "broken.jpg").write_bytes(b"no picture")
+    (folder / "bomb.png").write_bytes(blank_png(30000, 30000))
     cache = open_photos(folder, (144, 96), (96, 64), tmp_path / "cache", progress=False)
     assert cache.names == ("upright.png",)
     laid = cv2.rotate(cv2.imread(str(folder / "upright.png")), cv2.ROTATE_90_CLOCKWISE)        # 200x100: the middle 150 to 144
     expected = cv2.resize(laid[:, 25:175], (144, 96), interpolation=cv2.INTER_AREA)
     assert np.abs(cache.pixels[0].astype(int) - expected).mean() < 1
-    assert dict(cache.skipped) == {"broken.jpg": "cannot be read as a picture",
+    assert dict(cache.skipped) == {"broken.jpg": "is no picture that can be read (PNG, JPEG, WebP, TIFF, BMP), or it was cut off",
+                                   "bomb.png": "has 30000x30000 pixels, more than the 250 million that are decoded: make it smaller first",
                                    "small.png": "90x60 is smaller than the crop, 96x64 (setting crop_size)"}
     with pytest.raises(ValueError, match=r"1 photos to learn from|0 photos to learn from"):
         cache.training()
     (folder / "upright.png").unlink()
-    with pytest.raises(ValueError, match="none of the 2 photos.*broken.jpg cannot be read"):
+    with pytest.raises(ValueError, match="none of the 3 photos.*broken.jpg is no picture"):
         open_photos(folder, (144, 96), (96, 64), tmp_path / "cache", progress=False)
 
 
