@@ -11,8 +11,8 @@ from typing import Any
 import torch
 import yaml
 
-from dalf_core.features.extractor import choose_device
 from dalf_core.features.network import DalfNetwork
+from dalf_core.torch_device import FULL_FLOAT32, choose_device
 from dalf_core.weights import load_network
 
 from .checkpoint import RunError, RunFolder
@@ -32,7 +32,7 @@ def train(options: argparse.Namespace, should_stop: Callable[[], bool]) -> None:
     if saved is None and options.weights is None and MODES[config.stage_configs()[0].mode].second:
         raise ValueError(f"mode {config.stage_configs()[0].mode} goes on from a first stage: give its weights with --weights")
     folder = RunFolder(options.output)
-    with join_world(choose_device(config.device)) as world, _held(folder, world):
+    with FULL_FLOAT32, join_world(choose_device(config.device)) as world, _held(folder, world):
         if saved is None and world.leads and folder.checkpoint.exists():
             raise RunError(f"{options.output} holds a training run; say --resume to go on with it, or name another folder")
         cache = _photos(options, config, world)
