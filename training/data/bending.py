@@ -2,7 +2,7 @@
 
 w interpolates displacements at a fixed grid of control points (Bookstein 1989): w(u) = sum_t c_t U(|u - p_t|) + a + A u with
 U(r) = r^2 log r. Wherever the spectral norm of its derivative stays below 1, no two points of a convex region meet, so the map
-can be inverted by Newton's method.
+can be inverted by Newton's method. kornia's spline has neither that bound nor an inverse.
 """
 from __future__ import annotations
 

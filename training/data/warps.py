@@ -157,7 +157,7 @@ def _random_folds(batch: int, bounds: WarpRange, generator: torch.Generator) -> 
 
 
 def _project(homography: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Points (B, N, 2) under homographies (B, 3, 3): (B, N, 2)."""
+    """Points (B, N, 2) under homographies (B, 3, 3): (B, N, 2). kornia's transform_points adds 1e-8 to what it divides by."""
     moved = points @ homography[:, :, :2].mT + homography[:, None, :, 2]
     return moved[..., :2] / moved[..., 2:]
 
