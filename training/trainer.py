@@ -17,9 +17,9 @@ from dalf_core.features.network import DalfNetwork
 from .calibration import calibrate
 from .checkpoint import RunError, RunFolder
 from .config import TrainingConfig, to_plain
-from .data.draws import Share, seeded
 from .data.photo_cache import PhotoCache
 from .data.photo_loader import VIEW, PhotoBatch, PhotoLoader
+from .data.random_numbers import Share, seeded
 from .data.schedule import value_at
 from .data.views import Views, make_views
 from .distributed import World, average, share_batch_norms

@@ -59,7 +59,7 @@ def draw_pair(options: argparse.Namespace, dalf: DALF, a: np.ndarray, b: np.ndar
     matches = replace(matches, inlier=verify(reference, query, matches))
     print(f"keypoints: {len(reference)} in A, {len(query)} in B")
     print(f"matches: {len(matches)}, of which {matches.inlier.sum()} verified")
-    write_picture(options.output, draw_matches(a, b, reference, query, matches if options.all else matches.chosen(matches.inlier)))
+    write_picture(options.output, draw_matches(a, b, reference, query, matches if options.all else matches.select(matches.inlier)))
     if options.registered:
         write_registered(options.registered, dalf, a, b)
 

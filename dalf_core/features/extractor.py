@@ -17,7 +17,7 @@ from .cuda_graph import GraphedFunction
 from .geometry import CORRECTED, GEOMETRIES, ORIGINAL
 from .image_input import MIN_SIDE, check_mask, to_gray
 from .network import DESCRIPTORS
-from .pipeline import CHUNK, OPENVINO_CHUNK, WHOLE_PIXELS, Found, Pipeline
+from .pipeline import CHUNK, OPENVINO_CHUNK, TILE_ABOVE, Found, Pipeline
 
 KEYPOINT_SIZE = 6.0         # pixels; cv2.KeyPoint wants one, the official code's
 MULTI_SCALE = (1 / 6, 1 / 4, 1 / 2, 1.0)        # the official code's
@@ -71,7 +71,7 @@ class DALF:
             self.backend, chunk = self._accelerate(backend, precision)
         self._pipeline = Pipeline(self.network, self.device, geometry, loaded.threshold if threshold is None else float(threshold),
                                   descriptor, loaded.keypoint_bias if geometry == CORRECTED else 0.0, chunk,
-                                  WHOLE_PIXELS[self.device.type])
+                                  TILE_ABOVE[self.device.type])
         self._short_of_memory = False
         log.info("DALF on %s (%s), weights %s, %s geometry", self.device, self.backend, loaded.source, geometry)
 
@@ -97,11 +97,6 @@ class DALF:
     def keypoint_bias(self) -> float:
         """Pixels by which the detector answers too far right and down; keypoints are set right by it."""
         return self._pipeline.bias
-
-    @property
-    def dimension(self) -> int:
-        """Length of a descriptor."""
-        return DESCRIPTORS[self.descriptor]
 
     def detectAndCompute(self, image: np.ndarray, mask: np.ndarray | None = None) -> tuple[list[cv2.KeyPoint], np.ndarray]:  # noqa: N802
         """As OpenCV's feature extractors: ([cv2.KeyPoint], (N, D) float32), strongest first. Arguments as for extract."""
@@ -184,7 +179,7 @@ class DALF:
     def _graph_for(self, batch: torch.Tensor, allowed: list[torch.Tensor | None]) -> GraphedFunction | None:
         """What runs a batch (B, 1, H, W) as a graph; None where it cannot be one: several images, a mask, or tiles."""
         alone = len(batch) == 1 and allowed[0] is None
-        return self._graph if alone and self._pipeline.takes_whole(*batch.shape[2:]) else None
+        return self._graph if alone and not self._pipeline.tiles(*batch.shape[2:]) else None
 
     def _take_smaller_steps(self, batch: torch.Tensor, top_k: int, cause: Exception) -> None:
         """From now on. RuntimeError: they cannot get smaller."""

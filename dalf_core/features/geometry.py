@@ -14,7 +14,7 @@ import torch
 
 ORIGINAL, CORRECTED = "original", "corrected"
 GEOMETRIES = (CORRECTED, ORIGINAL)
-PatchOffset = {ORIGINAL: -0.5, CORRECTED: 0.0}      # pixels added to where patches are read
+PATCH_OFFSET = {ORIGINAL: -0.5, CORRECTED: 0.0}      # pixels added to where patches are read
 
 _DECODER_LOSS = 2       # samples a side, at half resolution, lost to the decoder's two unpadded convolutions
 _WARPER_LOSS = 1        # samples a side, at an eighth, lost to the warper's unpadded convolution

@@ -12,8 +12,8 @@ from .network import DalfNetwork
 
 CHUNK = {"cpu": 64, "cuda": 1024}                   # patches described at once: fits a processor's cache, fills a GPU
 OPENVINO_CHUNK = 1024           # it makes its own small batches
-WHOLE_PIXELS = {"cpu": 2_100_000, "cuda": 9_000_000}    # larger images are worked on in tiles, which is slower; 2.1: full HD
-LEAST_CHUNK, LEAST_WHOLE_PIXELS = 32, 300_000
+TILE_ABOVE = {"cpu": 2_100_000, "cuda": 9_000_000}      # pixels of an image; tiles are slower; 2.1 million: full HD
+LEAST_CHUNK, LEAST_TILE_ABOVE = 32, 300_000
 
 
 class Found(NamedTuple):
@@ -28,7 +28,7 @@ class Found(NamedTuple):
 class Pipeline:
     """The network with how its maps are read. See DALF for the arguments. It never changes, so a CUDA graph may hold all of it.
 
-    bias: see find_keypoints. chunk: patches described at once. whole_pixels: larger images are worked on in tiles.
+    bias: see find_keypoints. chunk: patches described at once. tile_above: images with more pixels are worked on in tiles.
     """
 
     network: DalfNetwork
@@ -38,23 +38,23 @@ class Pipeline:
     descriptor: str
     bias: float
     chunk: int
-    whole_pixels: int
+    tile_above: int
 
     def smaller(self) -> Pipeline | None:
         """The same in smaller steps; None when they cannot get smaller."""
-        if self.chunk <= LEAST_CHUNK and self.whole_pixels <= LEAST_WHOLE_PIXELS:
+        if self.chunk <= LEAST_CHUNK and self.tile_above <= LEAST_TILE_ABOVE:
             return None
-        return replace(self, chunk=max(self.chunk // 4, LEAST_CHUNK), whole_pixels=max(self.whole_pixels // 4, LEAST_WHOLE_PIXELS))
+        return replace(self, chunk=max(self.chunk // 4, LEAST_CHUNK), tile_above=max(self.tile_above // 4, LEAST_TILE_ABOVE))
 
-    def takes_whole(self, height: int, width: int) -> bool:
-        """Whether images of this size are worked on whole, not in tiles."""
-        return height * width <= self.whole_pixels
+    def tiles(self, height: int, width: int) -> bool:
+        """Whether images of this size are worked on in tiles."""
+        return height * width > self.tile_above
 
     def maps(self, gray: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Heatmap and features of gray (B, 1, H, W). The original geometry takes one CPU thread, so that its rounding does not depend
         on their number, and the whole image at once."""
         if self.geometry != ORIGINAL:
-            return self.network(gray, self.whole_pixels)
+            return self.network(gray, self.tile_above)
         threads = torch.get_num_threads()
         if self.device.type != "cpu" or threads == 1:
             return self.network(gray)

@@ -20,7 +20,7 @@ def test_pictures_are_read(tmp_path, suffix):
     assert abs(read.astype(int) - image).mean() < (8 if suffix in (".jpg", ".webp") else 0.01)
 
 
-def test_flags_are_those_of_opencv(tmp_path):
+def test_flags_are_those_of_opencv():
     image = (np.arange(40 * 30).reshape(30, 40) * 50).astype(np.uint16)
     assert np.array_equal(decode_picture(cv2.imencode(".png", image)[1], cv2.IMREAD_UNCHANGED), image)
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from kornia.filters import gaussian_blur2d
 
 from .difficulty import LightRange, light_range
-from .draws import normal, symmetric, uniform
+from .random_numbers import normal, symmetric, uniform
 
 LIGHT_GRID = (3, 4)         # values of the light field, rows and columns
 SHADOW_EDGE = 0.15          # width of a shadow's soft edge, in half the image

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .draws import normal
+from .random_numbers import normal
 
 CHECKED = (49, 37)              # places at which the stretch is bounded, and from which the inverse starts
 NEWTON_STEPS = 12

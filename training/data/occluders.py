@@ -7,7 +7,7 @@ import torch
 
 from dalf_core.features.geometry import constant
 
-from .draws import Source, symmetric, uniform
+from .random_numbers import Source, symmetric, uniform
 
 SIZE = (0.08, 0.3)          # mean radius, in half the longer side of the image
 WAVES = (2, 3, 5)           # the outline's radius is modulated by so many waves around

@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from ..config import TrainingConfig, sheet_size
-from .draws import Share, seeded
 from .photo_cache import PhotoCache
+from .random_numbers import Share, seeded
 from .schedule import Difficulty, draw_difficulty
 from .views import cut_sheet, draw_warp
 from .warps import Warp

@@ -107,10 +107,10 @@ def test_tiles_masks_and_batches_are_never_captured(dalf, captured):
     mask = np.zeros((64, 96), np.uint8)
     mask[10:50, 10:80] = 1
     check(dalf, image, mask)
-    dalf._pipeline = replace(dalf._pipeline, whole_pixels=64 * 96 - 1)
+    dalf._pipeline = replace(dalf._pipeline, tile_above=64 * 96 - 1)
     check(dalf, image)
     assert captured == []
-    dalf._pipeline = replace(dalf._pipeline, whole_pixels=64 * 96)
+    dalf._pipeline = replace(dalf._pipeline, tile_above=64 * 96)
     check(dalf, image)
     assert len(captured) == 1
 
@@ -118,7 +118,7 @@ def test_tiles_masks_and_batches_are_never_captured(dalf, captured):
 def test_what_is_captured_never_works_in_tiles(dalf, monkeypatch):
     """They make tensors on the CPU, which a capture does not allow."""
     monkeypatch.setattr(type(dalf.network.backbone), "tiled", None)
-    small = replace(dalf._pipeline, whole_pixels=1)
+    small = replace(dalf._pipeline, tile_above=1)
     with torch.inference_mode():
         assert len(small.run_fixed(torch.rand(1, 1, 64, 96), 10).scores) == 10
 

@@ -27,7 +27,7 @@ def test_tiles_give_the_whole_maps(monkeypatch, network, height, width):
     monkeypatch.setattr(tiles, "TILE_PIXELS", 1)          # the thinnest
     gray = torch.rand(2, 1, height, width, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        whole, parts = network(gray), network(gray, whole_pixels=1)
+        whole, parts = network(gray), network(gray, tile_above=1)
     for expected, got in zip(whole, parts):
         assert got.shape == expected.shape
         assert (got - expected).abs().max() < 1e-5 * expected.abs().max()
@@ -50,7 +50,7 @@ def test_a_large_image_gives_the_same_features(monkeypatch, data_folder, backend
     image = textured(301, 232)
     whole = dalf.extract(image)
     monkeypatch.setattr(tiles, "TILE_PIXELS", 1)
-    dalf._pipeline = replace(dalf._pipeline, whole_pixels=1)
+    dalf._pipeline = replace(dalf._pipeline, tile_above=1)
     parts = dalf.extract(image)
     assert len(whole) == 150
     assert abs(whole.keypoints - parts.keypoints).max() < 0.01 and (whole.descriptors * parts.descriptors).sum(axis=1).min() > 0.9999

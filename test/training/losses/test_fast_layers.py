@@ -4,7 +4,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from dalf_training.data.draws import seeded
+from dalf_training.data.random_numbers import seeded
 from dalf_training.losses.fast_layers import FastCircularRows, autocast_type, enlarge, make_fast
 
 from dalf_core.features.network import CircularRows, DalfNetwork
