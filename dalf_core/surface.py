@@ -12,6 +12,7 @@ from scipy.sparse.csgraph import connected_components
 
 from .camera import PinholeCamera
 from .depth import clean_depth, jump_slope, smooth_depth
+from .whole_file import write_whole
 
 MAX_VERTICES = 20_000
 MIN_VERTICES = 30
@@ -146,17 +147,6 @@ def save_ply(path: str | os.PathLike, vertices: np.ndarray, triangles: np.ndarra
               f"element vertex {len(vertices)}", *(f"property {kinds[kind]} {name}" for name, kind in columns),
               f"element face {len(triangles)}", "property list uchar int vertex_indices", "end_header", ""]
     write_whole(path, "\n".join(header).encode() + table.tobytes() + faces.tobytes())
-
-
-def write_whole(path: str | os.PathLike, data: bytes) -> None:
-    """A file that appears whole or not at all: it is written beside and renamed. Raises OSError."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def load_ply(path: str | os.PathLike) -> Surface:

@@ -34,7 +34,8 @@ class SampledKeypoints:
 def sample_keypoints(heatmap: torch.Tensor, chance: torch.Tensor, border: float, offset: tuple[int, int] = (0, 0)) -> SampledKeypoints:
     """From each cell one place by a categorical draw over its values, then accepted or not by a Bernoulli draw on the value itself.
 
-    heatmap: (B, 1, H, W) logits. chance: (B, C, 2) uniform in 0 to 1, see sampling_numbers. border: pixels at the image's rim without keypoints.
+    heatmap: (B, 1, H, W) logits. chance: (B, C, 2) uniform in 0 to 1, see sampling_numbers.
+    border: pixels at the image's rim without keypoints.
     offset: x and y of the first cell, below CELL; what is left over at the rims belongs to no cell.
     """
     batch, _, height, width = heatmap.shape

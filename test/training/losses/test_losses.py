@@ -5,7 +5,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from dalf_training.data.random_numbers import seeded
-from dalf_training.losses.correspondence import sample_matches, mutual_nearest
+from dalf_training.losses.correspondence import mutual_nearest, sample_matches
 from dalf_training.losses.descriptor_loss import triplet_loss, wrongly_described
 from dalf_training.losses.detector_loss import detector_loss
 from dalf_training.losses.keypoint_sampling import SampledKeypoints
@@ -32,7 +32,7 @@ def test_mutual_nearest() -> None:
     assert not nothing.matched.any()
 
 
-def test_choose() -> None:
+def test_sample_matches() -> None:
     matched = torch.rand(4, 50, generator=seeded("cpu", 2)) < 0.5
     slots, valid = sample_matches(matched, torch.rand(4, 50, generator=seeded("cpu", 3)), 30)
     for pair in range(4):
