@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import torch
 
-from ..gpu_capture import CAPTURE
+from ..devices.capture import CAPTURE
 
 GRAPHS_KEPT = 4         # for so many image sizes
 WARM_UPS = 3            # runs before the capture: cuDNN chooses its algorithms, caches fill

@@ -9,7 +9,7 @@ import sys
 import numpy as np
 import warp as wp
 
-from ...gpu_capture import CAPTURE
+from ...devices.capture import CAPTURE
 from ..graph import DeformationGraph
 from ..normal_equations import MAX_ITERATIONS, TOLERANCE
 

@@ -148,7 +148,7 @@ def test_fixed_settings_cannot_be_changed_unseen(dalf):
 @pytest.mark.gpu
 def test_a_real_graph_gives_what_the_function_gives():
     device = torch.device("cuda", torch.cuda.device_count() - 1)
-    from dalf_core.torch_device import gpu_work
+    from dalf_core.devices.torch_device import gpu_work
 
     affine = GraphedFunction(lambda x, factor: (x * factor + 1,), device)
     with gpu_work(device):
