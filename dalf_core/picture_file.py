@@ -1,4 +1,4 @@
-"""Pictures from files and messages, decoded only where their header tells of a size that memory can hold."""
+"""Pictures from files and messages. Their header is read first, and those too large for the memory are refused."""
 from __future__ import annotations
 
 import io
@@ -24,7 +24,7 @@ def read_picture(path: Path) -> np.ndarray:
 def decode_picture(data: np.ndarray, flags: int = cv2.IMREAD_COLOR) -> np.ndarray:
     """An encoded picture, (N,) uint8, decoded as cv2.imdecode does.
 
-    ValueError: it is none, is cut off, or has more than MOST_PIXELS; a few kilobytes can claim gigabytes. The message goes on from a name.
+    ValueError: not a picture, cut off, or more than MOST_PIXELS (kilobytes can unpack to gigabytes). The message follows a file's name.
     """
     width, height = imagesize.get(io.BytesIO(data.tobytes()))
     if width * height > MOST_PIXELS:

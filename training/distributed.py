@@ -22,7 +22,7 @@ PATIENCE = timedelta(hours=2)       # of processes that wait for one that makes 
 
 @dataclass(frozen=True)
 class World:
-    """rank: of this process, of so many processes. device: its own."""
+    """rank: of this process, from 0. processes: how many there are. device: this process's."""
 
     rank: int
     processes: int

@@ -25,7 +25,7 @@ from .trainer import DONE, STOPPED, TimeLimit, Trainer
 
 
 def train(options: argparse.Namespace, should_stop: Callable[[], bool]) -> None:
-    """Do what the options of command.parser ask for, until should_stop() says so. What it can raise, command.main tells the user."""
+    """Do what the options of command.parser ask for, until should_stop(). command.main reports what it raises."""
     if options.minutes is not None and options.minutes <= 0:
         raise ValueError(f"--minutes must be positive, not {options.minutes:g}")
     config, saved = _settings(options)
@@ -139,6 +139,6 @@ def _tell(options: argparse.Namespace, trainer: Trainer, state: str) -> None:
     if trainer.config.tensorboard:
         print(f"curves and pictures: ./run exec tensorboard --logdir {folder.path}")
     if state == DONE and options.smoke:
-        print("all works; to learn weights of use, give the same command without --smoke and with another --output")
+        print("all works; for useful weights, give the same command without --smoke and with another --output")
     elif state == DONE:
         print(f"compare them: ./run evaluate --photos {options.images} --weights default {folder.best}")

@@ -34,7 +34,7 @@ DONE, STOPPED = "done", "stopped"
 
 
 class DivergedError(RuntimeError):
-    """The loss or a gradient is no finite number."""
+    """The loss or a gradient is not finite."""
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Trainer:
         self._validation_photos = kept if len(kept) else cache.training()
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> str:
-        """Train to the end (DONE), or until it is told to stop (STOPPED); the state is saved either way.
+        """Train to the end (DONE) or until should_stop() (STOPPED); the state is saved either way.
 
         DivergedError: see there; OSError: something cannot be written. The last checkpoint that was saved stays.
         """
@@ -215,7 +215,7 @@ def _chunks(batches: Iterator[PhotoBatch], size: int) -> Iterator[list[PhotoBatc
 
 
 class TimeLimit:
-    """Called, says whether so many minutes have passed since it was made."""
+    """Call it to ask whether `minutes` have passed since it was made."""
 
     def __init__(self, minutes: float) -> None:
         self._end = time.monotonic() + 60 * minutes

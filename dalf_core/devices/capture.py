@@ -1,7 +1,7 @@
-"""What CUDA graphs of one process have in common, whichever library makes them."""
+"""The lock that CUDA graphs of one process share, whichever library captures them."""
 from __future__ import annotations
 
 import threading
 
-# Held while a graph is captured. PyTorch waits for the whole GPU when it begins one, which breaks any other capture under way.
+# Held while a graph is captured. PyTorch begins by synchronising the whole GPU, which would break another capture in progress.
 CAPTURE = threading.Lock()

@@ -1,4 +1,4 @@
-"""PyTorch's devices: which one a name means, and work on a GPU that keeps to itself."""
+"""PyTorch's devices: which one a name means, and how to work on a GPU without disturbing others."""
 from __future__ import annotations
 
 import logging
@@ -13,9 +13,9 @@ log = logging.getLogger(__name__)
 
 
 def choose_device(name: str) -> torch.device:
-    """The device a name means. "auto" takes a GPU if there is one and says what it took. A GPU always has its index.
+    """The device a name means. "auto" takes a GPU if there is one and logs its choice. A GPU always has its index.
 
-    ValueError: the name means none. RuntimeError: CUDA is absent.
+    ValueError: an unknown name. RuntimeError: that GPU does not exist.
     """
     if name == "auto":
         found = torch.cuda.is_available()
@@ -36,9 +36,9 @@ def choose_device(name: str) -> torch.device:
 
 @contextmanager
 def gpu_work(device: torch.device) -> Iterator[None]:
-    """Work on a GPU: on a stream of this thread's own, with full float32. All of it is done at the end. On the CPU nothing changes.
+    """Work on a GPU: on this thread's own stream, in full float32, and finished at the end of the block. On the CPU nothing changes.
 
-    The default stream is avoided: nothing may be launched on it while another library captures a CUDA graph.
+    Nothing may be launched on the default stream while another library captures a CUDA graph.
     """
     if device.type == "cpu":
         yield
@@ -85,8 +85,10 @@ class _FullFloat32:
 
 
 class Switches(NamedTuple):
-    """PyTorch's switches of TF32: old ones, None where the new ones contradict them and they cannot be read; and new ones. Both are set,
-    for PyTorch raises an error where it reads an old one that the new ones contradict."""
+    """PyTorch's switches for TF32, of its old interface (convolutions, products) and its new one.
+
+    Both must agree, or PyTorch raises an error where it reads an old one; those that cannot be read for that reason are None.
+    """
 
     convolutions: bool | None
     products: str | None
@@ -119,7 +121,7 @@ def _places() -> tuple[Any, ...]:
 
 
 def _readable(switch: Callable[[], Any]) -> Any:
-    """Its value; None where PyTorch refuses to tell it."""
+    """Its value; None where PyTorch refuses to read it."""
     try:
         return switch()
     except RuntimeError:

@@ -1,6 +1,6 @@
 """The network's two heavy parts, the U-Net and the patch descriptor, run by OpenVINO on the CPU.
 
-Same weights, same results to rounding, about half the time of PyTorch. PyTorch stays the reference.
+The results equal PyTorch's up to rounding and take about half the time. PyTorch is the reference.
 """
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 BACKENDS = ("auto", "openvino", "pytorch")
 PRECISIONS = ("float32", "bfloat16", "float16")
 OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
-SHAPES_KEPT = 4          # compiled graphs for so many image sizes
+SHAPES_KEPT = 4          # image sizes whose compiled models are kept
 ROWS = 32                # patches described at once
 
 

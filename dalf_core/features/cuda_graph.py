@@ -9,14 +9,14 @@ import torch
 
 from ..devices.capture import CAPTURE
 
-GRAPHS_KEPT = 4         # for so many image sizes
+GRAPHS_KEPT = 4         # the latest ones
 WARM_UPS = 3            # runs before the capture: cuDNN chooses its algorithms, caches fill
 
 Tensors = tuple[torch.Tensor, ...]
 
 
 class GraphKey(NamedTuple):
-    """All that a captured graph depends on, beside the values of its input."""
+    """Everything a captured graph depends on except the values of its input."""
 
     device: torch.device
     shape: tuple[int, ...]

@@ -31,18 +31,19 @@ class DALF:
 
     weights: None = the default, "official", or a path; see dalf_core.weights.
     device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:N".
-    top_k: at most so many keypoints, the strongest.
-    geometry: "corrected" reads the network's maps where they lie, keypoints are sub-pixel; "original" is the official code's reading.
-    threshold: least heatmap value of a keypoint; None: the one that belongs to the weights.
-    descriptor: "fused" (128 numbers), "polar" or "backbone" (64); polar alone stands large rotations better.
-    precision: "float32"; "bfloat16" on the CPU: faster, keypoints move by some tenths of a pixel; "float16" on a GPU: half precision
-    where it costs nothing, run as one CUDA graph.
-    backend: what runs the network on the CPU: "openvino", "pytorch", or "auto", OpenVINO where it is installed. CUDA and the original
-    geometry always take PyTorch.
-    scales: the image is looked at resized by each of these factors, and each gets an equal part of top_k; what the coarser ones leave
-    goes to the finest. MULTI_SCALE is the official choice. A scale that makes the image smaller than 32x32 is left out.
+    top_k: the largest number of keypoints; the strongest are kept.
+    geometry: "corrected" samples the network's maps where they belong and places keypoints between pixels; "original" samples them as
+    the official code does.
+    threshold: smallest heatmap value of a keypoint; None: the one that belongs to the weights.
+    descriptor: "fused" (128 numbers), "polar" or "backbone" (64); polar alone withstands large rotations better.
+    precision: "float32", on a GPU without TF32; "bfloat16" on the CPU: faster, keypoints move by some tenths of a pixel; "float16" on a
+    GPU: half precision where it costs no accuracy, run as one CUDA graph.
+    backend: what runs the network on the CPU: "openvino", "pytorch", or "auto", OpenVINO where it runs. CUDA and the original geometry
+    always use PyTorch.
+    scales: the image is searched at each of these scales, each with an equal share of top_k; what the coarser ones do not use goes to the
+    finest. MULTI_SCALE is the official choice. Scales that make the image smaller than 32x32 are left out.
 
-    Raises WeightsError (no or bad weights), RuntimeError (CUDA asked for, but absent), ValueError (other arguments).
+    Raises WeightsError (missing or bad weights), RuntimeError (CUDA or OpenVINO requested but unusable), ValueError (other arguments).
     One object serves one thread at a time.
     """
 
@@ -76,7 +77,7 @@ class DALF:
         log.info("DALF on %s (%s), weights %s, %s geometry", self.device, self.backend, loaded.source, geometry)
 
     def _accelerate(self, backend: str, precision: str) -> tuple[str, int]:
-        """What runs the network, in words, and how many patches it takes at once. ValueError: the precision is not to be had."""
+        """What runs the network, in words, and how many patches it takes at once. ValueError: the precision is not available."""
         on_cpu, corrected = self.device.type == "cpu", self.geometry == CORRECTED
         if precision == "float16":
             if on_cpu or not corrected:
@@ -114,7 +115,7 @@ class DALF:
 
         image: HxWx3 BGR, HxWx4 BGRA (alpha is ignored) or HxW; uint8, or float in 0 to 1. At least 32x32.
         mask: HxW, nonzero (or True) where keypoints may lie. ValueError: anything else, NaN, or a constant image.
-        RuntimeError: the GPU's memory does not do even in the smallest steps.
+        RuntimeError: the GPU has too little memory even for the smallest steps.
         """
         return self.extract_batch([image], [mask])[0]
 
@@ -159,7 +160,7 @@ class DALF:
         return [_join(some) for some in parts]
 
     def _run(self, grays: list[np.ndarray], allowed: list[torch.Tensor | None], top_k: int) -> list[Found]:
-        """The pipeline on images of the same size. When the GPU's memory does not do, in smaller steps."""
+        """The pipeline on images of the same size. When the GPU runs out of memory, in smaller steps."""
         batch = torch.from_numpy(np.stack(grays)[:, None])
         if self.device.type == "cuda":
             batch = batch.pin_memory()
@@ -185,11 +186,11 @@ class DALF:
         """From now on. RuntimeError: they cannot get smaller."""
         smaller = self._pipeline.smaller()
         if smaller is None:
-            raise RuntimeError(f"the memory of {self.device} does not do for an image of {batch.shape[3]}x{batch.shape[2]} and {top_k} "
-                               "keypoints, even in the smallest steps: free some, make the image smaller, or take device='cpu'") from cause
+            raise RuntimeError(f"{self.device} has too little memory for an image of {batch.shape[3]}x{batch.shape[2]} and {top_k} "
+                               "keypoints, even in the smallest steps: free some, make the image smaller, or use device='cpu'") from cause
         self._pipeline = smaller
         if not self._short_of_memory:
-            log.warning("the memory of %s was too small: working in smaller steps from now on, which takes longer", self.device)
+            log.warning("%s ran out of memory: working in smaller steps from now on, which takes longer", self.device)
         self._short_of_memory = True
         if self.device.type == "cuda":
             torch.cuda.empty_cache()
@@ -208,7 +209,7 @@ def _check_choices(geometry: str, descriptor: str, precision: str, backend: str)
 
 
 def _same_size(grays: list[np.ndarray], most: int) -> Iterator[list[int]]:
-    """Indices of images of one size, at most so many together."""
+    """Indices of images of one size, at most `most` together."""
     by_size: dict[tuple[int, ...], list[int]] = {}
     for index, gray in enumerate(grays):
         by_size.setdefault(gray.shape, []).append(index)

@@ -231,7 +231,7 @@ def dtype_of(module: nn.Module) -> torch.dtype:
 
 
 def rename_official(name: str) -> str:
-    """The name here of a tensor in an official checkpoint; the name itself where it is none of theirs."""
+    """Our name of a tensor in an official checkpoint; other names stay as they are."""
     for official, ours in OFFICIAL_NAMES.items():
         if name.startswith(official):
             return ours + name[len(official):]

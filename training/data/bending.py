@@ -35,7 +35,7 @@ class Bending:
         return torch.cat([part + _basis(part, self.control) @ self.coefficients for part in points.split(max(1, at_once), dim=1)], dim=1)
 
     def invert(self, bent: torch.Tensor) -> torch.Tensor:
-        """Points (B, N, 2) of the rectangle that apply() sends to bent (B, N, 2). Where there is none, the answer solves nothing."""
+        """Points (B, N, 2) of the rectangle that apply() sends to bent (B, N, 2). Where there is none, the result is meaningless."""
         start = _grid(*CHECKED, self.extent, like=self.control)[None]
         nearest = torch.cdist(bent, self.apply(start)).argmin(dim=2)
         points = start[0][nearest]

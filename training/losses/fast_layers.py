@@ -34,7 +34,7 @@ def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:
     else:
         supported = torch.backends.mkldnn.is_available() and "avx512_bf16" in _cpu_flags()
     if precision == "bfloat16" and not supported:
-        raise ValueError(f"precision bfloat16 is not to be had on this machine's {device.type}; take auto or float32")
+        raise ValueError(f"precision bfloat16 is not available on this machine's {device.type}; use auto or float32")
     return torch.bfloat16 if supported else None
 
 

@@ -1,4 +1,4 @@
-"""Keypoints drawn at random from a heatmap, with the probability of each: what the detector learns from."""
+"""Keypoints sampled from a heatmap, with their log-probabilities: what the detector learns from."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -55,7 +55,7 @@ def sample_keypoints(heatmap: torch.Tensor, chance: torch.Tensor, border: float,
 
 
 def sampling_numbers(source: Source, pairs: int, size: tuple[int, int], offset: tuple[int, int] = (0, 0)) -> torch.Tensor:
-    """Uniform numbers for sample_keypoints on both images of so many pairs: (2 * pairs, C, 2), first those of all images A."""
+    """Uniform numbers for sample_keypoints on both images of `pairs` pairs: (2 * pairs, C, 2), first those of all images A."""
     columns, rows = cells(size, offset)
     return uniform(source, 0, 1, pairs, 2, columns * rows, 2).transpose(0, 1).flatten(0, 1)
 

@@ -286,7 +286,7 @@ def test_little_memory_means_smaller_steps_then_an_error(monkeypatch, untrained,
             untrained.extract(image)
             assert len(caplog.records) == 1                 # said once
         room = 0
-        with pytest.raises(RuntimeError, match="memory of cpu does not do for an image of 96x64"):
+        with pytest.raises(RuntimeError, match="cpu has too little memory for an image of 96x64"):
             untrained.extract(image)
     finally:
         untrained._pipeline = before
