@@ -4,6 +4,7 @@ Here a "graph" holds fast what a real one does: the device, the shape, the type 
 """
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -11,8 +12,10 @@ import pytest
 import torch
 
 from dalf_core import DALF
+from dalf_core.devices.capture import CAPTURE
+from dalf_core.devices.torch_device import gpu_work
 from dalf_core.features import cuda_graph, extractor
-from dalf_core.features.cuda_graph import GRAPHS_KEPT, GraphedFunction
+from dalf_core.features.cuda_graph import GRAPHS_KEPT, WARM_UPS, CapturedGraph, GraphedFunction, GraphKey
 from dalf_core.features.network import DalfNetwork
 from dalf_core.weights import save_weights
 
@@ -33,7 +36,30 @@ class FakeGraph:
         return self._function(x, *self._key.constants)
 
 
-@pytest.fixture(autouse=True)
+def test_a_capture_runs_on_the_stream_of_its_own_gpu_and_alone(monkeypatch):
+    """PyTorch's default stream of captures belongs to the first GPU that captured: elsewhere a graph of it would stay empty."""
+    asked, runs = [], []
+
+    class Graph:
+        replay = staticmethod(lambda: runs.append("replay"))
+
+    @contextmanager
+    def capture(graph, *, stream, capture_error_mode):
+        asked.append((stream, capture_error_mode, CAPTURE.locked()))
+        yield
+
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", Graph)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda device: f"stream of {device}")
+    key = GraphKey(CPU, (2,), torch.float32, (3,))
+    made = CapturedGraph(lambda x, factor: runs.append(CAPTURE.locked()) or (x * factor,), torch.ones(2), key)
+    assert asked == [("stream of cpu", "thread_local", True)] and not CAPTURE.locked()
+    assert runs == [False] * WARM_UPS + [True]
+    first, second = made(torch.zeros(2))[0], made(torch.zeros(2))[0]
+    assert runs[-2:] == ["replay"] * 2 and first.data_ptr() != second.data_ptr()      # what a call returns is the caller's own
+
+
+@pytest.fixture
 def captured(monkeypatch) -> list[cuda_graph.GraphKey]:
     monkeypatch.setattr(cuda_graph, "CapturedGraph", FakeGraph)
     monkeypatch.setattr(FakeGraph, "captured", [])
@@ -62,7 +88,7 @@ def test_only_the_latest_graphs_are_kept(captured):
 
 
 @pytest.fixture
-def dalf(tmp_path) -> DALF:
+def dalf(tmp_path, captured) -> DALF:
     """An extractor on the CPU that works as one with precision="float16" does on a GPU."""
     torch.manual_seed(0)
     save_weights(DalfNetwork(), tmp_path / "random.safetensors")
@@ -148,8 +174,6 @@ def test_fixed_settings_cannot_be_changed_unseen(dalf):
 @pytest.mark.gpu
 def test_a_real_graph_gives_what_the_function_gives():
     device = torch.device("cuda", torch.cuda.device_count() - 1)
-    from dalf_core.devices.torch_device import gpu_work
-
     affine = GraphedFunction(lambda x, factor: (x * factor + 1,), device)
     with gpu_work(device):
         for value, factor in ((1.0, 2), (5.0, 2), (5.0, 3)):

@@ -125,3 +125,14 @@ def test_every_photo_comes_as_often_as_the_others(photos: PhotoCache, small_conf
 def test_errors_of_the_thread_are_raised(photos: PhotoCache, small_config: TrainingConfig) -> None:
     with PhotoLoader(photos, np.array([99]), small_config, 0, 0, CPU) as loader, pytest.raises(IndexError):
         next(iter(loader))
+
+
+def test_threads_work_on_the_gpu_of_their_process(photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new thread begins with the first GPU, whichever its process has; that one would pin its memory and hold a context for it."""
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    cache = open_photos(photo_folder, (144, 96), (96, 64), tmp_path, progress=False)
+    config = TrainingConfig(photo_size=(144, 96), crop_size=(96, 64), pairs=3, prefetch=2)
+    for device in (CPU, torch.device("cuda", 1)):
+        PhotoLoader(cache, cache.training(), config, 0, 0, device).close()
+    assert set(chosen) == {torch.device("cuda", 1)}
