@@ -40,7 +40,7 @@ log = logging.getLogger(__name__)
 
 
 class WeightsError(RuntimeError):
-    """The weights cannot be had or read. The message names the cause and what to put where."""
+    """The weights cannot be obtained or read. The message names the cause and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,7 @@ def _read_safetensors(path: Path) -> Weights:
 
 
 def _number(path: Path, metadata: dict[str, str], key: str, default: float) -> float:
-    """A finite number from the metadata of a file. WeightsError: it is none."""
+    """A finite number from the metadata of a file. Raises WeightsError."""
     try:
         value = float(metadata.get(key, default))
     except ValueError:

@@ -1,4 +1,4 @@
-"""The folder of a training run: what lies where, one run at a time, every file whole or not there."""
+"""The folder of a training run: its files, locked against a second run, each written whole."""
 from __future__ import annotations
 
 import fcntl

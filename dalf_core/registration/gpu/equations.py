@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import warp as wp
 
+from ...devices.capture import CAPTURE
 from ..graph import DeformationGraph
 from ..normal_equations import MAX_ITERATIONS, TOLERANCE
 
@@ -99,7 +100,7 @@ class WarpEquations:
     def _captured(self) -> wp.Graph:
         """A chunk of iterations, launched as one: on a GPU, a CUDA graph."""
         wp.load_module(sys.modules[__name__], self._device, block_dim=THREADS)
-        with wp.ScopedCapture(self._device, force_module_load=False) as capture:
+        with CAPTURE, wp.ScopedCapture(self._device, force_module_load=False) as capture:
             for n in range(CHUNK):
                 now, p, p_new = n % 2, self._p[n % 2], self._p[1 - n % 2]
                 self._launch(_multiply, self._system, self._search, p, p_new, now)

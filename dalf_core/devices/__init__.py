@@ -1,0 +1,1 @@
+"""Which device PyTorch works on, and GPUs that several libraries share."""
