@@ -4,9 +4,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from .camera import PinholeCamera
+from .compiled import njit
 
 READINGS_M = (1e-4, 1e4)        # no camera measures nearer or farther; with larger numbers arithmetic in float32 overflows
 
@@ -37,7 +37,7 @@ def clean_depth(depth_m: np.ndarray, camera: PinholeCamera, *, near_m: float = 0
     return np.ascontiguousarray(depth)
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def fit_plane(depth, u, v, radius, gate):
     """Local plane of the measured surface around pixel (u, v), by least squares on inverse depth.
 
@@ -88,7 +88,7 @@ def fit_plane(depth, u, v, radius, gate):
     return 1, mi - b * mx - c * my, b, c
 
 
-@njit(cache=True)
+@njit
 def _smooth(depth, gate_slope, radius):
     height, width = depth.shape
     out = np.zeros_like(depth)

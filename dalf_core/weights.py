@@ -23,6 +23,7 @@ from safetensors.torch import save_file
 
 from .features.geometry import CORRECTED, GEOMETRIES, ORIGINAL
 from .features.network import ARCHITECTURE, DalfNetwork, rename_official
+from .user_cache import cache_folder
 
 OFFICIAL = "official"
 OFFICIAL_URL = "https://raw.githubusercontent.com/verlab/DALF_CVPR_2023/main/weights/model_ts-fl_final.pth"
@@ -192,12 +193,6 @@ def save_weights(network: DalfNetwork, path: str | os.PathLike, *, geometry: str
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
-
-
-def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/dalf, or ~/.cache/dalf."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "dalf"
 
 
 def official_file() -> Path:

@@ -13,9 +13,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from ..camera import PinholeCamera
+from ..compiled import njit
 from ..depth import fit_plane, jump_slope
 
 RADIUS = 2                  # of the planes, pixels
@@ -60,7 +60,7 @@ def corrected(depth: np.ndarray, error: DepthError, camera: PinholeCamera) -> np
     return _corrected(depth, RADIUS, jump_slope(camera) * RADIUS, error.offset, error.footprint)
 
 
-@njit(cache=True)
+@njit
 def _compare(depth, targets, radius, gate, fx, fy, cx, cy):
     """(M, 2): how much farther the depth is than each target, metres, and its slope there, metres a pixel; NaN where there is none."""
     out = np.full((len(targets), 2), np.nan)
@@ -76,7 +76,7 @@ def _compare(depth, targets, radius, gate, fx, fy, cx, cy):
     return out
 
 
-@njit(cache=True)
+@njit
 def _corrected(depth, radius, gate, offset, footprint):
     out = np.zeros_like(depth)
     for y in range(depth.shape[0]):

@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
+from ..compiled import njit
 from ..surface import Surface
 
 NODES_PER_VERTEX = 4      # every vertex follows this many nodes
@@ -97,7 +97,7 @@ def _cell_diagonals(triangles: np.ndarray) -> np.ndarray:
     return np.stack([opposite[:-1][same], opposite[1:][same]], axis=1)
 
 
-@njit(cache=True)
+@njit
 def _spread_nodes(indptr, indices, lengths, spacing, reach, keep):
     """Greedy geodesic sampling: a vertex farther than `spacing` from every node so far becomes one.
 
@@ -135,7 +135,7 @@ def _spread_nodes(indptr, indices, lengths, spacing, reach, keep):
     return np.array(nodes), index, distance
 
 
-@njit(cache=True)
+@njit
 def _insert(index, distance, vertex, node, d):
     keep = index.shape[1]
     if d >= distance[vertex, keep - 1]:
@@ -149,7 +149,7 @@ def _insert(index, distance, vertex, node, d):
     index[vertex, k] = node
 
 
-@njit(cache=True)
+@njit
 def _heap_push(heap, key, value):
     heap.append((key, value))
     k = len(heap) - 1
@@ -158,7 +158,7 @@ def _heap_push(heap, key, value):
         k = (k - 1) // 2
 
 
-@njit(cache=True)
+@njit
 def _heap_pop(heap):
     top = heap[0]
     last = heap.pop()

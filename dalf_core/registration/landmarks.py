@@ -4,13 +4,13 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, laplacian
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from ..camera import PinholeCamera
+from ..compiled import njit
 from ..depth import fit_plane, jump_slope
 from .graph import DeformationGraph
 from .solver import State
@@ -34,7 +34,7 @@ STRAIGHTER = 1.1         # ratio by which unbending may lengthen the chord betwe
 PIXEL_NOISE = 1.5        # pixels by which a match may be off
 
 
-@njit(cache=True)
+@njit
 def _lift(depth, xy, radius, slope):
     out = np.zeros(len(xy))
     for n in range(len(xy)):
@@ -166,12 +166,12 @@ def _among(source: np.ndarray, target: np.ndarray, main: np.ndarray, others: np.
     return float(((distance <= 1.5 * usual) & (came > AROUND * distance + usual)).any(axis=1).mean())
 
 
-@njit(cache=True)
+@njit
 def _distance(points, a, b):
     return math.sqrt((points[a, 0] - points[b, 0]) ** 2 + (points[a, 1] - points[b, 1]) ** 2 + (points[a, 2] - points[b, 2]) ** 2)
 
 
-@njit(cache=True)
+@njit
 def _kept(source, target, neighbour, far, noise, stretch):
     """Distances judged once: (M, N) bool, kept between each landmark and its neighbours; (M, F) bool, not grown between it and the far."""
     count = len(source)
@@ -185,7 +185,7 @@ def _kept(source, target, neighbour, far, noise, stretch):
     return near, apart
 
 
-@njit(cache=True)
+@njit
 def _vote(neighbour, far, near, apart, rounds, allowed):
     count = len(neighbour)
     confidence = allowed.copy()

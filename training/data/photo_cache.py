@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dalf_core.weights import cache_folder
+from dalf_core.user_cache import cache_folder
 
 from .photos import find_photos, held_out
 
