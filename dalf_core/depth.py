@@ -8,6 +8,8 @@ import numpy as np
 from .camera import PinholeCamera
 from .compiled import njit
 
+NEAR_M, FAR_M = 0.05, 20.0      # default limits of depth readings, metres
+DEPTH_NOISE_M = 0.004           # default of how far off a point lifted through a depth image may be, metres
 READINGS_M = (1e-4, 1e4)        # no camera measures nearer or farther; with larger numbers arithmetic in float32 overflows
 
 
@@ -17,7 +19,7 @@ def is_reading(depth_m: np.ndarray) -> np.ndarray:
         return (depth_m >= READINGS_M[0]) & (depth_m <= READINGS_M[1])
 
 
-def clean_depth(depth_m: np.ndarray, camera: PinholeCamera, *, near_m: float = 0.05, far_m: float = 20.0) -> np.ndarray:
+def clean_depth(depth_m: np.ndarray, camera: PinholeCamera, *, near_m: float = NEAR_M, far_m: float = FAR_M) -> np.ndarray:
     """Check a depth image and return it as C-contiguous (H, W) float32 metres in which 0 alone means no reading.
 
     NaN, infinite, negative readings and those outside near_m..far_m become 0.

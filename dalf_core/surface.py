@@ -11,7 +11,7 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from .camera import PinholeCamera
-from .depth import clean_depth, jump_slope, smooth_depth
+from .depth import FAR_M, NEAR_M, clean_depth, is_reading, jump_slope, smooth_depth
 
 MAX_VERTICES = 20_000
 MIN_VERTICES = 30
@@ -36,14 +36,16 @@ class Surface:
 
 
 def surface_from_depth(depth_m: np.ndarray, camera: PinholeCamera, image: np.ndarray | None = None, mask: np.ndarray | None = None,
-                       *, max_vertices: int = MAX_VERTICES, pieces: str = "all") -> Surface:
+                       *, max_vertices: int = MAX_VERTICES, pieces: str = "all", near_m: float = NEAR_M,
+                       far_m: float = FAR_M) -> Surface:
     """Triangulate a depth image, cutting at depth jumps.
 
     depth_m: (H, W) metres. image: HxWx3 BGR or HxW uint8, same pixels, for colours. mask: (H, W), nonzero = keep.
     max_vertices: the pixel grid is thinned until no more remain. pieces: "all" drops only specks, "largest" keeps one piece.
+    near_m, far_m: readings outside this range are ignored, metres.
     Raises SurfaceError when nothing usable remains, ValueError on arrays that do not fit the camera.
     """
-    depth = clean_depth(depth_m, camera)
+    depth = clean_depth(depth_m, camera, near_m=near_m, far_m=far_m)
     if mask is not None:
         mask = np.asarray(mask)
         if mask.shape[:2] != depth.shape:
@@ -55,13 +57,22 @@ def surface_from_depth(depth_m: np.ndarray, camera: PinholeCamera, image: np.nda
         depth = np.ascontiguousarray(depth, dtype=np.float32)
     readings = int((depth > 0).sum())
     if readings < MIN_VERTICES:
-        hint = "; is it in millimetres? metres are expected" if np.nanmax(depth_m, initial=0) > 100 else ""
-        raise SurfaceError(f"only {readings} depth readings{' inside the mask' if mask is not None else ''}: too few for a surface{hint}")
+        where = " inside the mask" if mask is not None else ""
+        raise SurfaceError(f"only {readings} depth readings{where}: too few for a surface{_why_few(np.asarray(depth_m), near_m, far_m)}")
     surface = grid_surface(depth, camera, image, max(1, int(np.ceil(np.sqrt(readings / max_vertices)))), pieces)
     if len(surface.vertices) < MIN_VERTICES:
         raise SurfaceError(f"the largest connected piece of surface has {len(surface.vertices)} points: too few; "
                            "is the object too far, too small, or its depth full of holes?")
     return surface
+
+
+def _why_few(depth_m: np.ndarray, near_m: float, far_m: float) -> str:
+    """A hint for the error, if readings are left out."""
+    read = depth_m[is_reading(depth_m)]
+    if np.nanmax(depth_m, initial=0) > 100:
+        return "; is it in millimetres? metres are expected"
+    outside = int(((read < near_m) | (read > far_m)).sum())
+    return f"; {outside} readings outside near_m={near_m:g} to far_m={far_m:g} are left out" if outside else ""
 
 
 def grid_surface(depth: np.ndarray, camera: PinholeCamera, image: np.ndarray | None, stride: int, pieces: str = "all") -> Surface:

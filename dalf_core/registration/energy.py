@@ -178,12 +178,12 @@ def silhouette_term(diagonal, coupling, rhs, vertices, node_index, node_weight, 
 
 
 @njit(fastmath=REORDERED)
-def landmark_term(diagonal, coupling, rhs, points, vertex, targets, on_ray, confidence, node_index, node_weight, pairs, R, t, g,
+def landmark_term(diagonal, coupling, rhs, points, vertex, targets, ray_only, confidence, node_index, node_weight, pairs, R, t, g,
                   sigma, importance, equations, residuals):
     """Landmarks: |x' - q|, robust with Geman-McClure of scale `sigma` metres; each moves with a vertex. residuals[m] receives the
     distance, metres.
 
-    on_ray: q is the point of the viewing ray through targets[m] that is nearest to x'. That q moves along with x' is left out of the
+    ray_only: q is the point of the viewing ray through targets[m] that is nearest to x'. That q moves along with x' is left out of the
     matrix, which damps steps along the ray, and nothing else.
     """
     y = np.zeros((4, 3))
@@ -195,7 +195,7 @@ def landmark_term(diagonal, coupling, rhs, points, vertex, targets, on_ray, conf
         weights = node_weight[v]
         px, py, pz = _deform(points[m], nodes, weights, R, t, g, y)
         q = targets[m]
-        along = (px * q[0] + py * q[1] + pz * q[2]) / (q[0] * q[0] + q[1] * q[1] + q[2] * q[2]) if on_ray[m] else 1.0
+        along = (px * q[0] + py * q[1] + pz * q[2]) / (q[0] * q[0] + q[1] * q[1] + q[2] * q[2]) if ray_only[m] else 1.0
         e = np.array((px - along * q[0], py - along * q[1], pz - along * q[2]))
         square = e[0] * e[0] + e[1] * e[1] + e[2] * e[2]
         residuals[m] = math.sqrt(square)

@@ -11,7 +11,7 @@ from scipy.spatial.distance import cdist
 
 from ..camera import PinholeCamera
 from ..compiled import njit
-from ..depth import fit_plane, jump_slope
+from ..depth import DEPTH_NOISE_M, fit_plane, jump_slope
 from .graph import DeformationGraph
 from .solver import State
 
@@ -214,10 +214,11 @@ def _vote(neighbour, far, near, apart, rounds, allowed):
     return confidence
 
 
-def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray, graph: DeformationGraph, rounds: int = 4) -> State | None:
+def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray, graph: DeformationGraph, noise_m: float = DEPTH_NOISE_M,
+                  rounds: int = 4) -> State | None:
     """First guess from landmarks: each node gets the robust rigid motion of the landmarks around it (moving least squares).
 
-    Returns None when fewer than 4 landmarks are trusted.
+    noise_m: how far a landmark may be off, as for prune. Returns None when fewer than 4 landmarks are trusted.
     """
     trusted = confidence > TRUSTED
     if trusted.sum() < 4:
@@ -234,7 +235,7 @@ def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray
     for _ in range(rounds):
         R, mean_a, mean_b = _rigid_fits(a, b, weight * robust)
         residual = np.linalg.norm((a - mean_a[:, None]) @ R.transpose(0, 2, 1) + mean_b[:, None] - b, axis=2)
-        scale = np.maximum(1.5 * np.median(residual, axis=1, keepdims=True), 2e-3)
+        scale = np.maximum(1.5 * np.median(residual, axis=1, keepdims=True), 0.5 * noise_m)
         robust = (scale**2 / (scale**2 + residual**2)) ** 2
     t = np.einsum("kij,kj->ki", R, graph.position - mean_a) + mean_b - graph.position
     return State(np.ascontiguousarray(R), np.ascontiguousarray(t))

@@ -25,7 +25,7 @@ REGULAR = 1e-2          # of a squared spacing, added to a node's normal equatio
 
 class Rest(NamedTuple):
     """offsets: (E, 3) metres from node i to j at rest, not turned from the reference. strain: how unevenly the surface is strained
-    where both depth and landmarks show it, see spread; NaN where they do nowhere."""
+    where both depth and landmarks show it, see standard_deviation; NaN where they do nowhere."""
 
     offsets: Any
     strain: float
@@ -54,10 +54,10 @@ class RestShape:
         measured = _measure(graph.edges, self.reference, self._local, self._frame, self._linear, self._quadratic, R, t, graph.spacing)
         smooth = _averaged(graph.first_edge, graph.edges, measured, trust)
         smooth[:, 0] *= STRAIN
-        return Rest(_rest(graph.edges, self.reference, self._frame, smooth), spread(measured[:, 0], trust * marked))
+        return Rest(_rest(graph.edges, self.reference, self._frame, smooth), standard_deviation(measured[:, 0], trust * marked))
 
 
-def spread(tensors: np.ndarray, trust: np.ndarray) -> float:
+def standard_deviation(tensors: np.ndarray, trust: np.ndarray) -> float:
     """Standard deviation of (K, 3, 3) tensors, in the Frobenius norm, each counting by its trust; NaN where none is trusted."""
     if not trust.any():
         return float("nan")
