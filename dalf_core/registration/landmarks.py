@@ -6,6 +6,7 @@ import math
 import numpy as np
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, laplacian
+from scipy.sparse.linalg import eigsh
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
@@ -25,7 +26,8 @@ LINKS = 8                # nearest landmarks that one may form a group with: far
 COMMON = 2               # common neighbours that tie two landmarks into one group
 ON_ITSELF = 0.1          # share of a group that lies among others of it that came from elsewhere
 AROUND = 2.0             # ratio of way to chord that no bending makes between neighbours: half a circle has 1.6
-MAX_CUTS = 2
+MAX_CUTS = 2             # of the largest group, where it lies on itself
+DENSE_CUT = 300          # landmarks; a larger group is cut by a sparse eigenvector, since a dense one costs the cube
 MIN_GROUP = 6            # landmarks; fewer are no standard to measure others by
 MAX_RIVALRIES = 3        # groups excluded one after the other
 STRETCH = 0.08           # share by which a distance on the surface may change
@@ -153,8 +155,13 @@ def _groups(source: np.ndarray, target: np.ndarray, trusted: np.ndarray, noise_m
 
 def _weakest_cut(link: csr_matrix) -> np.ndarray:
     """(K,) bool: one side of a connected graph cut in two by its Fiedler vector (Fiedler 1973)."""
-    vector = np.linalg.eigh(laplacian(link.astype(float), normed=True).toarray())[1][:, 1]
-    return vector > 0
+    matrix = laplacian(link.astype(float), normed=True)
+    if link.shape[0] <= DENSE_CUT:
+        return np.linalg.eigh(matrix.toarray())[1][:, 1] > 0
+    # Lanczos from a fixed start; the shift makes the matrix positive definite, and its smallest eigenvalues the first to be found
+    start = np.random.default_rng(0).normal(size=link.shape[0])
+    values, vectors = eigsh(matrix.tocsc(), k=2, sigma=-0.01, v0=start)
+    return vectors[:, values.argmax()] > 0
 
 
 def _among(source: np.ndarray, target: np.ndarray, main: np.ndarray, others: np.ndarray) -> float:
