@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -12,6 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from .camera import PinholeCamera
 from .depth import FAR_M, NEAR_M, clean_depth, is_reading, jump_slope, smooth_depth
+from .whole_file import write_whole
 
 MAX_VERTICES = 20_000
 MIN_VERTICES = 30
@@ -157,37 +157,3 @@ def save_ply(path: str | os.PathLike, vertices: np.ndarray, triangles: np.ndarra
               f"element vertex {len(vertices)}", *(f"property {kinds[kind]} {name}" for name, kind in columns),
               f"element face {len(triangles)}", "property list uchar int vertex_indices", "end_header", ""]
     write_whole(path, "\n".join(header).encode() + table.tobytes() + faces.tobytes())
-
-
-def write_whole(path: str | os.PathLike, data: bytes) -> None:
-    """A file that appears whole or not at all: it is written beside and renamed. Raises OSError."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def load_ply(path: str | os.PathLike) -> Surface:
-    """Read a PLY written by save_ply. Raises ValueError when the file is not one, or is cut short."""
-    data = Path(path).read_bytes()
-    head, mark, body = data.partition(b"end_header\n")
-    lines = head.decode("ascii", errors="replace").splitlines()
-    if not mark or not lines or lines[0] != "ply" or "format binary_little_endian 1.0" not in lines:
-        raise ValueError(f"{path}: not a binary little-endian PLY file")
-    counts = {line.split()[1]: int(line.split()[2]) for line in lines if line.startswith("element")}
-    columns = [(line.split()[2], {"float": "<f4", "uchar": "u1"}[line.split()[1]])
-               for line in lines if line.startswith("property") and "list" not in line]
-    vertex_type, face_type = np.dtype(columns), np.dtype([("n", "u1"), ("v", "<i4", 3)])
-    expected = counts["vertex"] * vertex_type.itemsize + counts["face"] * face_type.itemsize
-    if len(body) != expected:
-        raise ValueError(f"{path}: {len(body)} bytes of data where the header promises {expected}; the file is cut short or not ours")
-    table = np.frombuffer(body, vertex_type, counts["vertex"])
-    triangles = np.frombuffer(body, face_type, counts["face"], counts["vertex"] * vertex_type.itemsize)["v"].astype(np.int32)
-    vertices = np.stack([table[k] for k in "xyz"], axis=1)
-    names = table.dtype.names or ()
-    normals = np.stack([table[k] for k in ("nx", "ny", "nz")], axis=1) if "nx" in names else vertex_normals(vertices, triangles)
-    colors = np.stack([table[k] for k in ("red", "green", "blue")], axis=1) if "red" in names else None
-    return Surface(vertices, normals, triangles, colors)

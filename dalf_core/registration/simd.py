@@ -38,8 +38,8 @@ def _multiply_add(builder, total, vector, scalar):
 
 
 @intrinsic
-def add_outer(typing, block, column, row, scale):
-    """block[p, q] += scale * column[p] * row[q]; scale is float32."""
+def add_outer(_context, block, column, row, _scale):
+    """block[p, q] += scale * column[p] * row[q]; scale, the last argument, is float32."""
     def generate(context, builder, signature, arguments):
         kinds = signature.args
         scaled = builder.load(_row(context, builder, kinds[2], arguments[2]), align=4)
@@ -54,7 +54,7 @@ def add_outer(typing, block, column, row, scale):
 
 
 @intrinsic
-def add_product(typing, block, x, out):
+def add_product(_context, block, x, out):
     """out[q] += sum over p of block[p, q] * x[p]"""
     def generate(context, builder, signature, arguments):
         kinds = signature.args

@@ -163,7 +163,7 @@ def test_names_of_devices():
 
 
 def test_without_nvidia_warp_cuda_is_refused(monkeypatch):
-    for name in [name for name in sys.modules if name.startswith(f"{devices.__package__}.gpu")]:
+    for name in [name for name in sys.modules if name.startswith(f"{devices.__package__}.gpu.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "warp", None)
     with pytest.raises(RuntimeError, match="pip install warp-lang"):
