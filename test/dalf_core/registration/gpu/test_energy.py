@@ -15,7 +15,7 @@ from dalf_core.registration.solver import Landmarks, Solver, Stage, State  # noq
 from dalf_core.surface import surface_from_depth  # noqa: E402
 
 from ...analytic import CAMERA, RolledSheet, turn  # noqa: E402
-from ..gpu_devices import DEVICES  # noqa: E402
+from .devices import DEVICES  # noqa: E402
 
 NONE = Stage(iterations=1, landmark_sigma=0.01, depth_tukey=0.02, depth_gate=0.03, landmark_weight=0.0, depth_weight=0.0, stretch=0.0,
              bend=0.0)

@@ -12,7 +12,7 @@ from dalf_core.surface import Surface, surface_from_depth  # noqa: E402
 
 from ...analytic import CAMERA, RolledSheet  # noqa: E402
 from ..dense import dense_matrix  # noqa: E402
-from ..gpu_devices import DEVICES  # noqa: E402
+from .devices import DEVICES  # noqa: E402
 
 DAMPING = np.array([1e-6, 1e-6, 1e-6, 1e-3, 1e-3, 1e-3])
 SCALE = np.array([0.02, 0.02, 0.02, 1, 1, 1])

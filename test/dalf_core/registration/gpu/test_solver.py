@@ -18,7 +18,7 @@ from dalf_core.registration.stages import final_stage  # noqa: E402
 from dalf_core.surface import Surface, surface_from_depth  # noqa: E402
 
 from ...analytic import CAMERA, RolledSheet, turn  # noqa: E402
-from ..gpu_devices import DEVICES  # noqa: E402
+from .devices import DEVICES  # noqa: E402
 
 SAME_MM = 0.05          # the same to within this, at every vertex; 0.001 unless one at a threshold is judged otherwise
 
