@@ -74,6 +74,8 @@ def _sources_hash(package: Path) -> str:
     """Of the files whose functions and constants may be part of a kernel: those that use numba."""
     digest = hashlib.sha256()
     for file in sorted(package.rglob("*.py")):
+        if not file.is_file():          # a link that leads nowhere, as a linked installation has when a file is gone
+            continue
         text = file.read_bytes()
         if b"njit" in text or b"numba" in text:
             digest.update(f"{file.relative_to(package)} {len(text)}\n".encode())

@@ -119,6 +119,12 @@ def test_the_library_itself_is_imported_without_numba_or_a_look_at_the_sources(p
     assert run(package, program).stdout.split() == ["False", "False"]
 
 
+def test_a_link_that_leads_nowhere_does_not_matter(package: Path, tmp_path: Path) -> None:
+    """A linked installation has one when a file was removed; some editors make them."""
+    (package / "registration" / "gone.py").symlink_to(tmp_path / "gone.py")
+    assert float(run(package, PLANE).stdout) == pytest.approx(2.0)
+
+
 def kernels() -> list[tuple[str, object]]:
     """All kernels of the library by name."""
     root = Path(dalf_core.__file__).resolve().parent
