@@ -53,6 +53,24 @@ def _blend_normal(normal, nodes, weights, R):
     return nx / length, ny / length, nz / length
 
 
+@njit(fastmath=REORDERED, inline="always")
+def _plane_normal(inverse, mx, my, shift):
+    """Unit normal, towards the camera, of the plane 1/z = inverse + b (x - u) + c (y - w) in space; mx = b fx, my = c fy."""
+    mz = inverse - shift
+    norm = math.sqrt(mx * mx + my * my + mz * mz)
+    return -mx / norm, -my / norm, -mz / norm
+
+
+@njit(fastmath=REORDERED, inline="always")
+def _fill_row(row, y, mx, my, mz):
+    """The derivatives of a residual m . x' by the motion of each node, before its weight."""
+    for k in range(4):
+        row[k, 0] = y[k, 1] * mz - y[k, 2] * my
+        row[k, 1] = y[k, 2] * mx - y[k, 0] * mz
+        row[k, 2] = y[k, 0] * my - y[k, 1] * mx
+        row[k, 3], row[k, 4], row[k, 5] = mx, my, mz
+
+
 @njit(fastmath=REORDERED)
 def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weight, pairs, R, t, g, depth, planes, fitted,
                radius, plane_gate, fx, fy, cx, cy, gate, tukey, importance, two_sided, equations, seen):
@@ -89,14 +107,8 @@ def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weig
         if found == 0 or inverse <= 0.0:
             continue
         z = 1.0 / inverse
-        # plane of the readings: 1/z = inverse + b (x - u) + c (y - w); its normal, towards the camera
-        mx = b * fx
-        my = c * fy
-        mz = inverse - b * (u - cx) - c * (w - cy)
-        norm = math.sqrt(mx * mx + my * my + mz * mz)
-        mx, my, mz = -mx / norm, -my / norm, -mz / norm
-        # distance of the vertex to that plane, along the plane's normal
-        residual = mx * (px - px / pz * z) + my * (py - py / pz * z) + mz * (pz - z)
+        mx, my, mz = _plane_normal(inverse, b * fx, c * fy, b * (u - cx) + c * (w - cy))
+        residual = mx * (px - px / pz * z) + my * (py - py / pz * z) + mz * (pz - z)        # along the plane's normal
         if abs(residual) > gate:
             seen[v] = OCCLUDED if z < pz else CONTRADICTED
             energy += limit
@@ -115,13 +127,7 @@ def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weig
         energy += limit * (1.0 - q * q * q)
         if not equations:
             continue
-        for k in range(4):
-            row[k, 0] = y[k, 1] * mz - y[k, 2] * my
-            row[k, 1] = y[k, 2] * mx - y[k, 0] * mz
-            row[k, 2] = y[k, 0] * my - y[k, 1] * mx
-            row[k, 3] = mx
-            row[k, 4] = my
-            row[k, 5] = mz
+        _fill_row(row, y, mx, my, mz)
         add_row(diagonal, coupling, rhs, nodes, weights, pairs[v], row, residual, importance * q * q)
     return energy, squares, supported
 
@@ -168,11 +174,7 @@ def silhouette_term(diagonal, coupling, rhs, vertices, node_index, node_weight, 
         for axis in range(2):       # the distance to the outline's viewing ray, along x and along y
             mx, my = 1.0 - axis, 1.0 * axis
             mz = (cx - nearest[0]) / fx if axis == 0 else (cy - nearest[1]) / fy
-            for k in range(4):
-                row[k, 0] = y[k, 1] * mz - y[k, 2] * my
-                row[k, 1] = y[k, 2] * mx - y[k, 0] * mz
-                row[k, 2] = y[k, 0] * my - y[k, 1] * mx
-                row[k, 3], row[k, 4], row[k, 5] = mx, my, mz
+            _fill_row(row, y, mx, my, mz)
             add_row(diagonal, coupling, rhs, nodes, weights, pairs[v], row, ex if axis == 0 else ey, importance * fraction * fraction)
     return energy
 
