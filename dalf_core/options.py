@@ -53,8 +53,8 @@ def add_options(parser: argparse.ArgumentParser, *options: Option) -> None:
         kind = type(option.default)
         assert kind in (int, float, str), f"{option.name}: a switch or a list has no general form on a command line"
         unit = f"; {option.unit}" if option.unit else ""
-        parser.add_argument(f"--{option.name.replace('_', '-')}", type=_reader(option, kind), default=option.default, metavar=_metavar(option),
-                            help=f"{option.description}{unit}".replace("%", "%%"))
+        parser.add_argument(f"--{option.name.replace('_', '-')}", type=_reader(option, kind), default=option.default,
+                            metavar=_metavar(option), help=f"{option.description}{unit}".replace("%", "%%"))
 
 
 def _metavar(option: Option) -> str:

@@ -22,6 +22,7 @@ from safetensors.torch import save_file
 
 from .features.geometry import CORRECTED, GEOMETRIES, ORIGINAL
 from .features.network import ARCHITECTURE, DalfNetwork, rename_official
+from .user_cache import cache_folder
 from .whole_file import whole_file
 
 OFFICIAL = "official"
@@ -187,12 +188,6 @@ def save_weights(network: DalfNetwork, path: str | os.PathLike, *, geometry: str
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with whole_file(path) as partial:
         save_file(tensors, str(partial), described)
-
-
-def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/dalf, or ~/.cache/dalf."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "dalf"
 
 
 def official_file() -> Path:

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 import yaml
 
-from dalf_core.devices.torch_device import FULL_FLOAT32, choose_device
 from dalf_core.features.network import DalfNetwork
+from dalf_core.torch_device import FULL_FLOAT32, choose_device
 from dalf_core.weights import load_network
 
 from .checkpoint import RunError, RunFolder

@@ -29,9 +29,9 @@ def add_extractor_options(parser: argparse.ArgumentParser, precision: str) -> No
 
 def make_extractor(options: argparse.Namespace) -> DALF:
     """The extractor that these options ask for. Raises what DALF raises."""
-    from ..devices.torch_device import choose_device
     from ..features.acceleration import openvino_fault
     from ..features.extractor import DALF
+    from ..torch_device import choose_device
 
     precision = options.precision
     if precision == "auto":

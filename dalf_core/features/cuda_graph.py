@@ -1,16 +1,18 @@
 """One CUDA graph for a whole function: the processor launches it once instead of some hundred kernels."""
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 import torch
 
-from ..devices.capture import CAPTURE
-
 GRAPHS_KEPT = 4         # the latest ones
 WARM_UPS = 3            # runs before the capture: cuDNN chooses its algorithms, caches fill
+
+# Held while a graph is captured: PyTorch begins by synchronising the whole GPU, which would break another thread's capture.
+CAPTURE = threading.Lock()
 
 Tensors = tuple[torch.Tensor, ...]
 

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 import torch
 
-from ..devices.torch_device import choose_device, gpu_work
+from ..torch_device import choose_device, gpu_work
 from ..types import Features
 from ..weights import load_network
 from .acceleration import BACKENDS, PRECISIONS, accelerate

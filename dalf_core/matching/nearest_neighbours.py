@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from ..devices.torch_device import gpu_work
+from ..torch_device import gpu_work
 from ..types import Features, Matches
 
 ELEMENTS_AT_ONCE = 1 << 23      # similarities held in memory at once: 32 MiB

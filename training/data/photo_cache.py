@@ -14,7 +14,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dalf_core.picture_file import decode_picture
-from dalf_core.weights import cache_folder
+from dalf_core.user_cache import cache_folder
 from dalf_core.whole_file import whole_file, write_whole
 
 from .photos import find_photos, fitted, held_out

@@ -12,11 +12,10 @@ import pytest
 import torch
 
 from dalf_core import DALF
-from dalf_core.devices.capture import CAPTURE
-from dalf_core.devices.torch_device import gpu_work
 from dalf_core.features import cuda_graph, extractor
-from dalf_core.features.cuda_graph import GRAPHS_KEPT, WARM_UPS, CapturedGraph, GraphedFunction, GraphKey
+from dalf_core.features.cuda_graph import CAPTURE, GRAPHS_KEPT, WARM_UPS, CapturedGraph, GraphedFunction, GraphKey
 from dalf_core.features.network import DalfNetwork
+from dalf_core.torch_device import gpu_work
 from dalf_core.weights import save_weights
 
 from ..feature_fixtures import textured

@@ -8,8 +8,8 @@ from contextlib import nullcontext
 import pytest
 import torch
 
-from dalf_core.devices import torch_device
-from dalf_core.devices.torch_device import FULL_FLOAT32, Switches, choose_device, gpu_work
+from dalf_core import torch_device
+from dalf_core.torch_device import FULL_FLOAT32, Switches, choose_device, gpu_work
 
 
 def switches() -> tuple[str, ...]:

@@ -1,1 +1,0 @@
-"""Which device PyTorch works on, and GPUs that several libraries share."""
