@@ -11,7 +11,7 @@ from scipy.sparse.csgraph import connected_components
 
 from .camera import PinholeCamera
 from .depth import FAR_M, NEAR_M, clean_depth, is_reading, jump_slope, smooth_depth
-from .whole_file import write_whole
+from .files.whole_file import write_whole
 
 MAX_VERTICES = 20_000
 MIN_VERTICES = 30

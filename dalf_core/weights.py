@@ -22,8 +22,8 @@ from safetensors.torch import save_file
 
 from .features.geometry import CORRECTED, GEOMETRIES, ORIGINAL
 from .features.network import ARCHITECTURE, DalfNetwork, rename_official
-from .user_cache import cache_folder
-from .whole_file import whole_file
+from .files.user_cache import cache_folder
+from .files.whole_file import whole_file
 
 OFFICIAL = "official"
 OFFICIAL_URL = "https://raw.githubusercontent.com/verlab/DALF_CVPR_2023/main/weights/model_ts-fl_final.pth"

@@ -14,8 +14,8 @@ import torch
 from safetensors import SafetensorError
 
 from dalf_core.features.network import ARCHITECTURE, DalfNetwork
+from dalf_core.files.whole_file import write_whole
 from dalf_core.weights import save_weights
-from dalf_core.whole_file import write_whole
 
 FORMAT = "dalf-training-1"
 

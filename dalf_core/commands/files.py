@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..whole_file import write_whole
+from ..files.whole_file import write_whole
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 

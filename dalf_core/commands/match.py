@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..picture_file import read_picture
+from ..files.picture_file import read_picture
 from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor
 from .files import PICTURES, check_output, write_picture
 

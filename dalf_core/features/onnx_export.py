@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..whole_file import whole_file
+from ..files.whole_file import whole_file
 from .extractor import DALF
 from .geometry import CORRECTED
 from .network import ARCHITECTURE

@@ -13,9 +13,9 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dalf_core.picture_file import decode_picture
-from dalf_core.user_cache import cache_folder
-from dalf_core.whole_file import whole_file, write_whole
+from dalf_core.files.picture_file import decode_picture
+from dalf_core.files.user_cache import cache_folder
+from dalf_core.files.whole_file import whole_file, write_whole
 
 from .photos import find_photos, fitted, held_out
 

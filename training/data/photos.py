@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from dalf_core.picture_file import read_picture
+from dalf_core.files.picture_file import read_picture
 
 SUFFIXES = {".webp", ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 HELD_OUT_SHARE = 0.1

@@ -57,7 +57,7 @@ def test_a_full_disk_leaves_nothing(photo_folder: Path, tmp_path: Path, monkeypa
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dalf_core.whole_file.os.replace", full)
+    monkeypatch.setattr("dalf_core.files.whole_file.os.replace", full)
     with pytest.raises(OSError, match="No space left on device.*--cache"):
         open_photos(photo_folder, (144, 96), (96, 64), tmp_path, progress=False)
     assert list(tmp_path.iterdir()) == []

@@ -5,10 +5,10 @@ import cv2
 import numpy as np
 import pytest
 
-from dalf_core import picture_file
-from dalf_core.picture_file import decode_picture, read_picture
+from dalf_core.files import picture_file
+from dalf_core.files.picture_file import decode_picture, read_picture
 
-from .feature_fixtures import textured
+from ..feature_fixtures import textured
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tif", ".bmp"])
