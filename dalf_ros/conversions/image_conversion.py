@@ -12,6 +12,8 @@ import numpy as np
 
 from dalf_core.depth import is_reading
 
+from .depth_units import metres_per_unit_of
+
 try:
     from cv_bridge import CvBridge
 
@@ -79,13 +81,16 @@ def to_color(message: Any) -> np.ndarray:
     return _to_bgr(pixels, message.encoding)
 
 
-def to_depth(message: Any) -> np.ndarray:
-    """Image or CompressedImage (png, compressedDepth) to HxW float32 metres, NaN where there is no reading (REP 118)."""
+def to_depth(message: Any, metres_per_unit: float | None = None) -> np.ndarray:
+    """Image or CompressedImage (png, compressedDepth) to HxW float32 metres, NaN where there is no reading (REP 118).
+
+    metres_per_unit: of the numbers in the message; None: 0.001 for 16-bit ones, 1 for floating point.
+    """
     if is_compressed(message):
-        return _compressed_depth(message)
+        return _compressed_depth(message, metres_per_unit)
     if message.encoding not in DEPTH_ENCODINGS:
         raise ImageError(f"encoding {message.encoding!r} is not depth; readable: 16UC1 (millimetres) and 32FC1 (metres)")
-    return _metres(_pixels(message))
+    return _metres(_pixels(message), metres_per_unit)
 
 
 def to_mask(message: Any) -> np.ndarray:
@@ -201,11 +206,12 @@ def _without_alpha(pixels: np.ndarray) -> np.ndarray:
     return pixels[:, :, :3] if pixels.ndim == 3 else pixels
 
 
-def _metres(pixels: np.ndarray) -> np.ndarray:
-    """16-bit millimetres (0 = none) or float metres (dalf_core.depth.is_reading says which are none) to float32 metres with NaN."""
+def _metres(pixels: np.ndarray, metres_per_unit: float | None) -> np.ndarray:
+    """16-bit numbers (0 = none) or floating point ones (dalf_core.depth.is_reading says which are none) to float32 metres with NaN."""
+    unit = metres_per_unit_of(pixels.dtype) if metres_per_unit is None else metres_per_unit
     depth = pixels.astype(np.float32)
-    if pixels.dtype == np.uint16:
-        depth *= np.float32(0.001)
+    if unit != 1.0:
+        depth *= np.float32(unit)
     depth[~is_reading(depth)] = np.nan
     return depth
 
@@ -224,7 +230,7 @@ def _decompress(message: Any, skip: int = 0) -> np.ndarray:
     return pixels
 
 
-def _compressed_depth(message: Any) -> np.ndarray:
+def _compressed_depth(message: Any, metres_per_unit: float | None) -> np.ndarray:
     """PNG, or compressedDepth: 12 bytes of header (int32, two float32), then a PNG or RVL of millimetres or of inverse depth."""
     transport = "compressedDepth" in message.format
     if transport and "rvl" in message.format:
@@ -234,12 +240,12 @@ def _compressed_depth(message: Any) -> np.ndarray:
     if pixels.ndim != 2 or pixels.dtype != np.uint16:
         raise ImageError(f"compressed depth ({message.format!r}) must be one channel of 16 bits, it is {pixels.dtype} {pixels.shape}")
     if not (transport and "32FC1" in message.format):
-        return _metres(pixels)
+        return _metres(pixels, metres_per_unit)
     if len(message.data) < 12:
         raise ImageError(f"compressed depth of {len(message.data)} bytes has no header")
     slope, offset = np.frombuffer(message.data, np.uint8)[4:12].view("<f4")
     with np.errstate(all="ignore"):     # the header may hold any two numbers
-        return _metres(np.where(pixels > 0, slope / (pixels.astype(np.float32) - offset), np.float32(np.nan)))
+        return _metres(np.where(pixels > 0, slope / (pixels.astype(np.float32) - offset), np.float32(np.nan)), metres_per_unit)
 
 
 def _decode_rvl(message: Any) -> np.ndarray:
