@@ -20,7 +20,7 @@ _NO_COLOR_NAME = re.compile(rf"depth|theora|{_NO_DEPTH_NAME.pattern}", re.IGNORE
 
 
 def stored_encoding(message: Any) -> str:
-    """The encoding of an image's pixels: an Image's own; of a CompressedImage 16UC1 or 32FC1 for depth, else its format; empty if unknown."""
+    """The encoding of an image's pixels: an Image's own; of a CompressedImage that for depth, else its format; empty if unknown."""
     encoding = getattr(message, "encoding", None)
     if encoding is not None:
         return str(encoding)

@@ -25,7 +25,8 @@ def numbers(path: Path, scene: type) -> list[int]:
     found = [round((frame.stamp_ns - scene.stamp(0)) / scene.period_ns) for frame in frames]
     for number, frame in zip(found, frames):
         np.testing.assert_array_equal(frame.image, scene.image(number))
-        np.testing.assert_allclose(frame.depth_m, scene.depth_m(), atol=1e-6)
+        if frame.depth_m is not None or frame is not frames[-1]:       # what is cut off may lack the last one
+            np.testing.assert_allclose(frame.depth_m, scene.depth_m(), atol=1e-6)
     return found
 
 
@@ -54,7 +55,8 @@ def parts(scene: type, tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.mark.parametrize(("storage", "compression"), [
-    ("mcap", "none"), ("mcap", "storage"), ("mcap", "message"), ("mcap", "file"), ("sqlite3", "none"), ("sqlite3", "message"), ("sqlite3", "file"),
+    ("mcap", "none"), ("mcap", "storage"), ("mcap", "message"), ("mcap", "file"),
+    ("sqlite3", "none"), ("sqlite3", "message"), ("sqlite3", "file"),
 ])
 def test_split_recording_without_metadata(parts: Callable, scene: type, storage: str, compression: str) -> None:
     """Twelve files: 10 and 11 come after 9, not after 1."""
@@ -85,7 +87,7 @@ def test_packing_that_was_interrupted(parts: Callable, scene: type) -> None:
     assert numbers(folder, scene) == [0, 1, 2]
 
 
-def test_recordings_that_do_not_belong_together_are_not_joined(parts: Callable, tmp_path: Path) -> None:
+def test_recordings_that_do_not_belong_together_are_not_joined(parts: Callable) -> None:
     folder = parts(count=2)
     (folder / "split_1.mcap").rename(folder / "other_1.mcap")
     with pytest.raises(BagError, match=r"several recordings \(other_1.mcap, split_0.mcap\); name one of them"), BagSource(folder):
@@ -93,8 +95,8 @@ def test_recordings_that_do_not_belong_together_are_not_joined(parts: Callable, 
 
 
 @pytest.mark.parametrize(("before", "after"), [
-    ("storage_identifier: mcap", "storage_identifier: ''"), ("version: 9", "version: 11"), ("compression_mode: ''", "compression_mode: NONE"),
-    ("durability: volatile", "durability: transient_local"), ("depth: 5", "depth: 77"),
+    ("storage_identifier: mcap", "storage_identifier: ''"), ("version: 9", "version: 11"),
+    ("compression_mode: ''", "compression_mode: NONE"), ("durability: volatile", "durability: transient_local"), ("depth: 5", "depth: 77"),
 ])
 def test_metadata_that_says_something_else(before: str, after: str, scene: type, tmp_path: Path) -> None:
     """An empty storage identifier, a version to come, and QoS profiles other than those in the file, as `ros2 bag reindex` leaves them."""
@@ -120,7 +122,7 @@ def test_metadata_that_was_not_written_to_its_end(parts: Callable, scene: type) 
 
 def test_files_that_metadata_does_not_name_yet(parts: Callable, scene: type) -> None:
     folder = parts(count=3)
-    (folder / "metadata.yaml").write_text("rosbag2_bagfile_information:\n  version: 9\n  relative_file_paths: [split_0.mcap, split_1.mcap]\n")
+    (folder / "metadata.yaml").write_text("rosbag2_bagfile_information:\n  relative_file_paths: [split_0.mcap, split_1.mcap]\n")
     assert numbers(folder, scene) == [0, 1, 2] and "does not name split_2.mcap" in damage(folder)
 
 
