@@ -51,10 +51,10 @@ def write_picture(path: Path, bgr: np.ndarray) -> None:
 
 
 def read_picture(path: Path) -> np.ndarray:
-    """HxWx3 uint8 BGR, turned upright as its EXIF says. Raises OSError saying what is wrong with the file."""
+    """HxWx3 BGR, uint8 or (16-bit PNG, TIFF) uint16, turned upright as its EXIF says. Raises OSError saying what is wrong."""
     if not path.is_file():
         raise OSError(f"{path}: " + ("this is no file" if path.exists() else "no such file"))
-    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
+    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if path.stat().st_size else None
     if picture is None:
         raise OSError(f"{path} is no picture that OpenCV can read, or it was cut off")
     return picture

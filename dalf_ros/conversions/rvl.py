@@ -9,17 +9,21 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-MAX_PIXELS = 1 << 25        # more is no image but a damaged header
+from .picture_file import MAX_PIXELS
+
+
+class RvlError(ValueError):
+    """Bytes that are no RVL of an image of the given size."""
 
 
 def decode(data: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(height, width) uint16 of the coded bytes (N,) uint8. Raises ValueError when they do not give exactly that many pixels."""
+    """(height, width) uint16 of the coded bytes (N,) uint8. Raises RvlError when they do not give exactly that many pixels."""
     if not 0 < width * height <= MAX_PIXELS:
-        raise ValueError(f"{data.size} bytes of RVL do not hold an image of {width}x{height} pixels")
+        raise RvlError(f"its header says {width}x{height} pixels, and at most {MAX_PIXELS} are read")
     words = np.frombuffer(data[: data.size // 4 * 4].tobytes(), "<u4").astype(np.uint32)
     out = np.zeros(width * height, np.uint16)
     if not _decode(words, out):
-        raise ValueError(f"the RVL data ends before, or goes on after, the last of {width}x{height} pixels")
+        raise RvlError(f"the RVL data ends before, or goes on after, the last of {width}x{height} pixels")
     return out.reshape(height, width)
 
 
