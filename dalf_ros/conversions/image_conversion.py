@@ -10,6 +10,8 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dalf_core.files.picture_file import decode_picture
+
 from .compressed_depth import decode_depth
 from .depth_units import to_metres
 from .errors import ImageError
