@@ -16,10 +16,11 @@ from dalf_core.lens import Lens
 from dalf_core.tracking import SurfaceTracker
 
 from .conversions import topics
-from .conversions.camera_model import fitted, is_rectified, lens_of, rectified_matches, same_camera
+from .conversions.camera_model import fitted, is_rectified, lens_of, same_camera
 from .conversions.errors import SetupError
 from .conversions.image_conversion import to_color, to_depth, to_mask
 from .conversions.messages import NANOSECONDS, matches_of, stamp_ns
+from .conversions.pinhole_view import PinholeView, pinhole_view
 from .conversions.results import SurfaceResults, frame_id_of
 from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
@@ -101,18 +102,22 @@ class RegistrationNode(WorkerNode):
             self.get_logger().info("stamps jumped back: tracking starts anew")
             self._drop_reference()
         self._check_frames(frame_id_of(item["matches"]), frame_id_of(item["depth"]))
-        depth, matches = to_depth(item["depth"]), matches_of(item["matches"])
-        lens = self._adopt(fitted(self._lens_of(item["camera_info"]), depth.shape[1], depth.shape[0], "depth"))
-        depth, matches = lens.rectify_depth(depth), rectified_matches(matches, lens)
-        needs_color = self._tracker.reference_vertices is None and item["image"] is not None
-        image = lens.rectify_image(to_color(item["image"])) if needs_color else None
-        mask = lens.rectify_mask(to_mask(item["mask"])) if "mask" in item else None
-        frame = self._tracker.process(matches, depth, lens.camera, image, mask)
+        view = self._view(item)
+        frame = self._tracker.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
         with self._last_lock:
             if reference_number == self._reference_number:
                 self._last = (frame, frame_id_of(item["depth"]))
-        self._publish(frame, matches, depth, lens.camera, frame_id_of(item["depth"]), started)
+        self._publish(frame, view, frame_id_of(item["depth"]), started)
         self.done(stamp, started)
+
+    def _view(self, item: dict[str, Any]) -> PinholeView:
+        """A group of messages as registration takes it. Raises ValueError (SetupError) where it cannot be used."""
+        assert self._tracker is not None
+        depth, matches = to_depth(item["depth"]), matches_of(item["matches"])
+        lens = self._adopt(fitted(self._lens_of(item["camera_info"]), depth.shape[1], depth.shape[0], "depth"))
+        needs_color = self._tracker.reference_vertices is None and item["image"] is not None
+        return pinhole_view(lens, matches, depth, to_color(item["image"]) if needs_color else None,
+                            to_mask(item["mask"]) if "mask" in item else None)
 
     def _lens_of(self, camera_info: Any) -> Lens:
         """The camera of a frame: of its own camera_info, else of the newest."""
@@ -143,14 +148,14 @@ class RegistrationNode(WorkerNode):
             raise SetupError(f"depth is in frame {measured}, the matched images are in {matched}: depth must be aligned to colour (many "
                              "drivers do that when asked); if it is, and only named otherwise, set check_frames to false")
 
-    def _publish(self, frame: Any, matches: Any, depth: Any, camera: Any, frame_id: str, started: float) -> None:
+    def _publish(self, frame: Any, view: PinholeView, frame_id: str, started: float) -> None:
         """Results in the order of their use, the status last and always."""
         results, outputs = self._results, self.outputs
         assert results is not None and outputs is not None
         results.marker_triangles, results.marker_rate = self.values["marker_triangles"], self.values["marker_rate"]
         wanted = outputs.wanted()
         outputs.publish(results.surface(frame, frame_id, wanted))
-        outputs.publish(results.landmarks(frame, matches, depth, camera, frame_id, wanted))
+        outputs.publish(results.landmarks(frame, view.matches, view.depth_m, view.camera, frame_id, wanted))
         outputs.publish([results.status(frame, frame_id, 1e3 * (time.perf_counter() - started), self.mailbox.dropped)])
         if frame.status != "tracked":
             self.get_logger().info(f"{frame.status}: {frame.reason}", throttle_duration_sec=5.0)

@@ -1,9 +1,8 @@
-"""What CameraInfo says about the pixels of an image, and frames made over to the pinhole camera that registration works with."""
+"""What CameraInfo says about the pixels of an image."""
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
@@ -11,9 +10,6 @@ from dalf_core.camera import PinholeCamera
 from dalf_core.lens import Lens
 
 from .errors import SetupError
-
-if TYPE_CHECKING:
-    from dalf_core.tracking import FrameMatches
 
 SAME_SHAPE = 0.02              # aspect ratios that differ by less are those of one image, resized and rounded
 _RECTIFIED = re.compile(r"(?:^|[/_])rect(?:ified)?(?:[/_]|$)", re.IGNORECASE)
@@ -49,7 +45,7 @@ def fitted(lens: Lens, width: int, height: int, what: str) -> Lens:
     if abs(width * camera.height / (height * camera.width) - 1) > SAME_SHAPE:
         raise SetupError(f"{what} is {width}x{height} but camera_info describes {camera.width}x{camera.height}, which is no resized copy: "
                          "depth, image and camera_info must be of one camera, depth aligned to colour")
-    return lens.scaled(width, height)
+    return lens if (width, height) == (camera.width, camera.height) else lens.scaled(width, height)
 
 
 def same_camera(a: Lens, b: Lens) -> bool:
@@ -59,21 +55,6 @@ def same_camera(a: Lens, b: Lens) -> bool:
         return False
     return bool(np.allclose([p.fx, p.fy], [q.fx, q.fy], rtol=1e-3, atol=0) and np.allclose([p.cx, p.cy], [q.cx, q.cy], rtol=0, atol=0.5)
                 and np.allclose(a.coefficients, b.coefficients, rtol=0, atol=1e-3))
-
-
-def rectified_matches(matches: FrameMatches, lens: Lens) -> FrameMatches:
-    """The pixel pairs as the pinhole camera sees them; pairs that it does not see are no inliers. Raises SetupError as fitted()."""
-    sizes = matches.reference_image_size, matches.image_size
-    lenses = [fitted(lens, *size, "the matched image") for size in sizes]
-    if lens.is_pinhole:
-        return matches
-    pairs, seen = [], matches.matches.inlier
-    for xy, one, (width, height) in zip((matches.reference_xy, matches.query_xy), lenses, sizes, strict=True):
-        found = one.undistort(xy)
-        inside = ((found > -0.5) & (found < np.array([width, height]) - 0.5)).all(axis=1)
-        seen = seen & inside
-        pairs.append(np.where(inside[:, None], found, -1).astype(np.float32))
-    return replace(matches, reference_xy=pairs[0], query_xy=pairs[1], matches=replace(matches.matches, inlier=seen))
 
 
 def _field(message: Any, name: str) -> np.ndarray:
