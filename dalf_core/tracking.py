@@ -227,6 +227,13 @@ class SurfaceTracker:
         """(V, 3) uint8 RGB, or None without an image."""
         return self.surface.colors if self.surface else None
 
+    def begins(self, matches: FrameMatches, camera: PinholeCamera) -> bool:
+        """Whether process() would make this frame the reference surface, if its depth allows: then it wants an image.
+
+        camera: of the depth image.
+        """
+        return self.registration is None or self._matched_stamp_ns != matches.reference_stamp_ns or self.registration.camera != camera
+
     def process(self, matches: FrameMatches, depth_m: np.ndarray, camera: PinholeCamera,
                 image: np.ndarray | None = None, mask: np.ndarray | None = None) -> SurfaceFrame:
         """Follow the surface into one frame.
@@ -236,7 +243,7 @@ class SurfaceTracker:
         Raises ValueError on arrays that do not fit; a frame without usable depth is a frame with a status, not an error.
         """
         camera = camera.scaled(depth_m.shape[1], depth_m.shape[0]) if depth_m.ndim == 2 else camera
-        if self._matched_stamp_ns not in (None, matches.reference_stamp_ns) or (self.registration and self.registration.camera != camera):
+        if self.begins(matches, camera):
             self.reset()
         self._matched_stamp_ns = matches.reference_stamp_ns
         size = (camera.width, camera.height)

@@ -19,14 +19,13 @@ from .conversions import topics
 from .conversions.camera_model import fitted, is_rectified, lens_of, same_camera
 from .conversions.errors import SetupError
 from .conversions.image_conversion import to_color, to_depth, to_mask
-from .conversions.messages import NANOSECONDS, matches_of, stamp_ns
+from .conversions.messages import matches_of, stamp_ns
 from .conversions.pinhole_view import PinholeView, pinhole_view
 from .conversions.results import SurfaceResults, frame_id_of
 from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import ERROR, OK, WARN
 from .nodes.save_surface import save_surface
-from .nodes.synchronizer import StampGuard, Synchronizer
 from .nodes.worker_node import WorkerNode
 
 LEVELS = {"tracked": OK, "degraded": WARN, "waiting": WARN, "lost": ERROR}
@@ -36,19 +35,14 @@ class RegistrationNode(WorkerNode):
     """Wires `matches`, `depth`, `camera_info`, `image` and `mask` to a SurfaceTracker, and its results to the surface topics."""
 
     def __init__(self) -> None:
-        super().__init__("registration_node", topics.SURFACE_TOPICS)
+        super().__init__("registration_node", topics.SURFACE_TOPICS, primary="matches", required=("depth",),
+                         optional=("image", "camera_info"))
         self._tracker: SurfaceTracker | None = None
         self._results: SurfaceResults | None = None
         self._camera_info: Any = None           # the newest
         self._lens: Lens | None = None          # of the last frame
         self._last: Any = None                  # (SurfaceFrame, frame_id): what save_surface writes
         self._last_lock = threading.Lock()
-        self._reference_number = 0              # counts the requests for a new reference
-        self._guard = StampGuard()
-        required = ["depth", "mask"] if self.values["use_mask"] else ["depth"]
-        self._synchronizer = Synchronizer("matches", required, ["image", "camera_info"],
-                                          tolerance_ns=int(self.values["stamp_tolerance"] * NANOSECONDS),
-                                          length_ns=int(self.values["buffer_seconds"] * NANOSECONDS))
         self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
 
     def load(self) -> None:
@@ -67,45 +61,29 @@ class RegistrationNode(WorkerNode):
         self._tracker = self._results = self._last = None
 
     def listen(self) -> None:
-        self.inputs.add("matches", "matches", topics.TYPES[topics.MATCHES], lambda m: self._arrived("matches", m), RESULT_QOS)
-        self.inputs.add_image("depth", "depth", lambda m: self._arrived("depth", m), self.values["depth_transport"])
+        self.inputs.add("matches", "matches", topics.TYPES[topics.MATCHES], lambda m: self.arrived("matches", m), RESULT_QOS)
+        self.inputs.add_image("depth", "depth", lambda m: self.arrived("depth", m), self.values["depth_transport"])
         self.inputs.add("camera_info", "camera_info", "sensor_msgs/msg/CameraInfo", self._camera_arrived)
-        self.inputs.add_image("image", "image", self._color_arrived, self.values["image_transport"], optional=True)
+        self.inputs.add_image("image", "image", lambda m: self.arrived("image", m), self.values["image_transport"], optional=True)
         if self.values["use_mask"]:
-            self.inputs.add("mask", "mask", "sensor_msgs/msg/Image", lambda m: self._arrived("mask", m))
+            self.inputs.add("mask", "mask", "sensor_msgs/msg/Image", lambda m: self.arrived("mask", m))
 
     def _camera_arrived(self, message: Any) -> None:
         self._camera_info = message
-        self._synchronizer.put("camera_info", stamp_ns(message.header), message)
-
-    def _color_arrived(self, message: Any) -> None:
-        """Colour serves the reference surface alone: it is kept only while there is none."""
-        if self._tracker is not None and self._tracker.reference_vertices is None:
-            self._synchronizer.put("image", stamp_ns(message.header), message)
-        else:
-            self._synchronizer.drop("image")
-
-    def _arrived(self, role: str, message: Any) -> None:
-        group = self._synchronizer.put(role, stamp_ns(message.header), message)
-        if group is not None:
-            self.enqueue(group)
+        if stamp_ns(message.header):        # one without a stamp holds for all images
+            self.arrived("camera_info", message)
 
     def process(self, item: dict[str, Any]) -> None:
-        started, reference_number = time.perf_counter(), self._reference_number
+        started = time.perf_counter()
         assert self._tracker is not None and self._results is not None and self.outputs is not None
         stamp = stamp_ns(item["matches"].header)
-        order = self._guard.check(stamp)
-        if order in ("repeated", "late"):
-            self.refuse(f"matches with a {order} stamp are skipped")
+        if not self.is_in_order(stamp):
             return
-        if order == "restarted":
-            self.get_logger().info("stamps jumped back: tracking starts anew")
-            self._drop_reference()
         self._check_frames(frame_id_of(item["matches"]), frame_id_of(item["depth"]))
         view = self._view(item)
         frame = self._tracker.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
         with self._last_lock:
-            if reference_number == self._reference_number:
+            if self.is_current():
                 self._last = (frame, frame_id_of(item["depth"]))
         self._publish(frame, view, frame_id_of(item["depth"]), started)
         self.done(stamp, started)
@@ -115,8 +93,10 @@ class RegistrationNode(WorkerNode):
         assert self._tracker is not None
         depth, matches = to_depth(item["depth"]), matches_of(item["matches"])
         lens = self._adopt(fitted(self._lens_of(item["camera_info"]), depth.shape[1], depth.shape[0], "depth"))
-        needs_color = self._tracker.reference_vertices is None and item["image"] is not None
-        return pinhole_view(lens, matches, depth, to_color(item["image"]) if needs_color else None,
+        begins = self._tracker.begins(matches, lens.camera)
+        if begins and item["image"] is None and self.inputs.received["image"]:
+            self.refuse("no colour image of the reference's stamp is kept: the surface is grey (buffer_megabytes, stamp_tolerance)")
+        return pinhole_view(lens, matches, depth, to_color(item["image"]) if begins and item["image"] is not None else None,
                             to_mask(item["mask"]) if "mask" in item else None)
 
     def _lens_of(self, camera_info: Any) -> Lens:
@@ -137,7 +117,7 @@ class RegistrationNode(WorkerNode):
         again = "the camera has changed, tracking starts anew: " if self._lens is not None else ""
         self.get_logger().info(f"{again}depth of {lens.camera.width}x{lens.camera.height}, {said}")
         if self._lens is not None:
-            self._drop_reference()
+            self.forget()
         self._lens = lens
         return lens
 
@@ -160,35 +140,26 @@ class RegistrationNode(WorkerNode):
         if frame.status != "tracked":
             self.get_logger().info(f"{frame.status}: {frame.reason}", throttle_duration_sec=5.0)
 
-    def _drop_reference(self) -> None:
+    def discard(self) -> None:
+        """The frame in work, if any, is of the old reference: it is not to be saved."""
+        with self._last_lock:
+            self._last = None
+
+    def forget(self) -> None:
         if self._tracker is not None and self._results is not None:
             self._tracker.reset()
             self._results.forget()
         self._last = None
-
-    def discard(self) -> None:
-        """The frame in work, if any, is of the old reference: it is not to be saved."""
-        with self._last_lock:
-            self._reference_number += 1
-            self._last = None
-
-    def forget(self) -> None:
-        self._drop_reference()
-        self._guard = StampGuard()
 
     def health(self) -> tuple[int, str, dict[str, str]]:
         last = self._last
         if last is None:
             return WARN, "waiting for a reference surface", {}
         frame = last[0]
-        more = {"status": frame.status, "matches": str(frame.matches), "inliers": str(frame.inliers),
-                "skipped": str(self._synchronizer.skipped)}
+        more = {"status": frame.status, "matches": str(frame.matches), "inliers": str(frame.inliers)}
         if frame.registration is not None:
             more["residual_m"] = f"{frame.registration.residual_m:.5f}"
         return LEVELS[frame.status], frame.reason or frame.status, more
-
-    def why_silent(self) -> str:
-        return self._synchronizer.mismatch()
 
     def _on_save(self, request: Any, response: Any) -> Any:
         response.success, response.message, response.path = save_surface(request.path, request.overwrite, self._tracker, self._last)

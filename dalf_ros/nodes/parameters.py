@@ -51,6 +51,9 @@ _SHARED = (
               choices=("raw", "compressed")),
     Parameter("use_mask", False, "wait for a mask of each image's stamp and keep to its nonzero pixels"),
     Parameter("stamp_tolerance", 0.02, "stamps further apart than this do not belong together; equal ones are preferred", "s", 0.0, 1.0),
+    Parameter("buffer_seconds", 5.0, "how long messages wait for those of their stamp, by their stamps; must exceed the time that matching "
+              "takes", "s", 0.1, 60.0),
+    Parameter("buffer_megabytes", 256, "most memory of what waits, of each topic; of those that are optional half of it", "MB", 1, 100000),
     Parameter("silence_warning", 5.0, "warn after so long without data, naming topics, publishers and QoS mismatches", "s", 1.0, 3600.0),
 )
 
@@ -82,7 +85,6 @@ REGISTRATION_PARAMETERS = (
     Parameter("check_frames", True, "refuse depth whose frame is not that of the matched images: it is not aligned with them"),
     Parameter("depth_transport", "raw", "raw: Image on `depth`; else CompressedImage on `depth`/compressedDepth or `depth`/compressed",
               choices=("raw", "compressedDepth", "compressed")),
-    Parameter("buffer_seconds", 5.0, "how long depth waits for its matches, by its stamps", "s", 0.1, 60.0),
     Parameter("marker_triangles", 1000, "most triangles of the RViz marker", "", 10, 20000, read_only=False),
     Parameter("marker_rate", 5.0, "most markers a second", "Hz", 0.1, 10.0, read_only=False),
     _AUTOSTART,

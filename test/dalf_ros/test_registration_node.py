@@ -14,7 +14,7 @@ from dalf_core.lens import PLUMB_BOB, Lens
 from dalf_core.surface import load_ply
 from dalf_ros.conversions import messages as convert
 from dalf_ros.conversions import topics
-from dalf_ros.conversions.image_conversion import from_color_compressed, from_depth
+from dalf_ros.conversions.image_conversion import from_color, from_color_compressed, from_depth
 from dalf_ros.conversions.message_factory import ros_class
 
 pytest.importorskip("rclpy")
@@ -61,10 +61,13 @@ class Bench:
         """From here on another reference image."""
         self.began = self.now = self.now + 10_000_000_000
 
-    def send(self, scene, shift=REST, *, stamp=None, depth=None, depth_frame=FRAME, matches_frame=FRAME, info=True) -> int:
-        """One frame of a scene moved by shift; its stamp."""
+    def send(self, scene, shift=REST, *, stamp=None, depth=None, depth_frame=FRAME, matches_frame=FRAME, info=True, color=None) -> int:
+        """One frame of a scene moved by shift, of one colour (BGR); its stamp."""
         self.now = self.now + 100_000_000 if stamp is None else stamp
         head = convert.header(self.now, depth_frame)
+        if color is not None:
+            image = np.full((scene.size[1], scene.size[0], 3), color, np.uint8)
+            self.peer.publish(self.namespace + "/image", IMAGE, from_color(image, convert.header(self.now, FRAME)))
         if info:
             self.info(scene.lens)
         depth = self.packed(scene.depth(shift) if depth is None else depth, head)
@@ -264,12 +267,34 @@ def test_reset_leaves_nothing_to_save(bench: Bench, scene, tmp_path) -> None:
     assert save("b.ply").success
 
 
+def test_every_new_reference_surface_has_its_colours(bench: Bench, scene) -> None:
+    """After a request here, a new reference image of the feature half, another camera, and a recording that begins anew."""
+    from std_srvs.srv import Trigger
+
+    def colors_of_next(color: tuple[int, int, int], **more) -> np.ndarray:
+        count = len(bench.reference)
+        stamp = bench.send(scene, color=color, **more)
+        assert bench.answer(stamp).status == 1 and bench.peer.until(lambda: len(bench.reference) > count), bench.node.output
+        assert convert.stamp_ns(bench.reference[-1].header) == stamp
+        return convert.mesh_of(bench.reference[-1])["colors"]
+
+    assert (colors_of_next((200, 90, 30)) == [30, 90, 200]).all()
+    assert bench.answer(bench.send(scene, STEP, color=(1, 2, 3))).status == 1
+    for service in ("reset", "set_reference"):
+        assert bench.peer.call(f"/registration_node/{service}", Trigger, Trigger.Request()).success
+        assert (colors_of_next((10, 20, 30)) == [30, 20, 10]).all()
+    bench.began = bench.now + 100_000_000
+    assert (colors_of_next((40, 50, 60)) == [60, 50, 40]).all()
+    assert (colors_of_next((70, 80, 90), stamp=bench.now - 5 * 10**9) == [90, 80, 70]).all()
+    bench.now += 20 * 10**9
+
+
 def test_stamps_that_repeat_and_jump(bench: Bench, scene) -> None:
     bench.follow(scene, 2)
     last, topology, answers = bench.now, bench.mesh[-1].topology_id, len(bench.status)
     for stamp, word in ((last, "repeated"), (last - 200_000_000, "late")):
         bench.send(scene, STEP, stamp=stamp)
-        assert bench.peer.until(lambda word=word: f"matches with a {word} stamp are skipped" in bench.node.output), bench.node.output
+        assert bench.peer.until(lambda word=word: f"matches with a {word} stamp skipped" in bench.node.output), bench.node.output
     assert len(bench.status) == answers
     hour = bench.send(scene, STEP, stamp=last + 3600 * 10**9)
     assert bench.answer(hour).status == 1 and bench.mesh[-1].topology_id == topology        # ahead: the surface is still the same
