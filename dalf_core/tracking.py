@@ -12,6 +12,7 @@ import numpy as np
 
 from .camera import PinholeCamera
 from .features.extractor import DALF
+from .features.image_input import check_mask
 from .matching.keyframes import NO_KEYFRAMES, REFERENCE_VIEW, KeyframeMatches, Keyframes, LandmarkMap
 from .matching.nearest_neighbours import match
 from .matching.verification import verify
@@ -111,7 +112,7 @@ class FeatureTracker:
                 to_previous: bool = False) -> FeatureFrame:
         """Extract one image and match it to the reference, to the image before, or to both.
 
-        image: HxWx3 uint8 BGR or HxW uint8. mask: HxW, nonzero where keypoints may lie (reference and current alike).
+        image: HxWx3 uint8 BGR or HxW uint8. mask: HxW of any resolution, nonzero where keypoints may lie (reference and current alike).
         FeatureFrame.matches is None while no image had enough keypoints to be the reference, FeatureFrame.previous for the first image.
         ValueError: as DALF.extract, or a region that reaches beyond the image.
         """
@@ -147,13 +148,15 @@ class FeatureTracker:
 
     def _extract(self, image: np.ndarray, mask: np.ndarray | None) -> Features:
         """The features of the region; pixels of the whole image."""
+        if mask is not None:
+            mask = check_mask(mask, image.shape[:2])
         if self.region is None:
             return self._above_score(self._extract_scaled(image, mask))
         (x, y, width, height), (rows, columns) = self.region, image.shape[:2]
         if x < 0 or y < 0 or x + width > columns or y + height > rows:
             raise ValueError(f"the region of {width}x{height} pixels at ({x}, {y}) reaches beyond the image, which is {columns}x{rows}")
         part = slice(y, y + height), slice(x, x + width)
-        features = self._extract_scaled(image[part], None if mask is None else np.asarray(mask)[part])
+        features = self._extract_scaled(image[part], None if mask is None else mask[part])
         moved = features.keypoints + np.array([x, y], np.float32)
         return self._above_score(replace(features, keypoints=moved, image_size=(columns, rows)))
 
@@ -168,7 +171,7 @@ class FeatureTracker:
         size = max(1, round(width * self.image_scale)), max(1, round(height * self.image_scale))
         scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if self.image_scale < 1 else cv2.INTER_CUBIC)
         if mask is not None:
-            mask = cv2.resize(np.asarray(mask).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
         features = self.dalf.extract(scaled, mask)
         return replace(features, keypoints=rescale_pixels(features.keypoints, size, (width, height)), image_size=(width, height))
 
@@ -272,8 +275,8 @@ class SurfaceTracker:
         try:
             if image is not None and image.shape[1::-1] != size:
                 image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            if mask is not None and mask.shape[1::-1] != size:
-                mask = cv2.resize(np.asarray(mask).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            if mask is not None:
+                mask = check_mask(mask, size[::-1])
             registration.set_reference(depth_m, image, mask)
         except SurfaceError as error:
             return SurfaceFrame(matches.stamp_ns, 0, None, WAITING, str(error), False, self.topology_id, len(index), 0)

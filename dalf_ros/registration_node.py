@@ -16,7 +16,7 @@ from dalf_core.lens import Lens
 from dalf_core.tracking import SurfaceTracker
 
 from .conversions import topics
-from .conversions.camera_model import fitted, is_rectified, lens_of, same_camera
+from .conversions.camera_model import fitted, is_empty, is_rectified, lens_of, same_camera
 from .conversions.errors import SetupError
 from .conversions.image_conversion import to_color, to_depth, to_mask
 from .conversions.messages import matches_of, stamp_ns
@@ -39,7 +39,7 @@ class RegistrationNode(WorkerNode):
                          optional=("image", "camera_info"))
         self._tracker: SurfaceTracker | None = None
         self._results: SurfaceResults | None = None
-        self._camera_info: Any = None           # the newest
+        self._camera_info: Any = None           # the newest that is not empty, else the newest
         self._lens: Lens | None = None          # of the last frame
         self._last: Any = None                  # (SurfaceFrame, frame_id): what save_surface writes
         self._last_lock = threading.Lock()
@@ -63,12 +63,15 @@ class RegistrationNode(WorkerNode):
     def listen(self) -> None:
         self.inputs.add("matches", "matches", topics.TYPES[topics.MATCHES], lambda m: self.arrived("matches", m), RESULT_QOS)
         self.inputs.add_image("depth", "depth", lambda m: self.arrived("depth", m), self.values["depth_transport"])
-        self.inputs.add("camera_info", "camera_info", "sensor_msgs/msg/CameraInfo", self._camera_arrived)
+        self.inputs.add("camera_info", "camera_info", "sensor_msgs/msg/CameraInfo", self._camera_arrived, latched=True)
         self.inputs.add_image("image", "image", lambda m: self.arrived("image", m), self.values["image_transport"], optional=True)
         if self.values["use_mask"]:
             self.inputs.add("mask", "mask", "sensor_msgs/msg/Image", lambda m: self.arrived("mask", m))
 
     def _camera_arrived(self, message: Any) -> None:
+        if is_empty(message):
+            self._camera_info = self._camera_info or message        # told when a frame needs it
+            return
         self._camera_info = message
         if stamp_ns(message.header):        # one without a stamp holds for all images
             self.arrived("camera_info", message)

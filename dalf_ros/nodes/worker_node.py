@@ -284,7 +284,8 @@ class WorkerNode(LifecycleNode):
         self._diagnostics.publish(ros_message("diagnostic_msgs/msg/DiagnosticArray", fields))
 
     def _watch(self) -> None:
-        """Warn once for each silence, with what can be known about its cause."""
+        """Warn once for each silence, with what can be known about its cause. Listen to what was published before the node started."""
+        self.inputs.look_for_latched()
         now, simulated = time.monotonic(), self.get_parameter("use_sim_time").value
         clock_ns = self.get_clock().now().nanoseconds if simulated else None
         news = self._watchdog.look(now, self.mailbox.received, clock_ns)

@@ -15,7 +15,7 @@ from dalf_core.surface import load_ply
 from dalf_ros.conversions import messages as convert
 from dalf_ros.conversions import topics
 from dalf_ros.conversions.image_conversion import from_color, from_color_compressed, from_depth
-from dalf_ros.conversions.message_factory import ros_class
+from dalf_ros.conversions.message_factory import ros_class, ros_message
 
 pytest.importorskip("rclpy")
 
@@ -23,7 +23,7 @@ from dalf_ros.nodes.inputs import LATCHED_QOS  # noqa: E402
 
 CAMERA = PinholeCamera(200.0, 201.0, 95.5, 70.2, 192, 144)
 BARREL = (-0.30, 0.10, 0.001, -0.0007, -0.01)
-IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+IMAGE, COMPRESSED, INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo"
 FRAME = "camera_color_optical_frame"
 STEP = np.array([0.004, -0.002, 0.001])         # metres a frame
 REST = np.zeros(3)
@@ -364,3 +364,37 @@ def test_killed_and_started_again(ros_graph, peer, scene) -> None:
     assert rms(vertices[:, 2] - scene.height(vertices[:, 0], vertices[:, 1])) < 3e-4
     assert convert.stamp_ns(again.mesh[-1].reference_header) == stamp - 100_000_000
     assert again.node.stop() == 0
+
+
+def test_camera_info_from_before_the_node_started(ros_graph, peer, scene) -> None:
+    """Published once and kept by its publisher, as drivers and bag players do: it serves all frames. Later ones that are empty do not."""
+    fields = convert.camera_info(CAMERA, convert.header(0, FRAME))
+    publisher = peer.node.create_publisher(ros_class(INFO), "/early/camera_info", LATCHED_QOS)
+    publisher.publish(ros_message(INFO, fields))
+    early = Bench(ros_graph, peer, "/early")
+    peer.spin(2.0)
+    stamp = early.send(scene, info=False)
+    assert early.answer(stamp).status == 1
+    publisher.publish(ros_message(INFO, fields | {"k": np.zeros(9), "p": np.zeros(12)}))
+    peer.spin(0.5)
+    for number in (1, 2):
+        stamp = early.send(scene, number * STEP, info=False)
+        assert early.answer(stamp).status == 1
+    assert rms(early.vertices(stamp)[:, 2] - 2 * STEP[2] - scene.height(*(early.vertices(stamp) - 2 * STEP)[:, :2].T)) < 6e-4
+    peer.node.destroy_publisher(publisher)
+    assert early.node.stop() == 0
+
+
+def test_an_empty_camera_info_is_told_and_the_next_one_serves(ros_graph, peer, scene) -> None:
+    fresh = Bench(ros_graph, peer, "/fresh")
+    empty = convert.camera_info(CAMERA, convert.header(fresh.now, FRAME)) | {"k": np.zeros(9), "p": np.zeros(12)}
+    for _ in range(3):
+        peer.publish("/fresh/camera_info", INFO, empty)
+        fresh.send(scene, info=False)
+        peer.spin(0.2)
+    told = [line for line in fresh.node.lines if "K and P are all zero" in line]
+    assert len(told) == 1 and "ERROR" in told[0]
+    only_p = convert.camera_info(CAMERA, convert.header(fresh.now + 100_000_000, FRAME)) | {"k": np.zeros(9)}
+    peer.publish("/fresh/camera_info", INFO, only_p)
+    assert fresh.answer(fresh.send(scene, info=False)).status == 1
+    assert fresh.node.stop() == 0

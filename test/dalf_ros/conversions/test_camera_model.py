@@ -6,7 +6,7 @@ import pytest
 
 from dalf_core.camera import PinholeCamera
 from dalf_core.lens import EQUIDISTANT, PLUMB_BOB, Lens
-from dalf_ros.conversions.camera_model import fitted, is_rectified, lens_of
+from dalf_ros.conversions.camera_model import fitted, is_empty, is_rectified, lens_of
 from dalf_ros.conversions.errors import SetupError
 from dalf_ros.conversions.message_factory import bag_message, ros_message
 from dalf_ros.conversions.messages import camera_info, header
@@ -52,13 +52,20 @@ def test_cut_and_binned(info) -> None:
 
 
 @pytest.mark.parametrize(("changes", "words"), [
-    ({"k": np.zeros(9)}, "calibrated"), ({"d": np.ones(5), "distortion_model": "fancy"}, "'fancy' is not known"),
+    ({"k": np.zeros(9), "p": np.zeros(12)}, "K and P are all zero"), ({"width": 0}, "calibrated"), ({"d": np.ones(5), "distortion_model": "fancy"}, "'fancy' is not known"),
     ({"d": np.ones(3)}, "takes")])
 def test_refusals(info, changes: dict, words: str) -> None:
     with pytest.raises(SetupError, match=words):
         lens_of(info(**changes))
-    with pytest.raises(SetupError, match="calibrated"):
-        lens_of(info(p=np.zeros(12)), rectified=True)
+
+
+def test_the_matrix_that_is_there_stands_in_for_the_one_that_is_not(info) -> None:
+    p = np.array([150, 0, 90, -7, 0, 151, 71, 0, 0, 0, 1, 0], float)
+    seen = PinholeCamera(150.0, 151.0, 90.0, 71.0, 192, 144)
+    assert lens_of(info(k=np.zeros(9), p=p)) == Lens(seen)
+    assert lens_of(info(k=np.zeros(9), p=p, d=np.array(BARREL))) == Lens(seen, PLUMB_BOB, BARREL)
+    assert lens_of(info(p=np.zeros(12)), rectified=True) == Lens(CAMERA)
+    assert is_empty(info(k=np.zeros(9), p=np.zeros(12))) and not is_empty(info(k=np.zeros(9))) and not is_empty(info(p=np.zeros(12)))
 
 
 @pytest.mark.parametrize(("topic", "expected"), [
