@@ -31,7 +31,8 @@ class FeatureNode(WorkerNode):
         super().__init__("feature_node", topics.FEATURE_TOPICS, primary="image")
         self._tracker: Any = None
         self._matched = (0, 0)
-        self._size: tuple[int, int] | None = None       # of the last image
+        self._size: tuple[int, int] | None = None       # of the images
+        self._odd_size: tuple[int, int] | None = None   # of the last one where it was another
 
     def load(self) -> None:
         from dalf_core import DALF
@@ -75,12 +76,16 @@ class FeatureNode(WorkerNode):
         self.done(stamp, started)
 
     def _check_size(self, image: np.ndarray) -> None:
-        """Images of another resolution are another camera's, or another mode of it."""
+        """Two images of another resolution are another camera's, or another mode of it: a new reference. Raises ValueError on the first."""
         size = (image.shape[1], image.shape[0])
-        if self._size not in (None, size):
-            self.get_logger().info(f"images are now {size[0]}x{size[1]}, not {self._size[0]}x{self._size[1]}: tracking starts anew")
+        if self._size is not None and size != self._size:
+            change = f"{size[0]}x{size[1]}, not {self._size[0]}x{self._size[1]}"
+            if size != self._odd_size:
+                self._odd_size = size
+                raise ValueError(f"an image of {change} is skipped; if the next one is so too, tracking starts anew")
+            self.get_logger().info(f"images are now {change}: tracking starts anew")
             self._tracker.reset()
-        self._size = size
+        self._size, self._odd_size = size, None
 
     def _apply_parameters(self) -> None:
         """What may change at run time changes between images."""

@@ -40,7 +40,8 @@ class RegistrationNode(WorkerNode):
         self._tracker: SurfaceTracker | None = None
         self._results: SurfaceResults | None = None
         self._camera_info: Any = None           # the newest that is not empty, else the newest
-        self._lens: Lens | None = None          # of the last frame
+        self._lens: Lens | None = None          # of the frames
+        self._odd_lens: Lens | None = None      # of the last one where it was another
         self._last: Any = None                  # (SurfaceFrame, frame_id): what save_surface writes
         self._last_lock = threading.Lock()
         self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
@@ -113,15 +114,20 @@ class RegistrationNode(WorkerNode):
         return lens_of(camera_info, is_rectified(self.values["image_geometry"], *images))
 
     def _adopt(self, lens: Lens) -> Lens:
-        """The camera of the frames before, where this is the same; another one means a new reference."""
+        """The camera of the frames before, where this is the same. Two frames of another one mean a new reference. ValueError on the first."""
         if self._lens is not None and same_camera(self._lens, lens):
+            self._odd_lens = None
             return self._lens
+        size = f"{lens.camera.width}x{lens.camera.height}"
+        if self._lens is not None:
+            if self._odd_lens is None or not same_camera(self._odd_lens, lens):
+                self._odd_lens = lens
+                raise ValueError(f"a frame of another camera ({size}) is skipped; if the next one is so too, tracking starts anew")
+            self.forget()
         said = "no distortion" if lens.is_pinhole else f"{lens.model} distortion, which is undone"
         again = "the camera has changed, tracking starts anew: " if self._lens is not None else ""
-        self.get_logger().info(f"{again}depth of {lens.camera.width}x{lens.camera.height}, {said}")
-        if self._lens is not None:
-            self.forget()
-        self._lens = lens
+        self.get_logger().info(f"{again}depth of {size}, {said}")
+        self._lens, self._odd_lens = lens, None
         return lens
 
     def _check_frames(self, matched: str, measured: str) -> None:
@@ -165,7 +171,8 @@ class RegistrationNode(WorkerNode):
         return LEVELS[frame.status], frame.reason or frame.status, more
 
     def _on_save(self, request: Any, response: Any) -> Any:
-        response.success, response.message, response.path = save_surface(request.path, request.overwrite, self._tracker, self._last)
+        response.success, response.message, response.path = save_surface(request.path, request.overwrite, self.values["save_folder"],
+                                                                               self._tracker, self._last)
         return response
 
 

@@ -85,6 +85,7 @@ REGISTRATION_PARAMETERS = (
     Parameter("check_frames", True, "refuse depth whose frame is not that of the matched images: it is not aligned with them"),
     Parameter("depth_transport", "raw", "raw: Image on `depth`; else CompressedImage on `depth`/compressedDepth or `depth`/compressed",
               choices=("raw", "compressedDepth", "compressed")),
+    Parameter("save_folder", "", "`~/save_surface` writes nothing outside this folder; empty: the working directory"),
     Parameter("marker_triangles", 1000, "most triangles of the RViz marker", "", 10, 20000, read_only=False),
     Parameter("marker_rate", 5.0, "most markers a second", "Hz", 0.1, 10.0, read_only=False),
     _AUTOSTART,

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -36,8 +37,8 @@ class Bench:
 
     def __init__(self, graph, peer, namespace: str = "", **parameters: object) -> None:
         self.peer, self.namespace = peer, namespace
-        words = [word for name, value in {"silence_warning": 3600.0, "max_vertices": 2000, **parameters}.items()
-                 for word in ("-p", f"{name}:={value}")]
+        defaults = {"silence_warning": 3600.0, "max_vertices": 2000, "save_folder": tempfile.gettempdir()}
+        words = [word for name, value in {**defaults, **parameters}.items() for word in ("-p", f"{name}:={value}")]
         known = self.endpoints()        # of a node that was killed: ROS believes in it for twenty seconds more
         self.node = graph.start("dalf_ros.registration_node", "--ros-args", *words, "-r", f"__ns:={namespace or '/'}")
         self.status, self.mesh, self.reference = (
@@ -75,6 +76,14 @@ class Bench:
         pairs = scene.matches(self.now, shift, self.began, REST)
         self.peer.publish(f"{self.namespace}/matches", "dalf/msg/MatchArray", convert.match_array(pairs, matches_frame))
         return self.now
+
+    def change_camera(self, scene) -> None:
+        """One frame of another camera, which is skipped."""
+        name = f"{self.namespace}/registration_node"
+        refused = int(self.peer.diagnostics(name)["refused"])
+        self.send(scene)
+        assert self.peer.until(lambda: int(self.peer.diagnostics(name)["refused"]) == refused + 1)
+        assert "a frame of another camera" in self.peer.diagnostics(name)["last_refusal"]
 
     def packed(self, depth: np.ndarray, head: dict) -> dict:
         return from_depth(depth, head)
@@ -116,7 +125,11 @@ def bench(ros_graph, peer) -> Iterator[Bench]:
 @pytest.fixture
 def scene(bench: Bench, relief):
     bench.begin()
-    return relief(Lens(CAMERA))
+    made = relief(Lens(CAMERA))
+    bench.send(made)            # after another camera the first one is skipped
+    bench.peer.spin(0.3)
+    bench.begin()
+    return made
 
 
 def rms(values: np.ndarray) -> float:
@@ -125,6 +138,7 @@ def rms(values: np.ndarray) -> float:
 
 def test_lens_distortion_is_undone(bench: Bench, scene, relief) -> None:
     bent = relief(Lens(CAMERA, PLUMB_BOB, BARREL))
+    bench.change_camera(bent)
     first, last = bench.follow(bent)
     assert rms(first[:, 2] - bent.height(first[:, 0], first[:, 1])) < 2e-4 and rms(last - first) < 6e-4
     assert "plumb_bob distortion, which is undone" in bench.node.output
@@ -146,6 +160,7 @@ def test_unknown_distortion_is_told_once(bench: Bench, scene) -> None:
 def test_depth_of_another_resolution(bench: Bench, scene, relief) -> None:
     """Depth at half the resolution: its pixel u is the colour image's 2 u + 0.5."""
     half = relief(Lens(CAMERA.scaled(96, 72)))
+    bench.change_camera(half)
     for number in range(3):
         bench.info(scene.lens)
         stamp = bench.send(scene, number * STEP, depth=half.depth(number * STEP), info=False)
@@ -172,9 +187,14 @@ def test_depth_in_another_frame_is_refused(bench: Bench, scene) -> None:
 
 
 def test_a_change_of_resolution_begins_anew(bench: Bench, scene, relief) -> None:
+    """Two frames of it do; a single one is skipped, and the surface is followed on."""
     bench.follow(scene)
-    count = len(bench.reference)
+    count, topology = len(bench.reference), bench.mesh[-1].topology_id
     other = relief(Lens(CAMERA.scaled(160, 120)))
+    bench.change_camera(other)
+    stamp = bench.send(scene, 3 * STEP)
+    assert bench.answer(stamp).status == 1 and bench.mesh[-1].topology_id == topology
+    bench.change_camera(other)
     first, last = bench.follow(other)
     assert len(bench.reference) == count + 1 and bench.reference[-1].topology_id > bench.reference[-2].topology_id
     assert rms(first[:, 2] - other.height(first[:, 0], first[:, 1])) < 2e-4 and rms(last - first) < 6e-4
@@ -253,6 +273,7 @@ def test_reset_leaves_nothing_to_save(bench: Bench, scene, tmp_path) -> None:
     saved = save("a.ply")
     assert saved.success and len(load_ply(tmp_path / "a.ply").vertices) == len(first)
     np.testing.assert_allclose(load_ply(tmp_path / "a.ply").vertices, bench.vertices(bench.now), atol=1e-6)
+    assert "start the node with another save_folder" in save("/etc/dalf_surface.ply").message
     assert save("a.obj").success and not save("a.ply").success and save("a.ply", overwrite=True).success
     for service in ("reset", "set_reference"):
         assert bench.peer.call(f"/registration_node/{service}", Trigger, Trigger.Request()).success
