@@ -16,12 +16,15 @@ from dalf_core.lens import Lens
 from dalf_core.tracking import SurfaceTracker
 
 from .conversions import topics
-from .conversions.camera_model import fitted, is_empty, is_rectified, lens_of, same_camera
+from .conversions.camera_model import is_empty, is_rectified, lens_of, same_camera
+from .conversions.depth_camera import DepthCamera
 from .conversions.errors import SetupError
 from .conversions.image_conversion import to_color, to_depth, to_mask
 from .conversions.messages import matches_of, stamp_ns
-from .conversions.pinhole_view import PinholeView, pinhole_view
+from .conversions.pinhole_view import PinholeView, pinhole_view, view_lens
 from .conversions.results import SurfaceResults, frame_id_of
+from .conversions.transforms import plain_frame
+from .nodes.depth_alignment import DepthAlignment
 from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import ERROR, OK, WARN
@@ -44,9 +47,11 @@ class RegistrationNode(WorkerNode):
         self._odd_lens: Lens | None = None      # of the last one where it was another
         self._last: Any = None                  # (SurfaceFrame, frame_id): what save_surface writes
         self._last_lock = threading.Lock()
+        self._alignment = DepthAlignment(self)
         self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
 
     def load(self) -> None:
+        self._alignment.configure()
         # refuses a device that it cannot use
         device = NonRigidRegistration(PinholeCamera(1, 1, 0, 0, 1, 1), self.values["device"]).device
         self._tracker = SurfaceTracker(device=self.values["device"], max_vertices=self.values["max_vertices"],
@@ -68,6 +73,7 @@ class RegistrationNode(WorkerNode):
         self.inputs.add_image("image", "image", lambda m: self.arrived("image", m), self.values["image_transport"], optional=True)
         if self.values["use_mask"]:
             self.inputs.add("mask", "mask", "sensor_msgs/msg/Image", lambda m: self.arrived("mask", m))
+        self._alignment.listen()
 
     def _camera_arrived(self, message: Any) -> None:
         if is_empty(message):
@@ -83,38 +89,48 @@ class RegistrationNode(WorkerNode):
         stamp = stamp_ns(item["matches"].header)
         if not self.is_in_order(stamp):
             return
-        self._check_frames(frame_id_of(item["matches"]), frame_id_of(item["depth"]))
-        view = self._view(item)
+        view, frame_id = self._view(item)
         frame = self._tracker.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
         with self._last_lock:
             if self.is_current():
-                self._last = (frame, frame_id_of(item["depth"]))
-        self._publish(frame, view, frame_id_of(item["depth"]), started)
+                self._last = (frame, frame_id)
+        self._publish(frame, view, frame_id, started)
         self.done(stamp, started)
 
-    def _view(self, item: dict[str, Any]) -> PinholeView:
-        """A group of messages as registration takes it. Raises ValueError (SetupError) where it cannot be used."""
+    def _view(self, item: dict[str, Any]) -> tuple[PinholeView, str]:
+        """A group of messages as registration takes it, and its frame. Raises ValueError (SetupError) where it cannot be used."""
         assert self._tracker is not None
         depth, matches = to_depth(item["depth"]), matches_of(item["matches"])
-        lens = self._adopt(fitted(self._lens_of(item["camera_info"]), depth.shape[1], depth.shape[0], "depth"))
+        color, own = self._cameras(item)
+        lens = self._adopt(view_lens(color, (depth.shape[1], depth.shape[0]), own))
         begins = self._tracker.begins(matches, lens.camera)
         if begins and item["image"] is None and self.inputs.received["image"]:
             self.refuse("no colour image of the reference's stamp is kept: the surface is grey (buffer_megabytes, stamp_tolerance)")
-        return pinhole_view(lens, matches, depth, to_color(item["image"]) if begins and item["image"] is not None else None,
-                            to_mask(item["mask"]) if "mask" in item else None)
+        image = to_color(item["image"]) if begins and item["image"] is not None else None
+        mask = to_mask(item["mask"]) if "mask" in item else None
+        return pinhole_view(lens, matches, depth, image, mask, own), frame_id_of(item["depth" if own is None else "matches"])
 
-    def _lens_of(self, camera_info: Any) -> Lens:
-        """The camera of a frame: of its own camera_info, else of the newest."""
-        camera_info = self._camera_info if camera_info is None else camera_info
-        if camera_info is None:
+    def _cameras(self, item: dict[str, Any]) -> tuple[Lens, DepthCamera | None]:
+        """Of the colour image, and of depth where that is not aligned with it."""
+        matched, measured = (frame_id_of(item[role]) for role in ("matches", "depth"))
+        info = self._camera_info if item["camera_info"] is None else item["camera_info"]
+        if info is None:
             topic = self.resolve_topic_name("camera_info")
             raise ValueError(f"no camera_info yet on {topic} (publishers: {self.count_publishers(topic)}): a surface needs the camera's "
                              "intrinsics")
-        images = [self.inputs.topic(role) for role in ("depth", "image")]
-        return lens_of(camera_info, is_rectified(self.values["image_geometry"], *images))
+        geometry, names = self.values["image_geometry"], [self.inputs.topic(role) for role in ("depth", "image")]
+        lens = lens_of(info, is_rectified(geometry, *names))
+        if not self.values["check_frames"]:
+            return lens, None
+        described = frame_id_of(info)
+        if plain_frame(described) not in ("", plain_frame(matched)) and matched:
+            raise SetupError(f"camera_info is of frame {described}, the matched images are in {matched}: remap camera_info to the colour "
+                             "camera's; if it is, and only named otherwise, set check_frames to false")
+        own = self._alignment.camera(lens, matched, measured)
+        return (lens if own is None else lens_of(info, is_rectified(geometry, names[1]))), own
 
     def _adopt(self, lens: Lens) -> Lens:
-        """The camera of the frames before, where this is the same. Two frames of another one mean a new reference. ValueError on the first."""
+        """The camera of the frames before, where this is the same. Two frames of another one begin anew; ValueError on the first."""
         if self._lens is not None and same_camera(self._lens, lens):
             self._odd_lens = None
             return self._lens
@@ -129,13 +145,6 @@ class RegistrationNode(WorkerNode):
         self.get_logger().info(f"{again}depth of {size}, {said}")
         self._lens, self._odd_lens = lens, None
         return lens
-
-    def _check_frames(self, matched: str, measured: str) -> None:
-        """Depth in another frame than the image's is most likely not aligned with it."""
-        matched, measured = matched.lstrip("/"), measured.lstrip("/")
-        if self.values["check_frames"] and matched and measured and matched != measured:
-            raise SetupError(f"depth is in frame {measured}, the matched images are in {matched}: depth must be aligned to colour (many "
-                             "drivers do that when asked); if it is, and only named otherwise, set check_frames to false")
 
     def _publish(self, frame: Any, view: PinholeView, frame_id: str, started: float) -> None:
         """Results in the order of their use, the status last and always."""

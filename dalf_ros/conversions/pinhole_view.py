@@ -6,11 +6,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from dalf_core.camera import PinholeCamera
+from dalf_core.depth_alignment import align_depth, aligned_camera
 from dalf_core.lens import Lens
 from dalf_core.matching.keyframes import KeyframeMatches
 from dalf_core.tracking import FrameMatches
 
 from .camera_model import fitted
+from .depth_camera import DepthCamera
 
 
 @dataclass(frozen=True)
@@ -28,15 +30,33 @@ class PinholeView:
     mask: np.ndarray | None = None
 
 
-def pinhole_view(lens: Lens, matches: FrameMatches, depth_m: np.ndarray, image: np.ndarray | None = None,
-                 mask: np.ndarray | None = None) -> PinholeView:
-    """Undo the lens distortion of one frame. lens: of the colour camera, with which depth is aligned, at any resolution.
+def view_lens(lens: Lens, depth_size: tuple[int, int], depth_camera: DepthCamera | None = None) -> Lens:
+    """The colour camera at the resolution of a view: that of aligned depth (width, height), or what unaligned depth is worth.
 
-    Raises SetupError where depth or the matched images have another shape than the camera's image.
+    Raises SetupError where the depth image has another shape than its camera's image.
     """
-    lens = fitted(lens, depth_m.shape[1], depth_m.shape[0], "depth")
-    return PinholeView(lens.camera, rectified_matches(matches, lens), lens.rectify_depth(depth_m),
-                       None if image is None else lens.rectify_image(image), None if mask is None else lens.rectify_mask(mask))
+    if depth_camera is None:
+        return fitted(lens, *depth_size, "depth")
+    camera = aligned_camera(fitted(depth_camera.lens, *depth_size, "depth").camera, lens.camera)
+    return lens.scaled(camera.width, camera.height)
+
+
+def pinhole_view(lens: Lens, matches: FrameMatches, depth_m: np.ndarray, image: np.ndarray | None = None, mask: np.ndarray | None = None,
+                 depth_camera: DepthCamera | None = None) -> PinholeView:
+    """Undo the lens distortion of one frame, and align its depth with colour.
+
+    lens: of the colour camera, as view_lens() gives it; where depth is aligned, at any resolution. depth_camera: depth's own camera where
+    it is not. Raises SetupError where depth or the matched images have another shape than the camera's image.
+    """
+    size = depth_m.shape[1], depth_m.shape[0]
+    if depth_camera is None:
+        lens = fitted(lens, *size, "depth")
+        depth = lens.rectify_depth(depth_m)
+    else:
+        own, to_color = fitted(depth_camera.lens, *size, "depth"), depth_camera.to_color
+        depth = align_depth(own.rectify_depth(depth_m), own.camera, lens.camera, to_color.rotation, to_color.translation)
+    return PinholeView(lens.camera, rectified_matches(matches, lens), depth, None if image is None else lens.rectify_image(image),
+                       None if mask is None else lens.rectify_mask(mask))
 
 
 def rectified_matches(matches: FrameMatches, lens: Lens) -> FrameMatches:

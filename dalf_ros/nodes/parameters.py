@@ -15,7 +15,7 @@ class Parameter:
     """
 
     name: str
-    default: bool | int | float | str | tuple[int, ...]
+    default: bool | int | float | str | tuple[int, ...] | tuple[float, ...]
     description: str
     unit: str = ""
     low: float | None = None
@@ -25,7 +25,8 @@ class Parameter:
 
     @property
     def type(self) -> str:
-        return {bool: "bool", int: "int", float: "double", str: "string", tuple: "int[]"}[type(self.default)]
+        names = {bool: "bool", int: "int", float: "double", str: "string"}
+        return f"{names[type(self.default[0])]}[]" if isinstance(self.default, tuple) else names[type(self.default)]
 
     @property
     def range(self) -> str:
@@ -82,7 +83,10 @@ REGISTRATION_PARAMETERS = (
     Parameter("pieces", "all", "all pieces of the reference surface, or the largest connected one", choices=("all", "largest")),
     Parameter("image_geometry", "auto", "raw: the lens distortion of camera_info is undone; rectified: there is none, and P of camera_info "
               "holds; auto: rectified where the topic of depth or image is named so", choices=("auto", "raw", "rectified")),
-    Parameter("check_frames", True, "refuse depth whose frame is not that of the matched images: it is not aligned with them"),
+    Parameter("check_frames", True, "depth whose frame or camera_info is not that of the matched images is aligned with them, or refused; "
+              "false: it is aligned, whatever it is named"),
+    Parameter("depth_to_color", (0.0,) * 7, "x, y, z, qx, qy, qz, qw: pose of the depth camera's optical frame in the colour camera's, for "
+              "depth that is not aligned; zeros: from /tf_static", "m", -100.0, 100.0),
     Parameter("depth_transport", "raw", "raw: Image on `depth`; else CompressedImage on `depth`/compressedDepth or `depth`/compressed",
               choices=("raw", "compressedDepth", "compressed")),
     Parameter("save_folder", "", "`~/save_surface` writes nothing outside this folder; empty: the working directory"),

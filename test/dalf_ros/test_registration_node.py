@@ -9,6 +9,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from dalf_core.camera import PinholeCamera
 from dalf_core.lens import PLUMB_BOB, Lens
@@ -34,13 +35,15 @@ class Bench:
     """The node and what it is fed. Every test begins at a later stamp with a new reference image."""
 
     depth_topic, depth_kind = "/depth", IMAGE
+    remappings: tuple[str, ...] = ()
 
     def __init__(self, graph, peer, namespace: str = "", **parameters: object) -> None:
         self.peer, self.namespace = peer, namespace
         defaults = {"silence_warning": 3600.0, "max_vertices": 2000, "save_folder": tempfile.gettempdir()}
         words = [word for name, value in {**defaults, **parameters}.items() for word in ("-p", f"{name}:={value}")]
         known = self.endpoints()        # of a node that was killed: ROS believes in it for twenty seconds more
-        self.node = graph.start("dalf_ros.registration_node", "--ros-args", *words, "-r", f"__ns:={namespace or '/'}")
+        self.node = graph.start("dalf_ros.registration_node", "--ros-args", *words, "-r", f"__ns:={namespace or '/'}",
+                                *(word for remapping in self.remappings for word in ("-r", remapping)))
         self.status, self.mesh, self.reference = (
             peer.hear(f"{namespace}/{name}", topics.TYPES[name], name in topics.LATCHED)
             for name in (topics.STATUS, topics.MESH, topics.REFERENCE))
@@ -184,6 +187,77 @@ def test_depth_in_another_frame_is_refused(bench: Bench, scene) -> None:
     told = [line for line in bench.node.lines if "depth is in frame camera_depth_optical_frame" in line]
     assert len(told) == 1 and "ERROR" in told[0] and "check_frames" in told[0]
     bench.follow(scene, 1, depth_frame="/" + FRAME)         # ROS 1 writes names with a slash
+
+
+class ApartBench(Bench):
+    """Depth of a camera of its own: 5 cm beside the colour camera, turned, of another resolution."""
+
+    depth_topic, remappings = "/infra/image", ("depth:=/apart/infra/image",)
+    lens = Lens(PinholeCamera(180.0, 180.0, 83.0, 60.0, 170, 120))
+    pose = (-0.05, 0.004, 0.002, 0.01, -0.02, 0.005, 0.99973)      # in the colour camera's frame
+
+    def depth_info(self) -> None:
+        head = convert.header(self.now, "infra_frame")
+        self.peer.publish("/apart/infra/camera_info", INFO, convert.camera_info(self.lens.camera, head))
+
+    def depth(self, scene, shift: np.ndarray) -> np.ndarray:
+        """Where each ray meets the surface that has moved by shift, by iteration."""
+        x, y = np.meshgrid(np.arange(170.0), np.arange(120.0))
+        rays = self.lens.camera.lift(np.stack([x, y], axis=-1).reshape(-1, 2), np.ones(170 * 120))
+        rays = Rotation.from_quat(self.pose[3:]).apply(rays)
+        z = np.full(len(rays), 0.6)
+        for _ in range(60):
+            points = rays * z[:, None] + self.pose[:3] - shift
+            z += (scene.height(points[:, 0], points[:, 1]) - points[:, 2]) / rays[:, 2]
+        return z.reshape(120, 170).astype(np.float32)
+
+
+def test_depth_of_another_camera_is_aligned(ros_graph, peer, scene) -> None:
+    """Its camera_info lies beside the depth topic; the transform is a parameter. Results are in the frame of the matched images."""
+    apart = ApartBench(ros_graph, peer, "/apart", depth_to_color=list(ApartBench.pose))
+    for number in range(4):
+        apart.depth_info()
+        peer.spin(0.1)
+        stamp = apart.send(scene, number * STEP, depth=apart.depth(scene, number * STEP), depth_frame="infra_frame")
+        assert apart.answer(stamp).status == 1
+        if number == 0:
+            first = apart.vertices(stamp)
+    last = apart.vertices(stamp) - 3 * STEP
+    assert rms(first[:, 2] - scene.height(first[:, 0], first[:, 1])) < 3e-4 and rms(last - first) < 8e-4
+    assert apart.mesh[-1].header.frame_id == FRAME
+    told = [line for line in apart.node.lines if "depth is not aligned with colour: it is aligned here" in line]
+    assert len(told) == 1 and "from frame infra_frame (170x120)" in told[0]
+    assert apart.node.stop() == 0
+
+
+def test_the_transform_of_tf_static(ros_graph, peer, scene) -> None:
+    """The same, from /tf_static, which was published before."""
+    tf2 = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not among the ROS wheels")
+    from geometry_msgs.msg import TransformStamped
+
+    static = TransformStamped(child_frame_id="infra_frame")
+    static.header.frame_id = FRAME
+    t, q = static.transform.translation, static.transform.rotation
+    t.x, t.y, t.z, q.x, q.y, q.z, q.w = ApartBench.pose
+    publisher = peer.node.create_publisher(tf2.TFMessage, "/tf_static", LATCHED_QOS)
+    publisher.publish(tf2.TFMessage(transforms=[static]))
+    apart = ApartBench(ros_graph, peer, "/apart")
+    apart.depth_info()
+    peer.spin(1.0)
+    stamp = apart.send(scene, depth=apart.depth(scene, REST), depth_frame="infra_frame")
+    assert apart.answer(stamp).status == 1
+    vertices = apart.vertices(stamp)
+    assert rms(vertices[:, 2] - scene.height(vertices[:, 0], vertices[:, 1])) < 3e-4
+    peer.node.destroy_publisher(publisher)
+    assert apart.node.stop() == 0
+
+
+def test_camera_info_of_another_camera_is_refused(bench: Bench, scene) -> None:
+    head = convert.header(bench.now + 100_000_000, "infra_frame")
+    bench.peer.publish("/camera_info", INFO, convert.camera_info(CAMERA, head))
+    bench.send(scene, info=False)
+    bench.node.wait_for_output("camera_info is of frame infra_frame, the matched images are in " + FRAME)
+    bench.follow(scene, 1)
 
 
 def test_a_change_of_resolution_begins_anew(bench: Bench, scene, relief) -> None:
