@@ -41,6 +41,24 @@ def data_folder() -> Path:
     return Path(path).resolve()
 
 
+@pytest.fixture(scope="session")
+def load_ply() -> Callable:
+    """Reads a PLY by Open3D: `load_ply(path)` is a dalf_core Surface, as it was saved."""
+    open3d = pytest.importorskip("open3d")
+    import numpy as np
+
+    from dalf_core.surface import Surface
+
+    def load(path: str | os.PathLike) -> Surface:
+        mesh = open3d.io.read_triangle_mesh(str(path))
+        assert mesh.has_triangles(), f"{path} holds no mesh"
+        colors = np.rint(np.asarray(mesh.vertex_colors) * 255).astype(np.uint8) if mesh.has_vertex_colors() else None
+        return Surface(np.asarray(mesh.vertices).astype(np.float32), np.asarray(mesh.vertex_normals).astype(np.float32),
+                       np.asarray(mesh.triangles).astype(np.int32), colors)
+
+    return load
+
+
 @pytest.fixture
 def photo_files(tmp_path: Path) -> Path:
     """A folder with three photos (smooth noise, 800x600) that are held out from training, and three that are not."""

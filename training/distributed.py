@@ -76,7 +76,7 @@ class _Sum(torch.autograd.Function):
     """The sum of a tensor over all processes; so is its gradient, for what each computes from the sum depends on all."""
 
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+    def forward(_ctx: Any, x: torch.Tensor) -> torch.Tensor:
         x = x.clone()
         dist.all_reduce(x)
         return x

@@ -1,4 +1,4 @@
-"""Files of the commands: outputs are refused early or appear whole; pictures."""
+"""Files of the commands: outputs are refused early; pictures."""
 from __future__ import annotations
 
 import os
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
+from ..whole_file import write_whole
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -29,17 +31,6 @@ def check_output(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = (
         probe.unlink()
     except OSError as error:
         raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
-
-
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
 
 
 def write_picture(path: Path, bgr: np.ndarray) -> None:

@@ -210,10 +210,6 @@ class DalfNetwork(nn.Module):
         polar = torch.cat(parts)
         return F.normalize(polar if descriptor == "polar" else self.fusion(polar, backbone))
 
-    def load_official(self, tensors: dict[str, torch.Tensor]) -> None:
-        """Load the tensors of an official checkpoint by OFFICIAL_NAMES. KeyError or RuntimeError where they do not fit."""
-        self.load_state_dict({rename_official(name): tensor for name, tensor in tensors.items()})
-
     def folded(self) -> DalfNetwork:
         """A copy for inference: in evaluation mode, without gradients, batch norms folded into the layers before them."""
         network = copy.deepcopy(self).eval().requires_grad_(False)

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..whole_file import whole_file
 from .extractor import DALF
 from .geometry import CORRECTED
 from .network import ARCHITECTURE
@@ -63,15 +64,10 @@ def export_onnx(path: str | os.PathLike[str], dalf: DALF, width: int, height: in
         raise ValueError('the export needs DALF(device="cpu", backend="pytorch") with the corrected geometry and one scale')
     path = Path(path)
     gray = torch.from_numpy(_test_picture(width, height))[None, None]
-    partial = path.with_name(f".{path.stem}.{os.getpid()}.part.onnx")
-    try:
+    with whole_file(path) as partial:
         partial.touch()         # a folder that cannot be written to shows before the work
         _write(partial, _Extraction(dalf).eval(), gray, _metadata(dalf, width, height))
-        agreement = _compare(partial, dalf, gray)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-    return agreement
+        return _compare(partial, dalf, gray)
 
 
 def _metadata(dalf: DALF, width: int, height: int) -> dict[str, str]:

@@ -29,6 +29,6 @@ def solver_on(device: str) -> tuple[str, SolverMaker]:
         raise RuntimeError(f"registration with device={device!r} needs NVIDIA Warp ({error}): pip install warp-lang, or take "
                            "'cpu' or 'auto'") from error
     chosen = device_of(device).alias
-    from .gpu.solver import WarpSolver
+    from .gpu.solver import GpuSolver
 
-    return chosen, partial(WarpSolver, device=chosen)
+    return chosen, partial(GpuSolver, device=chosen)

@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ..compiled import REORDERED, njit
 from .normal_equations import add_row
 from .planes import plane_at
 from .simd import PADDED
@@ -22,7 +22,7 @@ from .simd import PADDED
 UNSEEN, SUPPORTED, OCCLUDED, CONTRADICTED = 0, 1, 2, 3
 
 
-@njit(cache=True, fastmath=True, inline="always")
+@njit(fastmath=REORDERED, inline="always")
 def _deform(point, nodes, weights, R, t, g, y):
     """x' of one point; y[k] receives R_k (x - g_k)."""
     px = py = pz = 0.0
@@ -40,7 +40,7 @@ def _deform(point, nodes, weights, R, t, g, y):
     return px, py, pz
 
 
-@njit(cache=True, fastmath=True, inline="always")
+@njit(fastmath=REORDERED, inline="always")
 def _blend_normal(normal, nodes, weights, R):
     nx = ny = nz = 0.0
     for k in range(4):
@@ -53,7 +53,7 @@ def _blend_normal(normal, nodes, weights, R):
     return nx / length, ny / length, nz / length
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED)
 def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weight, pairs, R, t, g, depth, planes, fitted,
                radius, plane_gate, fx, fy, cx, cy, gate, tukey, importance, two_sided, equations, seen):
     """Projective point-to-plane term: every vertex against the plane fitted to the depth readings where it projects.
@@ -126,7 +126,7 @@ def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weig
     return energy, squares, supported
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED)
 def silhouette_term(diagonal, coupling, rhs, vertices, node_index, node_weight, pairs, R, t, g, label, place, fx, fy, cx, cy,
                     sigma, importance, equations, seen):
     """Free space is empty: a vertex that is not supported and projects beside the surface is drawn sideways to its outline.
@@ -177,13 +177,13 @@ def silhouette_term(diagonal, coupling, rhs, vertices, node_index, node_weight, 
     return energy
 
 
-@njit(cache=True, fastmath=True)
-def landmark_term(diagonal, coupling, rhs, points, vertex, targets, on_ray, confidence, node_index, node_weight, pairs, R, t, g,
+@njit(fastmath=REORDERED)
+def landmark_term(diagonal, coupling, rhs, points, vertex, targets, ray_only, confidence, node_index, node_weight, pairs, R, t, g,
                   sigma, importance, equations, residuals):
     """Landmarks: |x' - q|, robust with Geman-McClure of scale `sigma` metres; each moves with a vertex. residuals[m] receives the
     distance, metres.
 
-    on_ray: q is the point of the viewing ray through targets[m] that is nearest to x'. That q moves along with x' is left out of the
+    ray_only: q is the point of the viewing ray through targets[m] that is nearest to x'. That q moves along with x' is left out of the
     matrix, which damps steps along the ray, and nothing else.
     """
     y = np.zeros((4, 3))
@@ -195,7 +195,7 @@ def landmark_term(diagonal, coupling, rhs, points, vertex, targets, on_ray, conf
         weights = node_weight[v]
         px, py, pz = _deform(points[m], nodes, weights, R, t, g, y)
         q = targets[m]
-        along = (px * q[0] + py * q[1] + pz * q[2]) / (q[0] * q[0] + q[1] * q[1] + q[2] * q[2]) if on_ray[m] else 1.0
+        along = (px * q[0] + py * q[1] + pz * q[2]) / (q[0] * q[0] + q[1] * q[1] + q[2] * q[2]) if ray_only[m] else 1.0
         e = np.array((px - along * q[0], py - along * q[1], pz - along * q[2]))
         square = e[0] * e[0] + e[1] * e[1] + e[2] * e[2]
         residuals[m] = math.sqrt(square)
@@ -216,7 +216,7 @@ def landmark_term(diagonal, coupling, rhs, points, vertex, targets, on_ray, conf
     return energy
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED)
 def rigidity_term(diagonal, coupling, rhs, first_edge, edges, rest, frame, R, t, g, stretch, bend, equations):
     """As rigid as possible (Sorkine & Alexa 2007) on directed node pairs: node i predicts where node j goes.
 
@@ -254,7 +254,7 @@ def rigidity_term(diagonal, coupling, rhs, first_edge, edges, rest, frame, R, t,
     return energy
 
 
-@njit(cache=True, fastmath=True, inline="always")
+@njit(fastmath=REORDERED, inline="always")
 def _turned_weights(R, frame, stretch, bend, W):
     """W = sum over the axes of weight a a^T, with the axes a = R frame[axis] as they are turned now."""
     for p in range(3):
@@ -264,7 +264,7 @@ def _turned_weights(R, frame, stretch, bend, W):
             W[p, q] = (bend - stretch) * a * b + (stretch if p == q else 0.0)
 
 
-@njit(cache=True, fastmath=True, inline="always")
+@njit(fastmath=REORDERED, inline="always")
 def _add_edge(first, second, coupling, q, W, M):
     """J^T W J of one edge's misfit, whose axes turn with the first node: J = (-[q]x, I) for the first, (0, -I) for the second node.
 
@@ -287,7 +287,7 @@ def _add_edge(first, second, coupling, q, W, M):
             coupling[3 + k, 3 + p] -= W[p, k]
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED)
 def deform_points(points, node_index, node_weight, R, t, g):
     """x' of (N, 3) points that follow node_index (N, 4) with node_weight (N, 4); (N, 3) float64."""
     out = np.empty((len(points), 3))
@@ -297,7 +297,7 @@ def deform_points(points, node_index, node_weight, R, t, g):
     return out
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED)
 def deform_normals(normals, node_index, node_weight, R):
     """Reference normals turned with their nodes; (N, 3) float64, unit length."""
     out = np.empty((len(normals), 3))
@@ -306,7 +306,7 @@ def deform_normals(normals, node_index, node_weight, R):
     return out
 
 
-@njit(cache=True)
+@njit
 def apply_step(R, t, step):
     """R <- exp(omega) R by Rodrigues' formula, re-orthonormalised; t <- t + tau. Returns new arrays."""
     R_new = np.empty_like(R)
@@ -335,7 +335,7 @@ def apply_step(R, t, step):
     return R_new, t_new
 
 
-@njit(cache=True)
+@njit
 def _orthonormalise(R):
     """Gram-Schmidt on the rows: thousands of small steps must not shear the rotation."""
     length = math.sqrt(R[0, 0] ** 2 + R[0, 1] ** 2 + R[0, 2] ** 2)

@@ -6,12 +6,13 @@ distances, so that sheets that pass close to each other stay separate.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 import numpy as np
-from numba import njit
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
+from ..compiled import njit
 from ..surface import Surface
 
 NODES_PER_VERTEX = 4      # every vertex follows this many nodes
@@ -97,7 +98,7 @@ def _cell_diagonals(triangles: np.ndarray) -> np.ndarray:
     return np.stack([opposite[:-1][same], opposite[1:][same]], axis=1)
 
 
-@njit(cache=True)
+@njit
 def _spread_nodes(indptr, indices, lengths, spacing, reach, keep):
     """Greedy geodesic sampling: a vertex farther than `spacing` from every node so far becomes one.
 
@@ -118,7 +119,7 @@ def _spread_nodes(indptr, indices, lengths, spacing, reach, keep):
         tentative[seed] = 0.0
         heap = [(0.0, seed)]
         while len(heap) > 0:
-            d, vertex = _heap_pop(heap)
+            d, vertex = heappop(heap)
             if d > tentative[vertex]:
                 continue
             _insert(index, distance, vertex, node, d)
@@ -129,13 +130,13 @@ def _spread_nodes(indptr, indices, lengths, spacing, reach, keep):
                     if tentative[other] == np.inf:
                         touched.append(other)
                     tentative[other] = farther
-                    _heap_push(heap, farther, other)
+                    heappush(heap, (farther, np.int64(other)))
         for vertex in touched:
             tentative[vertex] = np.inf
     return np.array(nodes), index, distance
 
 
-@njit(cache=True)
+@njit
 def _insert(index, distance, vertex, node, d):
     keep = index.shape[1]
     if d >= distance[vertex, keep - 1]:
@@ -147,36 +148,6 @@ def _insert(index, distance, vertex, node, d):
         k -= 1
     distance[vertex, k] = d
     index[vertex, k] = node
-
-
-@njit(cache=True)
-def _heap_push(heap, key, value):
-    heap.append((key, value))
-    k = len(heap) - 1
-    while k > 0 and heap[(k - 1) // 2][0] > heap[k][0]:
-        heap[(k - 1) // 2], heap[k] = heap[k], heap[(k - 1) // 2]
-        k = (k - 1) // 2
-
-
-@njit(cache=True)
-def _heap_pop(heap):
-    top = heap[0]
-    last = heap.pop()
-    count = len(heap)
-    if count > 0:
-        heap[0] = last
-        k = 0
-        while True:
-            child = 2 * k + 1
-            if child >= count:
-                break
-            if child + 1 < count and heap[child + 1][0] < heap[child][0]:
-                child += 1
-            if heap[k][0] <= heap[child][0]:
-                break
-            heap[k], heap[child] = heap[child], heap[k]
-            k = child
-    return top
 
 
 def _skinning_weights(index: np.ndarray, distance: np.ndarray, spacing: float) -> np.ndarray:

@@ -27,16 +27,17 @@ class Grown:
 
 
 def grow(surface: Surface, graph: DeformationGraph, state: State, now: np.ndarray, confidence: np.ndarray, depth: np.ndarray,
-         camera: PinholeCamera, max_vertices: int, image: np.ndarray | None = None) -> Grown | None:
+         camera: PinholeCamera, max_vertices: int) -> Grown | None:
     """Add what the depth image shows beside the model's rim and the model does not have. None when there is nothing to add.
 
     now: (V, 3) where the surface's vertices are, metres. confidence: (V,), see Registration. depth: clean (H, W) metres.
-    At most a strip of one node spacing is added at once, from where the rim is well supported. image: BGR, for colours.
+    At most a strip of one node spacing is added at once, from where the rim is well supported. New vertices take the colours of their
+    nearest old ones.
     Whatever touches the model counts as part of it: mask the depth image where other things do.
     """
     sampling = _edge_length(surface)
     stride = max(1, round(sampling * camera.fx / float(np.median(now[:, 2]))))
-    seen = grid_surface(depth, camera, image, stride)
+    seen = grid_surface(depth, camera, None, stride)
     if not len(seen.vertices):
         return None
     distance, nearest = cKDTree(now).query(seen.vertices)
@@ -90,7 +91,7 @@ def _joined(surface: Surface, seen: Surface, new: np.ndarray, known: np.ndarray,
     vertices = np.concatenate([surface.vertices, unwarp(added, nearest[new], graph, state).astype(np.float32)])
     colors = None
     if surface.colors is not None:
-        colors = np.concatenate([surface.colors, seen.colors[new] if seen.colors is not None else surface.colors[nearest[new]]])
+        colors = np.concatenate([surface.colors, surface.colors[nearest[new]]])
     return Grown(Surface(vertices, vertex_normals(vertices, triangles), triangles, colors), np.concatenate([now, added]))
 
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, laplacian
+from scipy.sparse.linalg import eigsh
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from ..camera import PinholeCamera
-from ..depth import fit_plane, jump_slope
+from ..compiled import njit
+from ..depth import DEPTH_NOISE_M, fit_plane, jump_slope
 from .graph import DeformationGraph
 from .solver import State
 
@@ -25,7 +26,8 @@ LINKS = 8                # nearest landmarks that one may form a group with: far
 COMMON = 2               # common neighbours that tie two landmarks into one group
 ON_ITSELF = 0.1          # share of a group that lies among others of it that came from elsewhere
 AROUND = 2.0             # ratio of way to chord that no bending makes between neighbours: half a circle has 1.6
-MAX_CUTS = 2
+MAX_CUTS = 2             # of the largest group, where it lies on itself
+DENSE_CUT = 300          # landmarks; a larger group is cut by a sparse eigenvector, since a dense one costs the cube
 MIN_GROUP = 6            # landmarks; fewer are no standard to measure others by
 MAX_RIVALRIES = 3        # groups excluded one after the other
 STRETCH = 0.08           # share by which a distance on the surface may change
@@ -34,7 +36,7 @@ STRAIGHTER = 1.1         # ratio by which unbending may lengthen the chord betwe
 PIXEL_NOISE = 1.5        # pixels by which a match may be off
 
 
-@njit(cache=True)
+@njit
 def _lift(depth, xy, radius, slope):
     out = np.zeros(len(xy))
     for n in range(len(xy)):
@@ -153,8 +155,13 @@ def _groups(source: np.ndarray, target: np.ndarray, trusted: np.ndarray, noise_m
 
 def _weakest_cut(link: csr_matrix) -> np.ndarray:
     """(K,) bool: one side of a connected graph cut in two by its Fiedler vector (Fiedler 1973)."""
-    vector = np.linalg.eigh(laplacian(link.astype(float), normed=True).toarray())[1][:, 1]
-    return vector > 0
+    matrix = laplacian(link.astype(float), normed=True)
+    if link.shape[0] <= DENSE_CUT:
+        return np.linalg.eigh(matrix.toarray())[1][:, 1] > 0
+    # Lanczos from a fixed start; the shift makes the matrix positive definite, and its smallest eigenvalues the first to be found
+    start = np.random.default_rng(0).normal(size=link.shape[0])
+    values, vectors = eigsh(matrix.tocsc(), k=2, sigma=-0.01, v0=start)
+    return vectors[:, values.argmax()] > 0
 
 
 def _among(source: np.ndarray, target: np.ndarray, main: np.ndarray, others: np.ndarray) -> float:
@@ -166,12 +173,12 @@ def _among(source: np.ndarray, target: np.ndarray, main: np.ndarray, others: np.
     return float(((distance <= 1.5 * usual) & (came > AROUND * distance + usual)).any(axis=1).mean())
 
 
-@njit(cache=True)
+@njit
 def _distance(points, a, b):
     return math.sqrt((points[a, 0] - points[b, 0]) ** 2 + (points[a, 1] - points[b, 1]) ** 2 + (points[a, 2] - points[b, 2]) ** 2)
 
 
-@njit(cache=True)
+@njit
 def _kept(source, target, neighbour, far, noise, stretch):
     """Distances judged once: (M, N) bool, kept between each landmark and its neighbours; (M, F) bool, not grown between it and the far."""
     count = len(source)
@@ -185,7 +192,7 @@ def _kept(source, target, neighbour, far, noise, stretch):
     return near, apart
 
 
-@njit(cache=True)
+@njit
 def _vote(neighbour, far, near, apart, rounds, allowed):
     count = len(neighbour)
     confidence = allowed.copy()
@@ -214,10 +221,11 @@ def _vote(neighbour, far, near, apart, rounds, allowed):
     return confidence
 
 
-def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray, graph: DeformationGraph, rounds: int = 4) -> State | None:
+def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray, graph: DeformationGraph, noise_m: float = DEPTH_NOISE_M,
+                  rounds: int = 4) -> State | None:
     """First guess from landmarks: each node gets the robust rigid motion of the landmarks around it (moving least squares).
 
-    Returns None when fewer than 4 landmarks are trusted.
+    noise_m: how far a landmark may be off, as for prune. Returns None when fewer than 4 landmarks are trusted.
     """
     trusted = confidence > TRUSTED
     if trusted.sum() < 4:
@@ -234,7 +242,7 @@ def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray
     for _ in range(rounds):
         R, mean_a, mean_b = _rigid_fits(a, b, weight * robust)
         residual = np.linalg.norm((a - mean_a[:, None]) @ R.transpose(0, 2, 1) + mean_b[:, None] - b, axis=2)
-        scale = np.maximum(1.5 * np.median(residual, axis=1, keepdims=True), 2e-3)
+        scale = np.maximum(1.5 * np.median(residual, axis=1, keepdims=True), 0.5 * noise_m)
         robust = (scale**2 / (scale**2 + residual**2)) ** 2
     t = np.einsum("kij,kj->ki", R, graph.position - mean_a) + mean_b - graph.position
     return State(np.ascontiguousarray(R), np.ascontiguousarray(t))

@@ -4,9 +4,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from ..camera import PinholeCamera
+from ..compiled import njit
 from ..depth import fit_plane, jump_slope
 
 UNKNOWN, NONE, FITTED = 0, 1, 2
@@ -29,7 +29,7 @@ class LocalPlanes:
         self.known.fill(UNKNOWN)
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def plane_at(depth, value, known, radius, gate, u, v):
     """Plane of the measured surface around pixel (u, v), which lies in the image: see fit_plane, whose result this is."""
     x, y = int(math.floor(u + 0.5)), int(math.floor(v + 0.5))

@@ -10,8 +10,8 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from ..compiled import REORDERED, njit
 from .energy import SUPPORTED
 from .graph import DeformationGraph
 
@@ -25,7 +25,7 @@ REGULAR = 1e-2          # of a squared spacing, added to a node's normal equatio
 
 class Rest(NamedTuple):
     """offsets: (E, 3) metres from node i to j at rest, not turned from the reference. strain: how unevenly the surface is strained
-    where both depth and landmarks show it, see spread; NaN where they do nowhere."""
+    where both depth and landmarks show it, see standard_deviation; NaN where they do nowhere."""
 
     offsets: Any
     strain: float
@@ -54,10 +54,10 @@ class RestShape:
         measured = _measure(graph.edges, self.reference, self._local, self._frame, self._linear, self._quadratic, R, t, graph.spacing)
         smooth = _averaged(graph.first_edge, graph.edges, measured, trust)
         smooth[:, 0] *= STRAIN
-        return Rest(_rest(graph.edges, self.reference, self._frame, smooth), spread(measured[:, 0], trust * marked))
+        return Rest(_rest(graph.edges, self.reference, self._frame, smooth), standard_deviation(measured[:, 0], trust * marked))
 
 
-def spread(tensors: np.ndarray, trust: np.ndarray) -> float:
+def standard_deviation(tensors: np.ndarray, trust: np.ndarray) -> float:
     """Standard deviation of (K, 3, 3) tensors, in the Frobenius norm, each counting by its trust; NaN where none is trusted."""
     if not trust.any():
         return float("nan")
@@ -74,7 +74,7 @@ def _least_squares(rows: np.ndarray, node: np.ndarray, count: int) -> np.ndarray
     return np.ascontiguousarray(np.einsum("eij,ej->ei", inverse[node], rows))
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED)
 def _measure(edges, reference, local, frame, linear, quadratic, R, t, spacing):
     """Strain and curvature of each node as symmetric tensors of the reference: (K, 2, 3, 3), the second in 1 / m."""
     count = len(frame)
@@ -103,7 +103,7 @@ def _measure(edges, reference, local, frame, linear, quadratic, R, t, spacing):
     return out
 
 
-@njit(cache=True, fastmath=True, inline="always")
+@njit(fastmath=REORDERED, inline="always")
 def _to_reference(frame, xx, xy, yy, out):
     for p in range(3):
         for q in range(3):
@@ -111,7 +111,7 @@ def _to_reference(frame, xx, xy, yy, out):
                          + yy * frame[2, p] * frame[2, q])
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED)
 def _averaged(first_edge, edges, tensors, trust):
     """Trusted mean over each node's surroundings, drawn to zero where nothing is trusted."""
     count = len(tensors)
@@ -135,7 +135,7 @@ def _averaged(first_edge, edges, tensors, trust):
     return values.reshape(tensors.shape)
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED)
 def _rest(edges, reference, frame, tensors):
     """Offsets strained along the surface, d + E d, and bent out of it as an arc that rises by d . Q d at first; tensors averaged over an
     edge's two nodes."""

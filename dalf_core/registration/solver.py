@@ -20,13 +20,14 @@ RISE = 0.02          # share by which a step may raise the energy: re-associatio
 BEHIND = 3.0         # node spacings behind the surface's farthest node: what is farther is background
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stretch of iterations with constant weights. Scales in metres; weights relative to one vertex's depth reading.
+    """Gauss-Newton steps with constant scales (metres) and weights (relative to one vertex's depth reading).
 
-    free_space: of a vertex that projects beside all that the depth image shows. follows: the rest shape is the one that follows the
-    surface as it is when the stage begins (see rest_shape), not the reference, and so does the weight `stretch` while anything is seen (see
-    stiffness). two_sided: depth may show the surface's back.
+    landmark_sigma: scale of Geman-McClure. depth_tukey: scale of Tukey's biweight. depth_gate: a reading farther off is not the surface.
+    stretch, bend: rigidity along and across the surface. free_space: for a vertex that projects beside all that the depth image shows.
+    adaptive: the rest shape and the weight `stretch` follow the surface as it is when the stage begins (see rest_shape, stiffness);
+    otherwise the rest shape is the reference. two_sided: depth may show the surface's back.
     """
 
     iterations: int
@@ -38,7 +39,7 @@ class Stage:
     stretch: float
     bend: float
     free_space: float = 0.0
-    follows: bool = False
+    adaptive: bool = False
     two_sided: bool = False
 
 
@@ -47,22 +48,23 @@ class Landmarks:
     """Points of the reference surface and where they were seen.
 
     points: (M, 3) reference metres; targets: (M, 3) metres in the current frame; confidence: (M,) 0..1;
-    vertex: (M,) the surface's vertex whose nodes each point follows. on_ray: (M,) bool, None = none: seen without a depth reading, so that
-    the target may be anywhere on its viewing ray.
+    vertex: (M,) the surface's vertex whose nodes each point follows.
+    ray_only: (M,) bool, viewing-ray constraint: seen without a depth reading, the target may be any point of its viewing ray.
+    None = none.
     """
 
     points: np.ndarray
     targets: np.ndarray
     confidence: np.ndarray
     vertex: np.ndarray
-    on_ray: np.ndarray | None = None
+    ray_only: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.points)
 
     def rays(self) -> np.ndarray:
-        """on_ray, of all."""
-        return np.zeros(len(self), bool) if self.on_ray is None else self.on_ray
+        """(M,) bool: ray_only."""
+        return np.zeros(len(self), bool) if self.ray_only is None else self.ray_only
 
     def held(self, graph: DeformationGraph, chosen: np.ndarray) -> np.ndarray:
         """(K,) how many of the chosen landmarks, (M,) bool, hold each node: they share themselves among the nodes they follow."""
@@ -150,7 +152,7 @@ class Solver:
         evaluation: Evaluation | None = None
         for stage in stages:
             self._rest = self._shape.reference
-            if stage.follows:
+            if stage.adaptive:
                 evaluation = evaluation or self._evaluate(state, depth, landmarks, stage, None)
                 stage = self._followed(stage, state, evaluation, landmarks)
             state, evaluation, steps = self._run(state, depth, landmarks, stage)

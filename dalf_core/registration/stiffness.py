@@ -15,7 +15,7 @@ EVIDENCE = 40.0             # landmarks with which that counts half; what a few 
 
 def stretch_weight(usual: float, strain: float, landmarks: float) -> float:
     """Of stretching, relative to one vertex's depth reading. usual: without evidence; strain: its spread over the surface as so many
-    landmarks show it, see rest_shape.spread, NaN where they do not."""
+    landmarks show it, see rest_shape.standard_deviation, NaN where they do not."""
     if not landmarks or math.isnan(strain):
         return usual
     least, most = WITHIN

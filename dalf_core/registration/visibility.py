@@ -2,8 +2,8 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ..compiled import njit
 from .energy import SUPPORTED, UNSEEN
 from .graph import DeformationGraph
 
@@ -24,7 +24,7 @@ def visible_vertices(graph: DeformationGraph, seen: np.ndarray, matched: np.ndar
     return supported | ((held & beside)[graph.node_index[:, 0]] & (seen == UNSEEN))
 
 
-@njit(cache=True)
+@njit
 def node_support(node_index: np.ndarray, weight: np.ndarray, supported: np.ndarray, nodes: int) -> np.ndarray:
     """(K,) float64: which share of the vertices that follow a node is supported."""
     part, total = np.zeros(nodes), np.full(nodes, 1e-12)
@@ -35,7 +35,7 @@ def node_support(node_index: np.ndarray, weight: np.ndarray, supported: np.ndarr
     return part / total
 
 
-@njit(cache=True)
+@njit
 def supported_share(node_index: np.ndarray, weight: np.ndarray, supported: np.ndarray, nodes: int) -> np.ndarray:
     """(V,) float32: which share of the vertices that move with a vertex is supported, by the nodes they have in common."""
     of_node = node_support(node_index, weight, supported, nodes)

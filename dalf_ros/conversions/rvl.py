@@ -7,7 +7,8 @@ each of these how far it differs from the last one that was not zero (0, -1, 1, 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
+
+from dalf_core.compiled import njit
 
 MAX_PIXELS = 1 << 25        # more is no image but a damaged header
 
@@ -23,7 +24,7 @@ def decode(data: np.ndarray, width: int, height: int) -> np.ndarray:
     return out.reshape(height, width)
 
 
-@njit(cache=True)
+@njit
 def _number(words, at):
     """The number that begins at group `at`, and the group after it; -1 beyond the end."""
     value, shift = 0, 0
@@ -37,7 +38,7 @@ def _number(words, at):
     return -1, at
 
 
-@njit(cache=True)
+@njit
 def _decode(words, out):
     at, pixel, last = 0, 0, 0
     while pixel < len(out):

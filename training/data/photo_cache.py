@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,7 +13,8 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dalf_core.weights import cache_folder
+from dalf_core.user_cache import cache_folder
+from dalf_core.whole_file import whole_file, write_whole
 
 from .photos import find_photos, held_out
 
@@ -84,33 +84,27 @@ def _key(folder: Path, paths: list[Path], size: tuple[int, int], least: tuple[in
 def _make(folder: Path, paths: list[Path], size: tuple[int, int], least: tuple[int, int], described: Path, pixels: Path,
           progress: bool) -> None:
     """Write the two files of a cache entry; the one with the names last. Interrupted, it leaves nothing that would be taken for one."""
-    partial = pixels.with_name(f".{pixels.name}.{os.getpid()}.part")
     names, skipped = [], []
-    try:
-        with open(partial, "wb") as stream:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), size[1], size[0], 3)}
-            np.lib.format.write_array_header_1_0(stream, header)
-            made = _all_fitted(paths, size, least)
-            for path, photo in tqdm(zip(paths, made), "Photos", len(paths), disable=not progress, unit="photo"):
-                name = path.relative_to(folder).as_posix()
-                if isinstance(photo, str):
-                    skipped.append((name, photo))
-                else:
-                    names.append(name)
-                    stream.write(photo.tobytes())
-            stream.truncate()
-            stream.seek(0)
-            np.lib.format.write_array_header_1_0(stream, {**header, "shape": (len(names), size[1], size[0], 3)})
-        os.replace(partial, pixels)
-        partial.write_text(json.dumps({"folder": str(folder.resolve()), "names": names, "skipped": skipped}), encoding="utf-8")
-        os.replace(partial, described)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(pixels) as partial, open(partial, "wb") as stream:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), size[1], size[0], 3)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        made = _all_fitted(paths, size, least)
+        for path, photo in tqdm(zip(paths, made), "Photos", len(paths), disable=not progress, unit="photo"):
+            name = path.relative_to(folder).as_posix()
+            if isinstance(photo, str):
+                skipped.append((name, photo))
+            else:
+                names.append(name)
+                stream.write(photo.tobytes())
+        stream.truncate()
+        stream.seek(0)
+        np.lib.format.write_array_header_1_0(stream, {**header, "shape": (len(names), size[1], size[0], 3)})
+    write_whole(described, json.dumps({"folder": str(folder.resolve()), "names": names, "skipped": skipped}).encode())
 
 
 def _remove_leftovers(folder: Path) -> None:
     """Files of processes that were killed while they made a cache."""
-    for path in folder.glob(".*.part"):
+    for path in folder.glob(".*.part*"):
         if time.time() - path.stat().st_mtime > LEFTOVER_AGE:
             path.unlink(missing_ok=True)
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dalf_core.commands.files import write_whole
+from dalf_core.whole_file import write_whole
 
 from .extractor_scores import THRESHOLDS, PairResult, grouped, mean_accuracy
 

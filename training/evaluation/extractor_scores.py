@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from dalf_core import DALF, Features, match
-from dalf_core.commands.files import write_whole
+from dalf_core.whole_file import write_whole
 
 from ..data.warps import Warp
 from .benchmark import BenchmarkPair, benchmark_pairs

@@ -72,11 +72,11 @@ class Float32Conv2d(nn.Conv2d):
 
 class _CircularRows(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor) -> torch.Tensor:
+    def forward(_ctx: Any, x: torch.Tensor) -> torch.Tensor:
         return torch.cat([x[:, :, -1:], x, x[:, :, :1]], dim=2)
 
     @staticmethod
-    def backward(ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+    def backward(_ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
         inner = gradient[:, :, 1:-1].clone(memory_format=torch.preserve_format)
         inner[:, :, -1:] += gradient[:, :, :1]
         inner[:, :, :1] += gradient[:, :, -1:]

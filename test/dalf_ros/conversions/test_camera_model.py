@@ -52,7 +52,8 @@ def test_cut_and_binned(info) -> None:
 
 
 @pytest.mark.parametrize(("changes", "words"), [
-    ({"k": np.zeros(9), "p": np.zeros(12)}, "K and P are all zero"), ({"width": 0}, "calibrated"), ({"d": np.ones(5), "distortion_model": "fancy"}, "'fancy' is not known"),
+    ({"k": np.zeros(9), "p": np.zeros(12)}, "K and P are all zero"), ({"width": 0}, "calibrated"),
+    ({"d": np.ones(5), "distortion_model": "fancy"}, "'fancy' is not known"),
     ({"d": np.ones(3)}, "takes")])
 def test_refusals(info, changes: dict, words: str) -> None:
     with pytest.raises(SetupError, match=words):

@@ -19,7 +19,8 @@ BESIDE = rigid_transform([-0.05, 0.004, 0.002, 0.01, -0.02, 0.005, 1])
 
 
 def info(lens: Lens, frame: str):
-    return bag_message("sensor_msgs/msg/CameraInfo", camera_info(lens.camera, header(5, frame), lens.model, lens.coefficients or (0.0,) * 5))
+    fields = camera_info(lens.camera, header(5, frame), lens.model, lens.coefficients or (0.0,) * 5)
+    return bag_message("sensor_msgs/msg/CameraInfo", fields)
 
 
 def test_aligned_depth_stays_as_it_is() -> None:

@@ -47,9 +47,10 @@ def test_through_the_tree(slash: str) -> None:
     transforms.add(message(("camera", "color"), ("elsewhere", "table"), slash=slash))
     assert transforms.find("depth", "color") is None
     transforms.add(message(("base", "camera"), ("camera", "depth"), slash=slash))
-    np.testing.assert_allclose(moved(transforms, "depth", "color"), from_parent(("camera", "color"), to_parent(("camera", "depth"), POINTS)))
-    np.testing.assert_allclose(moved(transforms, "color", "/base"), to_parent(("base", "camera"), to_parent(("camera", "color"), POINTS)))
-    np.testing.assert_allclose(moved(transforms, "base", "depth"), from_parent(("camera", "depth"), from_parent(("base", "camera"), POINTS)))
+    camera, color, depth = ("base", "camera"), ("camera", "color"), ("camera", "depth")
+    np.testing.assert_allclose(moved(transforms, "depth", "color"), from_parent(color, to_parent(depth, POINTS)))
+    np.testing.assert_allclose(moved(transforms, "color", "/base"), to_parent(camera, to_parent(color, POINTS)))
+    np.testing.assert_allclose(moved(transforms, "base", "depth"), from_parent(depth, from_parent(camera, POINTS)))
     np.testing.assert_allclose(moved(transforms, "color", "color"), POINTS)
     assert transforms.find("table", "color") is None
 

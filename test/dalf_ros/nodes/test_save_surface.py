@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dalf_core.surface import Surface, load_ply
+from dalf_core.surface import Surface
 from dalf_core.types import Registration
 from dalf_ros.nodes.save_surface import save_surface
 
@@ -33,7 +33,7 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("path", ["a.ply", "b.OBJ", ""])
-def test_the_current_surface_is_written(path: str, working_directory: Path) -> None:
+def test_the_current_surface_is_written(path: str, working_directory: Path, load_ply) -> None:
     success, message, written = save_surface(path, False, "", TRACKER, frame())
     assert success and "3 vertices" in message and Path(written) == working_directory / (path or "surface_77.ply")
     if written.endswith("ply"):
@@ -43,7 +43,7 @@ def test_the_current_surface_is_written(path: str, working_directory: Path) -> N
         assert Path(written).read_text().splitlines()[1].startswith("v 0.000000 0.000000 1.000000 0.003922")
 
 
-def test_what_is_refused(working_directory: Path) -> None:
+def test_what_is_refused(working_directory: Path, load_ply) -> None:
     (working_directory / "folder.ply").mkdir()
     (working_directory / "there.ply").write_text("mine")
     (working_directory / "link.ply").symlink_to("nowhere.ply")
@@ -60,14 +60,15 @@ def test_what_is_refused(working_directory: Path) -> None:
     assert save_surface("there.ply", True, "", TRACKER, frame())[0] and len(load_ply("there.ply").vertices) == 3
 
 
-def test_the_folder_that_was_chosen(working_directory: Path) -> None:
+def test_the_folder_that_was_chosen(working_directory: Path, load_ply) -> None:
     """Relative paths lie below it, absolute ones may lead there, through a link too; a link to a file is replaced, not followed."""
     folder, other = working_directory.parent / "kept", working_directory.parent / "other.ply"
     (folder / "deep").mkdir(parents=True)
     (working_directory / "door").symlink_to(folder)
     other.write_text("mine")
     (folder / "link.ply").symlink_to(other)
-    for path, overwrite, expected in (("a.ply", False, "a.ply"), ("deep/../b.ply", False, "b.ply"), (str(folder / "deep/c.ply"), False, "deep/c.ply"),
+    for path, overwrite, expected in (("a.ply", False, "a.ply"), ("deep/../b.ply", False, "b.ply"),
+                                      (str(folder / "deep/c.ply"), False, "deep/c.ply"),
                                       (str(working_directory / "door/d.ply"), False, "d.ply"), ("link.ply", True, "link.ply")):
         success, message, written = save_surface(path, overwrite, str(folder), TRACKER, frame())
         assert success and written == str(folder / expected), message

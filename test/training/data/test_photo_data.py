@@ -55,18 +55,18 @@ def test_a_full_disk_leaves_nothing(photo_folder: Path, tmp_path: Path, monkeypa
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dalf_training.data.photo_cache.os.replace", full)
+    monkeypatch.setattr("dalf_core.whole_file.os.replace", full)
     with pytest.raises(OSError, match="No space left on device.*--cache"):
         open_photos(photo_folder, (144, 96), (96, 64), tmp_path, progress=False)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_leftovers_of_killed_processes_are_removed(photo_folder: Path, tmp_path: Path) -> None:
-    for name in (".old.npy.1.part", ".new.npy.2.part"):
+    for name in (".old.1.part.npy", ".new.2.part.npy"):
         (tmp_path / name).touch()
-    os.utime(tmp_path / ".old.npy.1.part", (0, 0))
+    os.utime(tmp_path / ".old.1.part.npy", (0, 0))
     open_photos(photo_folder, (144, 96), (96, 64), tmp_path, progress=False)
-    assert [path.name for path in tmp_path.glob(".*")] == [".new.npy.2.part"]       # another process may be writing to it
+    assert [path.name for path in tmp_path.glob(".*")] == [".new.2.part.npy"]       # another process may be writing to it
 
 
 def test_batches_depend_on_their_number_alone(photos: PhotoCache, small_config: TrainingConfig) -> None:
