@@ -18,6 +18,7 @@ from dalf_core.tracking import SurfaceTracker
 from .conversions import topics
 from .conversions.camera_model import is_empty, is_rectified, lens_of, same_camera
 from .conversions.depth_camera import DepthCamera
+from .conversions.depth_units import unit_hint
 from .conversions.errors import SetupError
 from .conversions.image_conversion import to_color, to_depth, to_mask
 from .conversions.messages import matches_of, stamp_ns
@@ -52,11 +53,14 @@ class RegistrationNode(WorkerNode):
 
     def load(self) -> None:
         self._alignment.configure()
+        if self.values["min_depth"] >= self.values["max_depth"]:
+            raise ValueError(f"min_depth {self.values['min_depth']:g} must be less than max_depth {self.values['max_depth']:g}")
         # refuses a device that it cannot use
         device = NonRigidRegistration(PinholeCamera(1, 1, 0, 0, 1, 1), self.values["device"]).device
         self._tracker = SurfaceTracker(device=self.values["device"], max_vertices=self.values["max_vertices"],
                                        node_spacing=self.values["node_spacing"] or None, pieces=self.values["pieces"],
-                                       grow_to=self.values["grow_to"])
+                                       grow_to=self.values["grow_to"], near_m=self.values["min_depth"], far_m=self.values["max_depth"],
+                                       depth_noise_m=self.values["depth_noise"])
         self._results = SurfaceResults(self._tracker)
         started = time.perf_counter()
         self._tracker.warm_up()
@@ -100,10 +104,13 @@ class RegistrationNode(WorkerNode):
     def _view(self, item: dict[str, Any]) -> tuple[PinholeView, str]:
         """A group of messages as registration takes it, and its frame. Raises ValueError (SetupError) where it cannot be used."""
         assert self._tracker is not None
-        depth, matches = to_depth(item["depth"]), matches_of(item["matches"])
+        depth, matches = to_depth(item["depth"], self.values["depth_scale"] or None), matches_of(item["matches"])
         color, own = self._cameras(item)
         lens = self._adopt(view_lens(color, (depth.shape[1], depth.shape[0]), own))
         begins = self._tracker.begins(matches, lens.camera)
+        problem = unit_hint(depth) if begins else ""
+        if problem:
+            raise SetupError(problem)
         if begins and item["image"] is None and self.inputs.received["image"]:
             self.refuse("no colour image of the reference's stamp is kept: the surface is grey (buffer_megabytes, stamp_tolerance)")
         image = to_color(item["image"]) if begins and item["image"] is not None else None

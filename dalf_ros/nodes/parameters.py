@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from dalf_core.depth import DEPTH_NOISE_M, FAR_M, NEAR_M
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -87,6 +89,12 @@ REGISTRATION_PARAMETERS = (
               "false: it is aligned, whatever it is named"),
     Parameter("depth_to_color", (0.0,) * 7, "x, y, z, qx, qy, qz, qw: pose of the depth camera's optical frame in the colour camera's, for "
               "depth that is not aligned; zeros: from /tf_static", "m", -100.0, 100.0),
+    Parameter("depth_scale", 0.0, "metres that one unit of the depth image's numbers is; 0: 0.001 for 16-bit numbers, 1 for floating point "
+              "(REP 118)", "m", 0.0, 1.0),
+    Parameter("min_depth", NEAR_M, "nearer depth readings are not used", "m", 0.001, 100.0),
+    Parameter("max_depth", FAR_M, "farther depth readings are not used", "m", 0.001, 1000.0),
+    Parameter("depth_noise", DEPTH_NOISE_M, "how far off a point lifted through the depth image may be, at least; for an endoscope at 4 cm "
+              "some 0.0002", "m", 1e-6, 1.0),
     Parameter("depth_transport", "raw", "raw: Image on `depth`; else CompressedImage on `depth`/compressedDepth or `depth`/compressed",
               choices=("raw", "compressedDepth", "compressed")),
     Parameter("save_folder", "", "`~/save_surface` writes nothing outside this folder; empty: the working directory"),

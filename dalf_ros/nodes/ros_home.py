@@ -21,4 +21,5 @@ def ensure_ros_home() -> None:
     except (OSError, RuntimeError) as error:        # RuntimeError: there is no home
         private = tempfile.mkdtemp(prefix="dalf_ros_")
         os.environ["ROS_HOME"], os.environ["ROS_LOG_DIR"] = private, os.path.join(private, "log")
-        print(f"The log folder of ROS cannot be written ({error}): {private} takes its place. Set ROS_HOME to change that.", file=sys.stderr)
+        print(f"The log folder of ROS cannot be written ({error}): {private} takes its place. Set ROS_HOME to change that.",
+              file=sys.stderr)

@@ -203,6 +203,8 @@ def test_tracker_with_masks_and_services(official_weights: Path, scene: type, rg
     ("feature_node", {"image_scale": 100.0}, "image_scale"),
     ("feature_node", {"image_transport": "theora"}, "raw, compressed"),
     ("registration_node", {"max_vertices": "many"}, "max_vertices"),
+    ("registration_node", {"min_depth": 0.5, "max_depth": 0.4}, "min_depth 0.5 must be less than max_depth 0.4"),
+    ("registration_node", {"depth_to_color": "[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]"}, "a quaternion x, y, z, w that is not zero"),
 ])
 def test_what_cannot_work_is_an_error(ros_process, module: str, parameters: dict, words: str) -> None:
     node = ros_process(f"dalf_ros.{module}", *node_arguments(**parameters))

@@ -188,6 +188,30 @@ def test_depth_in_another_frame_is_refused(bench: Bench, scene) -> None:
     bench.follow(scene, 1, depth_frame="/" + FRAME)         # ROS 1 writes names with a slash
 
 
+def test_an_endoscope(ros_graph, peer, relief) -> None:
+    """Depth of 0.1 mm units at 4 cm: the scene of the other tests, fifteen times as small."""
+    class Small(Bench):
+        def packed(self, depth: np.ndarray, head: dict) -> dict:
+            return from_depth(10 * depth / 15, head, "16UC1")
+
+    scene = relief(Lens(CAMERA))
+    near = Small(ros_graph, peer, "/near", depth_scale=1e-4, min_depth=0.005, max_depth=0.5, depth_noise=0.0002)
+    first, last = near.follow(scene)
+    last = last + 2 * STEP - 2 * STEP / 15
+    assert rms(15 * first[:, 2] - scene.height(*(15 * first[:, :2]).T)) < 1e-3 and rms(15 * (last - first)) < 2e-3
+    assert 0.03 < first[:, 2].min() < first[:, 2].max() < 0.05
+    assert near.node.stop() == 0
+
+
+def test_depth_of_a_unit_that_cannot_be_metres(bench: Bench, scene) -> None:
+    for _ in range(3):
+        bench.send(scene, depth=1000 * scene.depth(REST))
+        bench.peer.spin(0.2)
+    told = [line for line in bench.node.lines if "set depth_scale to the metres per unit" in line]
+    assert len(told) == 1 and "ERROR" in told[0]
+    bench.follow(scene, 1)
+
+
 class ApartBench(Bench):
     """Depth of a camera of its own: 5 cm beside the colour camera, turned, of another resolution."""
 
