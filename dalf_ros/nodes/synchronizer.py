@@ -94,7 +94,7 @@ class Synchronizer:
     """
 
     def __init__(self, primary: str, required: Iterable[str], optional: Iterable[str], *, tolerance_ns: int, length_ns: int,
-                 max_bytes: int = BYTES, given_up: Callable[[str, str], None] = lambda role, why: None) -> None:
+                 max_bytes: int = BYTES, given_up: Callable[[str, str], None] = lambda *_: None) -> None:
         self.primary, self._required, self._optional = primary, tuple(required), tuple(optional)
         self._tolerance, self._given_up = tolerance_ns, given_up
         self._buffers = {role: TimeBuffer(length_ns, max_bytes) for role in self._required}

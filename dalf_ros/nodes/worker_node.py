@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-import re
 import threading
 import time
 import traceback
@@ -16,6 +15,7 @@ from ..conversions.errors import SetupError
 from ..conversions.message_factory import ros_class, ros_message
 from ..conversions.messages import NANOSECONDS, header, stamp_ns
 from ..conversions.stamps import LATE, REPEATED, RESTARTED, StampGuard, set_missing_stamp
+from .complaints import EVERY_S, Complaints
 from .inputs import Inputs
 from .mailbox import Mailbox
 from .node_statistics import OK, WARN, WINDOW_S, Statistics, diagnostic_array
@@ -23,9 +23,6 @@ from .outputs import Outputs
 from .parameters import TABLES, declare
 from .synchronizer import MEGABYTE, Synchronizer, size_of
 from .watchdog import PAUSED, SILENT, Watchdog
-
-COMPLAIN_EVERY_S = 5.0
-MAX_REASONS = 100          # remembered, so that each is told at most so often
 
 
 class WorkerNode(LifecycleNode):
@@ -58,9 +55,7 @@ class WorkerNode(LifecycleNode):
         self._worker: threading.Thread | None = None
         self._own_timers: list[Any] = []
         self._own_services: list[Any] = []
-        self._complained: dict[str, float] = {}     # reason: when it was told
-        self._standing: set[str] = set()            # reasons that were told and still hold
-        self._reasons_lock = threading.Lock()
+        self._complaints = Complaints()
         self._watchdog = Watchdog(self.values["silence_warning"], time.monotonic())
         self.mailbox: Mailbox[Any] = Mailbox()
         self.statistics = Statistics()
@@ -91,7 +86,7 @@ class WorkerNode(LifecycleNode):
     def discard(self) -> None:
         """A new reference was asked for: give out nothing more of the old one. On the executor's thread, before forget()."""
 
-    def problem_with(self, changes: dict[str, Any]) -> str | None:
+    def problem_with(self, changes: dict[str, Any]) -> str | None:      # noqa: ARG002 (for nodes that have such rules)
         """What is wrong with a change of parameters beyond their own ranges; None: nothing. On the executor's thread."""
         return None
 
@@ -131,12 +126,12 @@ class WorkerNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._unconfigure()
-        return TransitionCallbackReturn.SUCCESS
+        return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.stop()
         self._unconfigure()
-        return TransitionCallbackReturn.SUCCESS
+        return super().on_shutdown(state)
 
     def stop(self) -> None:
         """Stop listening and working; the frame in work is finished first. What waits is forgotten."""
@@ -199,29 +194,16 @@ class WorkerNode(LifecycleNode):
         The same reason is told again at most every few seconds; once: as an error, and only after a frame that was good.
         """
         self.statistics.refuse(reason)
-        if not self._is_news(reason if once else re.sub(r"[\d.]+", "#", reason)[:100], once):
+        if not self._complaints.is_news(reason, once):
             return
         if once:
             self.get_logger().error(reason)
         else:
             self.get_logger().warning(reason)
 
-    def _is_news(self, kind: str, once: bool) -> bool:
-        now = time.monotonic()
-        with self._reasons_lock:
-            if kind in self._standing or now - self._complained.get(kind, -math.inf) < COMPLAIN_EVERY_S:
-                return False
-            if once:
-                self._standing.add(kind)
-            if len(self._complained) > MAX_REASONS:
-                self._complained.clear()
-            self._complained[kind] = now
-            return True
-
     def done(self, stamp_ns: int, started: float) -> None:
         """Note that the frame of this stamp is out. started: time.perf_counter() when its work began."""
-        with self._reasons_lock:
-            self._standing.clear()
+        self._complaints.good()
         latency = (self.get_clock().now().nanoseconds - stamp_ns) / NANOSECONDS
         self.statistics.done(latency, 1e3 * (time.perf_counter() - started))
 
@@ -254,7 +236,7 @@ class WorkerNode(LifecycleNode):
             if mailbox.closed or not self.context.ok():
                 return
             self.statistics.refuse(f"{type(error).__name__}: {error}")
-            self.get_logger().error(traceback.format_exc(), throttle_duration_sec=COMPLAIN_EVERY_S)
+            self.get_logger().error(traceback.format_exc(), throttle_duration_sec=EVERY_S)
 
     # services and reports
     def _on_new_reference(self, _: Any, response: Any) -> Any:
