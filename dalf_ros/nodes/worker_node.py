@@ -258,8 +258,8 @@ class WorkerNode(LifecycleNode):
         values = self.statistics.summary() | {"received": str(self.mailbox.received), "dropped": str(self.mailbox.dropped),
                                               "skipped": str(self.synchronizer.skipped)}
         values |= {f"no_{role}": str(count) for role, count in self._missing.items()} | more
-        if time.monotonic() - self._left_out[0] < WINDOW_S:
-            level, text = max(level, WARN), self._left_out[1]
+        if level <= WARN and time.monotonic() - self._left_out[0] < WINDOW_S:
+            level, text = WARN, self._left_out[1]
         if self._watchdog.state:
             level, text = WARN, "no data" + (": the clock stands still" if self._watchdog.state == PAUSED else "")
         fields = diagnostic_array(header(self.get_clock().now().nanoseconds, ""), self.get_fully_qualified_name(), level, text, values)

@@ -24,6 +24,7 @@ from ..conversions import topics
 from ..conversions.messages import NANOSECONDS
 from ..conversions.pinhole_view import PinholeView, pinhole_view
 from ..conversions.results import SurfaceResults, feature_results
+from ..conversions.stamps import has_restarted
 from .run_output import OutputFolder, summarise
 from .run_pictures import RunPictures, Shot
 
@@ -89,7 +90,7 @@ class Session:
 
     def process(self, frame: RgbdFrame, bag: BagWriter) -> Shot:
         """One frame through the trackers; results to the bag; an entry for metrics.json."""
-        if self._last_stamp_ns is not None and frame.stamp_ns < self._last_stamp_ns - 5 * NANOSECONDS:
+        if has_restarted(frame.stamp_ns, self._last_stamp_ns):
             self.features.reset()
             self.surfaces.reset()
         self._last_stamp_ns = frame.stamp_ns
