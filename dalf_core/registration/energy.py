@@ -53,13 +53,31 @@ def _blend_normal(normal, nodes, weights, R):
     return nx / length, ny / length, nz / length
 
 
+@njit(fastmath=REORDERED, inline="always")
+def _plane_normal(inverse, mx, my, shift):
+    """Unit normal, towards the camera, of the plane 1/z = inverse + b (x - u) + c (y - w) in space; mx = b fx, my = c fy."""
+    mz = inverse - shift
+    norm = math.sqrt(mx * mx + my * my + mz * mz)
+    return -mx / norm, -my / norm, -mz / norm
+
+
+@njit(fastmath=REORDERED, inline="always")
+def _fill_row(row, y, mx, my, mz):
+    """The derivatives of a residual m . x' by the motion of each node, before its weight."""
+    for k in range(4):
+        row[k, 0] = y[k, 1] * mz - y[k, 2] * my
+        row[k, 1] = y[k, 2] * mx - y[k, 0] * mz
+        row[k, 2] = y[k, 0] * my - y[k, 1] * mx
+        row[k, 3], row[k, 4], row[k, 5] = mx, my, mz
+
+
 @njit(fastmath=REORDERED)
 def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weight, pairs, R, t, g, depth, planes, fitted,
                radius, plane_gate, fx, fy, cx, cy, gate, tukey, importance, two_sided, equations, seen):
-    """Projective point-to-plane term: every vertex against the plane fitted to the depth readings where it projects.
+    """Projective point-to-plane term: each vertex against the plane fitted to the depth readings around its pixel.
 
     Robust with Tukey's biweight of scale `tukey` metres; a reading farther than `gate` metres in front means the vertex is
-    hidden, behind means it is contradicted. seen[v] receives which. two_sided: what turns its back is seen too.
+    hidden, behind means it is contradicted. seen[v] receives which. two_sided: a vertex that turns its back is compared too.
     planes, fitted, radius, plane_gate: see planes.LocalPlanes.
     Returns (energy, sum of squared residuals, supported).
     """
@@ -89,14 +107,8 @@ def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weig
         if found == 0 or inverse <= 0.0:
             continue
         z = 1.0 / inverse
-        # plane of the readings: 1/z = inverse + b (x - u) + c (y - w); its normal, towards the camera
-        mx = b * fx
-        my = c * fy
-        mz = inverse - b * (u - cx) - c * (w - cy)
-        norm = math.sqrt(mx * mx + my * my + mz * mz)
-        mx, my, mz = -mx / norm, -my / norm, -mz / norm
-        # distance of the vertex to that plane, along the plane's normal
-        residual = mx * (px - px / pz * z) + my * (py - py / pz * z) + mz * (pz - z)
+        mx, my, mz = _plane_normal(inverse, b * fx, c * fy, b * (u - cx) + c * (w - cy))
+        residual = mx * (px - px / pz * z) + my * (py - py / pz * z) + mz * (pz - z)        # along the plane's normal
         if abs(residual) > gate:
             seen[v] = OCCLUDED if z < pz else CONTRADICTED
             energy += limit
@@ -115,13 +127,7 @@ def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weig
         energy += limit * (1.0 - q * q * q)
         if not equations:
             continue
-        for k in range(4):
-            row[k, 0] = y[k, 1] * mz - y[k, 2] * my
-            row[k, 1] = y[k, 2] * mx - y[k, 0] * mz
-            row[k, 2] = y[k, 0] * my - y[k, 1] * mx
-            row[k, 3] = mx
-            row[k, 4] = my
-            row[k, 5] = mz
+        _fill_row(row, y, mx, my, mz)
         add_row(diagonal, coupling, rhs, nodes, weights, pairs[v], row, residual, importance * q * q)
     return energy, squares, supported
 
@@ -129,7 +135,7 @@ def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weig
 @njit(fastmath=REORDERED)
 def silhouette_term(diagonal, coupling, rhs, vertices, node_index, node_weight, pairs, R, t, g, label, place, fx, fy, cx, cy,
                     sigma, importance, equations, seen):
-    """Free space is empty: a vertex that is not supported and projects beside the surface is drawn sideways to its outline.
+    """Free space is empty: a vertex that is not supported and projects outside the outline is drawn sideways to it.
 
     label, place: see outline.Outline; fx, fy, cx, cy: of its pixels. seen: what each vertex met, from depth_term.
     Robust with Geman-McClure of scale `sigma` metres.
@@ -168,11 +174,7 @@ def silhouette_term(diagonal, coupling, rhs, vertices, node_index, node_weight, 
         for axis in range(2):       # the distance to the outline's viewing ray, along x and along y
             mx, my = 1.0 - axis, 1.0 * axis
             mz = (cx - nearest[0]) / fx if axis == 0 else (cy - nearest[1]) / fy
-            for k in range(4):
-                row[k, 0] = y[k, 1] * mz - y[k, 2] * my
-                row[k, 1] = y[k, 2] * mx - y[k, 0] * mz
-                row[k, 2] = y[k, 0] * my - y[k, 1] * mx
-                row[k, 3], row[k, 4], row[k, 5] = mx, my, mz
+            _fill_row(row, y, mx, my, mz)
             add_row(diagonal, coupling, rhs, nodes, weights, pairs[v], row, ex if axis == 0 else ey, importance * fraction * fraction)
     return energy
 
@@ -183,8 +185,8 @@ def landmark_term(diagonal, coupling, rhs, points, vertex, targets, ray_only, co
     """Landmarks: |x' - q|, robust with Geman-McClure of scale `sigma` metres; each moves with a vertex. residuals[m] receives the
     distance, metres.
 
-    ray_only: q is the point of the viewing ray through targets[m] that is nearest to x'. That q moves along with x' is left out of the
-    matrix, which damps steps along the ray, and nothing else.
+    ray_only, viewing-ray constraint: q is the point of the viewing ray through targets[m] that is nearest to x'. The matrix neglects that q
+    moves with x', which only damps steps along the ray.
     """
     y = np.zeros((4, 3))
     row = np.zeros((4, PADDED), np.float32)
@@ -221,7 +223,7 @@ def rigidity_term(diagonal, coupling, rhs, first_edge, edges, rest, frame, R, t,
     """As rigid as possible (Sorkine & Alexa 2007) on directed node pairs: node i predicts where node j goes.
 
     rest: (E, 3) offsets from i to j at rest, see rest_shape; in the reference these are g_j - g_i.
-    The misfit is split along the axes of frame[i] (3x3 rows: normal, two tangents, in the reference), turned with the node:
+    The residual is split along the axes of frame[i] (3x3 rows: normal, two tangents, in the reference), turned with the node:
     `bend` weighs the part along the normal, `stretch` the parts along the surface, since thin things bend far more easily than
     they stretch.
     """
@@ -266,7 +268,7 @@ def _turned_weights(R, frame, stretch, bend, W):
 
 @njit(fastmath=REORDERED, inline="always")
 def _add_edge(first, second, coupling, q, W, M):
-    """J^T W J of one edge's misfit, whose axes turn with the first node: J = (-[q]x, I) for the first, (0, -I) for the second node.
+    """J^T W J of one edge's residual, whose axes turn with the first node: J = (-[q]x, I) for the first, (0, -I) for the second node.
 
     first, second: the nodes' diagonal blocks. M: (3, 3) work space, [q]x W.
     """

@@ -1,4 +1,4 @@
-"""Landmarks: pixel matches lifted to 3D, pruned before any solve, and the first guess they give."""
+"""Landmarks: lifting pixel matches to 3D, pruning them by isometry, and the initial state that they give."""
 from __future__ import annotations
 
 import math
@@ -18,17 +18,17 @@ from .solver import State
 
 NEIGHBOURS = 16          # landmarks that vote on each other
 FAR_VOTERS = 96          # landmarks from anywhere that vote on each
-DOUBT = 2.0              # votes against everyone: agreement with one or two dubious neighbours proves nothing
+DOUBT = 2.0              # votes against every landmark, so that one or two doubtful neighbours alone cannot confirm it
 TRUSTED = 0.5            # confidence above which a landmark is used
 CONTRADICTION = 0.03     # share of the pairs with the largest group that may grow; a group with more is dropped
 AMONG = 0.2              # share of a group that may lie among the largest one without having been there before
-LINKS = 8                # nearest landmarks that one may form a group with: farther ones keep their distance by chance
-COMMON = 2               # common neighbours that tie two landmarks into one group
+LINKS = 8                # nearest landmarks that one may be grouped with; farther ones may keep their distance by chance
+COMMON = 2               # common neighbours that two landmarks need to be in one group
 ON_ITSELF = 0.1          # share of a group that lies among others of it that came from elsewhere
-AROUND = 2.0             # ratio of way to chord that no bending makes between neighbours: half a circle has 1.6
+AROUND = 2.0             # ratio of arc to chord that no bending reaches between neighbours: half a circle has 1.6
 MAX_CUTS = 2             # of the largest group, where it lies on itself
 DENSE_CUT = 300          # landmarks; a larger group is cut by a sparse eigenvector, since a dense one costs the cube
-MIN_GROUP = 6            # landmarks; fewer are no standard to measure others by
+MIN_GROUP = 6            # landmarks; a smaller group cannot exclude others
 MAX_RIVALRIES = 3        # groups excluded one after the other
 STRETCH = 0.08           # share by which a distance on the surface may change
 FOLD = 0.15              # share by which bending may shorten the chord between neighbours
@@ -66,9 +66,9 @@ def lift_pixels(depth: np.ndarray, xy: np.ndarray, camera: PinholeCamera) -> tup
 def prune(source: np.ndarray, target: np.ndarray, noise_m: float, rounds: int = 6) -> np.ndarray:
     """Confidence 0..1 of each landmark, by isometry: bending keeps short distances along the surface and never lengthens long ones.
 
-    source, target: (M, 3) metres. noise_m: how far a lifted point may be off. Each landmark is judged by its neighbours (short
-    distances must be kept) and by landmarks everywhere (no distance may grow), each voter counting by its own confidence, so
-    that a coherent group in the wrong place is outvoted by the rest. Returns (M,) float64; keep those above TRUSTED.
+    source, target: (M, 3) metres. noise_m: how far a lifted point may be off. Its neighbours vote on each landmark (short
+    distances must be kept), and so do landmarks everywhere (no distance may grow). Votes are weighted by the voter's own confidence, so
+    that a coherent group in the wrong place is outvoted. Returns (M,) float64; keep those above TRUSTED.
     """
     count = len(source)
     if count < 4:
@@ -96,7 +96,7 @@ def prune(source: np.ndarray, target: np.ndarray, noise_m: float, rounds: int = 
 
 
 def _agree(source: np.ndarray, target: np.ndarray, trusted: np.ndarray, far: np.ndarray, noise_m: float) -> bool:
-    """Is there no sign of groups that exclude each other? A quick look, for most frames have none."""
+    """Is there no sign of groups that exclude each other? A quick test, since most frames have none."""
     if len(trusted) < 2 * MIN_GROUP:
         return True
     some = np.intersect1d(trusted, far)
@@ -117,16 +117,16 @@ def _rivals(source: np.ndarray, target: np.ndarray, confidence: np.ndarray, nois
     trusted = confidence > TRUSTED
     group = _groups(source, target, trusted, noise_m)
     size = np.bincount(group, weights=trusted)
-    chosen, rivals = (group == size.argmax()) & trusted, np.zeros(len(source), bool)
-    main = np.nonzero(chosen)[0]
+    selected, rivals = (group == size.argmax()) & trusted, np.zeros(len(source), bool)
+    main = np.nonzero(selected)[0]
     if len(main) < MIN_GROUP:
-        return chosen, rivals
+        return selected, rivals
     some = main[:: max(1, len(main) // 200)]
-    for name in np.unique(group[~chosen & (confidence > 0)]):
-        others = np.nonzero((group == name) & ~chosen & (confidence > 0))[0]
+    for name in np.unique(group[~selected & (confidence > 0)]):
+        others = np.nonzero((group == name) & ~selected & (confidence > 0))[0]
         rivals[others] = _grown(source, target, others, some, noise_m).mean() > CONTRADICTION or (
             len(others) >= MIN_GROUP and max(_among(source, target, main, others), _among(source, target, others, main)) > AMONG)
-    return chosen, rivals
+    return selected, rivals
 
 
 def _groups(source: np.ndarray, target: np.ndarray, trusted: np.ndarray, noise_m: float) -> np.ndarray:
@@ -180,7 +180,7 @@ def _distance(points, a, b):
 
 @njit
 def _kept(source, target, neighbour, far, noise, stretch):
-    """Distances judged once: (M, N) bool, kept between each landmark and its neighbours; (M, F) bool, not grown between it and the far."""
+    """Which distances hold: (M, N) bool, kept between each landmark and its neighbours; (M, F) bool, not grown between it and the far."""
     count = len(source)
     near, apart = np.zeros(neighbour.shape, np.bool_), np.zeros((count, len(far)), np.bool_)
     for i in range(count):
@@ -223,7 +223,7 @@ def _vote(neighbour, far, near, apart, rounds, allowed):
 
 def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray, graph: DeformationGraph, noise_m: float = DEPTH_NOISE_M,
                   rounds: int = 4) -> State | None:
-    """First guess from landmarks: each node gets the robust rigid motion of the landmarks around it (moving least squares).
+    """Initial state from landmarks: each node takes the robust rigid motion of the landmarks around it (moving least squares).
 
     noise_m: how far a landmark may be off, as for prune. Returns None when fewer than 4 landmarks are trusted.
     """
@@ -234,7 +234,7 @@ def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray
     near = min(24, len(source))
     distance, index = cKDTree(source).query(graph.position, near)
     reach = np.maximum(distance[:, -1:], 1e-6) * 1.01
-    # a thin far share of all landmarks keeps nodes with few neighbours from spinning
+    # a small weight for all keeps the rotation of nodes with few landmarks determined
     weight = (1.0 - (distance / reach) ** 2) ** 2 * base[index]
     weight += 1e-6
     a, b = source[index], target[index]

@@ -1,4 +1,4 @@
-"""Local planes of the depth image, fitted where they are needed and remembered: steps of a solve look at much the same pixels."""
+"""Local planes of the depth image, fitted where needed and cached, since the steps of a solve visit much the same pixels."""
 from __future__ import annotations
 
 import math
@@ -15,7 +15,8 @@ UNKNOWN, NONE, FITTED = 0, 1, 2
 class LocalPlanes:
     """Per pixel of a depth image 1/z = inverse + b (x - pixel x) + c (y - pixel y), the plane of the readings around it.
 
-    value: (H, W, 3) float32, inverse, b and c; known: (H, W) uint8, whether that has been fitted. radius: of the window, pixels.
+    value: (H, W, 3) float32, inverse, b and c. known: (H, W) uint8, UNKNOWN until fitted, then NONE or FITTED.
+    radius: of the window, pixels.
     """
 
     def __init__(self, camera: PinholeCamera, radius: int) -> None:

@@ -35,12 +35,12 @@ class GpuSolver(Solver):
             self._make_room()
 
     def _make_room(self) -> None:
-        """Send what stays, and make room for what comes."""
+        """Send the constants, and allocate the rest."""
         self._model = self._sent_model()
-        self._motion, self._drawn = kernels.Motion(), kernels.DataTerms()
+        self._motion, self._data = kernels.Motion(), kernels.DataTerms()
         nodes, count = len(self.graph), len(self.vertices)
         self._motion.R, self._motion.t = self._empty(nodes, wp.mat33d), self._empty(nodes, wp.vec3d)
-        self._drawn.hessian, self._drawn.gradient = self._empty(count, wp.mat33), self._empty(count, wp.vec3)
+        self._data.hessian, self._data.gradient = self._empty(count, wp.mat33), self._empty(count, wp.vec3)
         self._shape = GpuRestShape(self.graph, self._frame, self._model, self._motion, self.device)
         self._rest = self._shape.reference
         self._seen = self._empty(count, wp.uint8)
@@ -70,7 +70,7 @@ class GpuSolver(Solver):
     def _evaluate(self, state: State, depth: np.ndarray, landmarks: Landmarks, stage: Stage,          # type: ignore[override]
                   into: GpuEquations | None) -> Evaluation:
         cost, distance, order = self._once("landmarks", landmarks, self._sent_landmarks)
-        model, motion, data, rest = self._model, self._motion, self._drawn, self._rest
+        model, motion, data, rest = self._model, self._motion, self._data, self._rest
         self._send_motion(state)
         self._judge(depth, stage)
         if len(landmarks):
@@ -89,9 +89,9 @@ class GpuSolver(Solver):
         return Evaluation(float(energy), float(squares), int((seen == SUPPORTED).sum()), seen, residual)
 
     def _judge(self, depth: np.ndarray, stage: Stage) -> None:
-        """The vertices: against the depth image, and what is not supported against its outline."""
+        """The data terms of all vertices: depth, and free space where depth does not support them."""
         planes = self._once("planes", depth, self._fitted_planes)
-        model, motion, data, cost, seen = self._model, self._motion, self._drawn, self._vertex_cost, self._seen
+        model, motion, data, cost, seen = self._model, self._motion, self._data, self._vertex_cost, self._seen
         self._launch(kernels.judge_depth, len(self.vertices), model, motion, _view(self.camera), planes, stage.depth_gate,
                      stage.depth_tukey, stage.depth_weight * self.vertex_weight, stage.two_sided, data, cost, seen)
         if stage.free_space > 0:
@@ -129,9 +129,9 @@ class GpuSolver(Solver):
         return self._sent(outline.label, int), self._sent(outline.place, wp.vec2)
 
     def _sent_landmarks(self, landmarks: Landmarks) -> tuple[wp.array, wp.array, np.ndarray]:
-        """Into self._drawn, sorted by vertex; room for their costs and distances, and the order."""
+        """Into self._data, sorted by vertex; room for their costs and distances, and the order."""
         order = np.argsort(landmarks.vertex, kind="stable")
-        data, count = self._drawn, len(landmarks)
+        data, count = self._data, len(landmarks)
         data.first = self._sent(_starts(landmarks.vertex, len(self.vertices)), int)
         data.point, data.target = self._sent(landmarks.points[order], wp.vec3d), self._sent(landmarks.targets[order], wp.vec3d)
         data.ray_only = self._sent(landmarks.rays()[order], bool)

@@ -46,7 +46,7 @@ def everywhere(solver: Solver, state: State, every: int = 10) -> Landmarks:
 def weight(solver: Solver, state: State, what: int, landmarks: Landmarks | None = None) -> float:
     landmarks = everywhere(solver, state) if landmarks is None else landmarks
     found = Evaluation(0.0, 0.0, 0, np.full(len(solver.vertices), what, np.uint8), landmarks.distances(state, solver.graph))
-    return solver._followed(STAGE, state, found, landmarks).stretch
+    return solver._adapted(STAGE, state, found, landmarks).stretch
 
 
 def mixed(own: float, landmarks: int) -> float:
