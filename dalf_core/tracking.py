@@ -19,7 +19,7 @@ from .matching.verification import verify
 from .registration import NonRigidRegistration
 from .stopwatch import Stopwatch
 from .surface import Surface, SurfaceError
-from .types import TRACKED, WAITING, Features, Matches, Registration
+from .types import LOST, TRACKED, WAITING, Features, Matches, Registration
 
 MIN_JOINING = 8             # landmarks that must agree in a frame for keypoints to be joined to the surface there
 
@@ -266,6 +266,11 @@ class SurfaceTracker:
         clock.lap("join")
         return SurfaceFrame(matches.stamp_ns, self._reference_stamp_ns, result, result.status, result.reason, False, self.topology_id,
                             int(known.sum()), int(result.inlier.sum()), {**result.milliseconds, **clock.laps})
+
+    def unusable(self, stamp_ns: int, reason: str) -> SurfaceFrame:
+        """A frame that cannot even be tried, for a reason that the caller knows: lost, or waiting while there is no reference surface."""
+        status = WAITING if self.registration is None else LOST
+        return SurfaceFrame(stamp_ns, self._reference_stamp_ns, None, status, reason, False, self.topology_id, 0, 0)
 
     def _begin(self, matches: FrameMatches, view: np.ndarray, index: np.ndarray, query_xy: np.ndarray, depth_m: np.ndarray,
                camera: PinholeCamera, image: np.ndarray | None, mask: np.ndarray | None, clock: Stopwatch) -> SurfaceFrame:

@@ -93,7 +93,12 @@ class RegistrationNode(WorkerNode):
         stamp = stamp_ns(item["matches"].header)
         if not self.is_in_order(stamp):
             return
-        view, frame_id = self._view(item)
+        try:
+            view, frame_id = self._view(item)
+        except ValueError as error:     # told by the worker; here, that who waits for this frame need not
+            frame = self._tracker.unusable(stamp, str(error))
+            self.outputs.publish([self._results.status(frame, frame_id_of(item["matches"]), 0.0, self.mailbox.dropped)])
+            raise
         frame = self._tracker.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
         with self._last_lock:
             if self.is_current():

@@ -174,7 +174,17 @@ def test_depth_of_another_resolution(bench: Bench, scene, relief) -> None:
 
 
 def test_depth_of_another_shape_is_refused(bench: Bench, scene) -> None:
-    bench.send(scene, depth=np.full((108, 192), 0.6, np.float32))
+    """Its status says why: waiting while there is no surface, lost when there is; the frames around it do not care."""
+    from std_srvs.srv import Trigger
+
+    odd = np.full((108, 192), 0.6, np.float32)
+    assert bench.peer.call("/registration_node/reset", Trigger, Trigger.Request()).success
+    waiting = bench.answer(bench.send(scene, depth=odd))
+    first, _ = bench.follow(scene, 1)
+    lost = bench.answer(bench.send(scene, depth=odd))
+    assert (waiting.status, lost.status) == (0, 3) and "depth is 192x108" in waiting.reason and waiting.reason == lost.reason
+    stamp = bench.send(scene, STEP)
+    assert bench.answer(stamp).status == 1 and rms(bench.vertices(stamp) - STEP - first) < 6e-4
     assert bench.peer.until(lambda: "depth is 192x108 but camera_info describes 192x144" in bench.node.output)
     bench.follow(scene, 1)
 
