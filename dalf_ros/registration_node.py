@@ -24,7 +24,7 @@ from .conversions.image_conversion import to_color, to_depth, to_mask
 from .conversions.messages import matches_of, stamp_ns
 from .conversions.pinhole_view import PinholeView, pinhole_view, view_lens
 from .conversions.results import SurfaceResults, frame_id_of
-from .conversions.transforms import plain_frame
+from .conversions.transforms import IDENTITY, plain_frame
 from .nodes.depth_alignment import DepthAlignment
 from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
@@ -139,7 +139,8 @@ class RegistrationNode(WorkerNode):
             raise SetupError(f"camera_info is of frame {described}, the matched images are in {matched}: remap camera_info to the colour "
                              "camera's; if it is, and only named otherwise, set check_frames to false")
         own = self._alignment.camera(lens, matched, measured)
-        return (lens if own is None else lens_of(info, is_rectified(geometry, names[1]))), own
+        apart = own is not None and own.to_color is not IDENTITY        # then the name of the depth topic says nothing of colour
+        return (lens_of(info, is_rectified(geometry, names[1])) if apart else lens), own
 
     def _adopt(self, lens: Lens) -> Lens:
         """The camera of the frames before, where this is the same. Two frames of another one begin anew; ValueError on the first."""

@@ -66,7 +66,10 @@ class DepthAlignment:
         topic = self._node.inputs.topic("depth_camera_info")
         if self._info is None and topic and time.monotonic() - self._since < PATIENCE_S and self._node.count_publishers(topic):
             raise ValueError(f"waiting for the camera_info of depth on {topic}, which has a publisher")
-        rectified = is_rectified(self._node.values["image_geometry"], self._node.inputs.topic("depth"))
+        geometry, inputs = self._node.values["image_geometry"], self._node.inputs
+        rectified = is_rectified(geometry, inputs.topic("depth"))
+        if plain_frame(color_frame) == plain_frame(depth_frame):    # most likely aligned: then one name speaks for both
+            rectified = rectified or is_rectified(geometry, inputs.topic("image"))
         transform = self._given or self._transforms.find(plain_frame(depth_frame), plain_frame(color_frame))
         own = depth_camera(color, color_frame, depth_frame, self._info, transform, rectified)
         if own is not None and (self._told is None or self._told.lens != own.lens):
