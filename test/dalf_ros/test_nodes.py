@@ -167,7 +167,7 @@ def test_tracker_with_masks_and_services(official_weights: Path, scene: type, rg
     from dalf.srv import SaveSurface
     from std_srvs.srv import Trigger
 
-    tracker = ros_process("dalf_ros.tracker", *node_arguments(top_k=300, use_mask="true"))
+    tracker = ros_process("dalf_ros.tracker", *node_arguments(top_k=300, use_mask="true", save_folder=tmp_path))
     listener = listen(topics.STATUS, topics.REFERENCE)
     assert spin_until(listener.executor, lambda: listener.publishers(topics.STATUS) > 0, 120), tracker.output
     empty = listener.call("/registration_node/save_surface", SaveSurface, SaveSurface.Request(path=str(tmp_path / "a.ply")), spin_until)
@@ -203,6 +203,8 @@ def test_tracker_with_masks_and_services(official_weights: Path, scene: type, rg
     ("feature_node", {"image_scale": 100.0}, "image_scale"),
     ("feature_node", {"image_transport": "theora"}, "raw, compressed"),
     ("registration_node", {"max_vertices": "many"}, "max_vertices"),
+    ("registration_node", {"min_depth": 0.5, "max_depth": 0.4}, "min_depth 0.5 must be less than max_depth 0.4"),
+    ("registration_node", {"depth_to_color": "[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]"}, "a quaternion x, y, z, w that is not zero"),
 ])
 def test_what_cannot_work_is_an_error(ros_process, module: str, parameters: dict, words: str) -> None:
     node = ros_process(f"dalf_ros.{module}", *node_arguments(**parameters))
@@ -289,7 +291,8 @@ def test_two_trackers_in_two_namespaces(official_weights: Path, scene: type, ros
     from dalf_ros.conversions.image_conversion import from_color, from_depth
 
     steps = {"/left": 1, "/right": 3}
-    trackers = {side: ros_process("dalf_ros.tracker", "--ros-args", "-r", f"__ns:={side}", "-p", "top_k:=200") for side in steps}
+    trackers = {side: ros_process("dalf_ros.tracker", "--ros-args", "-r", f"__ns:={side}", "-p", "top_k:=200", "-p",
+                                  f"save_folder:={tmp_path}") for side in steps}
     got = {(side, name): own_peer.hear(f"{side}/{name}", topics.TYPES[name]) for side in steps for name in (topics.MATCHES, topics.MESH)}
     assert own_peer.until(lambda: all(own_peer.node.count_publishers(f"{side}/matches") for side in steps), 180), trackers["/left"].output
 
