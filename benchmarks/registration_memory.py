@@ -37,9 +37,9 @@ class Camera:
 
     def __init__(self, node: Any) -> None:
         from dalf_core.camera import PinholeCamera
-        from dalf_ros.conversions.image_conversion import from_color, from_depth
         from dalf_ros.conversions.message_factory import ros_class, ros_message
         from dalf_ros.conversions.messages import camera_info, header
+        from dalf_ros.images.image_conversion import from_color, from_depth
         from dalf_ros.nodes.inputs import RESULT_QOS
 
         self.publishers = {name: node.create_publisher(ros_class(kind), name, RESULT_QOS) for name, kind in TOPICS.items()}

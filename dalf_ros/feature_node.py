@@ -13,9 +13,9 @@ from typing import Any
 import numpy as np
 
 from .conversions import topics
-from .conversions.image_conversion import to_color, to_mask
 from .conversions.messages import stamp_ns
 from .conversions.results import feature_results, frame_id_of
+from .images.image_conversion import to_color, to_mask
 from .nodes.inputs import IMAGE_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import OK, WARN

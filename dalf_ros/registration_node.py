@@ -18,13 +18,13 @@ from dalf_core.tracking import SurfaceTracker
 from .conversions import topics
 from .conversions.camera_model import is_empty, is_rectified, lens_of, same_camera
 from .conversions.depth_camera import DepthCamera
-from .conversions.depth_units import unit_hint
-from .conversions.errors import SetupError
-from .conversions.image_conversion import to_color, to_depth, to_mask
 from .conversions.messages import matches_of, stamp_ns
 from .conversions.pinhole_view import PinholeView, pinhole_view, view_lens
 from .conversions.results import SurfaceResults, frame_id_of
 from .conversions.transforms import IDENTITY, plain_frame
+from .errors import SetupError
+from .images.depth_units import unit_hint
+from .images.image_conversion import to_color, to_depth, to_mask
 from .nodes.depth_alignment import DepthAlignment
 from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes

@@ -12,10 +12,10 @@ import numpy as np
 from dalf_core.lens import Lens
 
 from ..conversions.camera_model import is_rectified, lens_of
-from ..conversions.image_conversion import ImageError, to_color, to_depth, to_mask
 from ..conversions.messages import NANOSECONDS, stamp_ns
 from ..conversions.stamps import has_restarted
-from ..conversions.video_stream import VideoStreams
+from ..images.image_conversion import ImageError, to_color, to_depth, to_mask
+from ..images.video_stream import VideoStreams
 from .bag_source import BagError, BagSource, RawMessage
 from .bag_topics import CameraTopics, list_topics
 

@@ -9,7 +9,7 @@ import numpy as np
 from dalf_core.camera import PinholeCamera, is_resized
 from dalf_core.lens import Lens
 
-from .errors import SetupError
+from ..errors import SetupError
 
 _RECTIFIED = re.compile(r"(?:^|[/_])rect(?:ified)?(?:[/_]|$)", re.IGNORECASE)
 

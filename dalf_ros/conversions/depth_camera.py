@@ -7,8 +7,8 @@ from typing import Any
 from dalf_core.camera import is_resized
 from dalf_core.lens import Lens
 
+from ..errors import SetupError
 from .camera_model import is_empty, lens_of, same_camera
-from .errors import SetupError
 from .transforms import IDENTITY, RigidTransform, plain_frame
 
 MEND = ("let the driver align depth to colour (many do that when asked), or give depth_camera_info and, where /tf_static does not say it, "

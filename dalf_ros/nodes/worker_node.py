@@ -11,10 +11,10 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from ..conversions.errors import SetupError
 from ..conversions.message_factory import ros_class, ros_message
 from ..conversions.messages import NANOSECONDS, header, stamp_ns
 from ..conversions.stamps import LATE, REPEATED, RESTARTED, StampGuard, set_missing_stamp
+from ..errors import SetupError
 from .complaints import EVERY_S, Complaints
 from .inputs import Inputs
 from .mailbox import Mailbox

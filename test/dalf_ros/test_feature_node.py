@@ -10,7 +10,7 @@ import pytest
 
 from dalf_ros.conversions import messages as convert
 from dalf_ros.conversions import topics
-from dalf_ros.conversions.image_conversion import from_color, from_color_compressed, to_color
+from dalf_ros.images.image_conversion import from_color, from_color_compressed, to_color
 
 pytest.importorskip("rclpy")
 

@@ -23,10 +23,11 @@ from hypothesis import strategies as st
 
 from dalf_core.depth import is_reading
 from dalf_core.types import Features
-from dalf_ros.conversions import image_conversion, topics
+from dalf_ros.conversions import topics
 from dalf_ros.conversions.message_factory import ros_class, ros_message
 from dalf_ros.conversions.messages import header, stamp_ns
 from dalf_ros.conversions.stamps import StampGuard
+from dalf_ros.images import image_conversion
 
 rclpy = pytest.importorskip("rclpy")
 pytest.importorskip("dalf.msg")

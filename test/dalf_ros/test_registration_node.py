@@ -15,8 +15,8 @@ from dalf_core.camera import PinholeCamera
 from dalf_core.lens import PLUMB_BOB, Lens
 from dalf_ros.conversions import messages as convert
 from dalf_ros.conversions import topics
-from dalf_ros.conversions.image_conversion import from_color, from_color_compressed, from_depth
 from dalf_ros.conversions.message_factory import ros_class, ros_message
+from dalf_ros.images.image_conversion import from_color, from_color_compressed, from_depth
 
 pytest.importorskip("rclpy")
 

@@ -7,9 +7,9 @@ import pytest
 from dalf_core.camera import PinholeCamera
 from dalf_core.lens import EQUIDISTANT, PLUMB_BOB, Lens
 from dalf_ros.conversions.camera_model import fitted, is_empty, is_rectified, lens_of
-from dalf_ros.conversions.errors import SetupError
 from dalf_ros.conversions.message_factory import bag_message, ros_message
 from dalf_ros.conversions.messages import camera_info, header
+from dalf_ros.errors import SetupError
 
 HEAD = header(5, "cam")
 CAMERA = PinholeCamera(200.0, 201.0, 95.5, 70.2, 192, 144)

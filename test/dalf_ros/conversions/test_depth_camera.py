@@ -7,11 +7,11 @@ import pytest
 from dalf_core.camera import PinholeCamera
 from dalf_core.lens import PLUMB_BOB, Lens
 from dalf_ros.conversions.depth_camera import depth_camera
-from dalf_ros.conversions.errors import SetupError
 from dalf_ros.conversions.message_factory import bag_message
 from dalf_ros.conversions.messages import camera_info, header
 from dalf_ros.conversions.pinhole_view import pinhole_view, view_lens
 from dalf_ros.conversions.transforms import IDENTITY, RigidTransform, rigid_transform
+from dalf_ros.errors import SetupError
 
 COLOR = Lens(PinholeCamera(200.0, 201.0, 95.5, 70.2, 192, 144), PLUMB_BOB, (-0.30, 0.10, 0.001, -0.0007, -0.01))
 DEPTH = Lens(PinholeCamera(130.0, 130.0, 83.0, 60.0, 170, 120))

@@ -10,8 +10,8 @@ from dalf_core.camera import PinholeCamera
 from dalf_core.lens import EQUIDISTANT, PLUMB_BOB, RATIONAL_POLYNOMIAL, Lens
 from dalf_core.matching.keyframes import KeyframeMatches
 from dalf_core.tracking import SurfaceTracker
-from dalf_ros.conversions.errors import SetupError
 from dalf_ros.conversions.pinhole_view import pinhole_view, rectified_matches
+from dalf_ros.errors import SetupError
 
 CAMERA = PinholeCamera(200.0, 201.0, 95.5, 70.2, 192, 144)
 BARREL = (-0.30, 0.10, 0.001, -0.0007, -0.01)

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from dalf_ros.conversions.image_conversion import from_mask
 from dalf_ros.conversions.messages import header, stamp_ns
+from dalf_ros.images.image_conversion import from_mask
 
 rclpy = pytest.importorskip("rclpy")
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from dalf_core.files.picture_file import decode_picture
 
+from ..errors import ImageError
 from .compressed_depth import decode_depth
 from .depth_units import to_metres
-from .errors import ImageError
 from .video_stream import VideoFrame
 
 try:

@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from dalf_ros.conversions import image_conversion as ic
 from dalf_ros.conversions.message_factory import bag_message, ros_message
 from dalf_ros.conversions.messages import header
+from dalf_ros.images import image_conversion as ic
 
 HEAD = header(5, "cam")
 BGR = np.random.default_rng(1).integers(0, 256, (6, 8, 3), np.uint8)
