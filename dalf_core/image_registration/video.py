@@ -15,7 +15,8 @@ TICK = Fraction(1, 90_000)      # seconds, of films whose pictures have times of
 class VideoWriter:
     """Writes BGR pictures as an H.264 mp4 (yuv420p, index at the front) that browsers and players open.
 
-    path: the file to make, taken over if it exists. fps: pictures a second, where `write` is not told their times. quality: x264's constant rate factor, 0 best to 51.
+    path: the file to make, taken over if it exists. fps: pictures a second, where `write` is not told their times.
+    quality: x264's constant rate factor, 0 best to 51.
     The first picture sets the size (odd sizes are padded by a repeated row or column); later ones are resized to it. Use it in a
     `with` block: leaving it in any way, Ctrl-C included, finishes the film with what was written. Without a picture there is no file.
     """
