@@ -10,11 +10,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field, fields
 
 import numpy as np
-from numba import njit
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
 from dalf_core import PinholeCamera
+from dalf_core.compiled import njit
 from dalf_core.surface import Surface, vertex_normals
 
 WIDTH, HEIGHT, DISTANCE = 0.40, 0.32, 0.70
@@ -186,7 +186,7 @@ def rendered_depth(vertices: np.ndarray, triangles: np.ndarray, camera: PinholeC
     return image
 
 
-@njit(cache=True)
+@njit
 def _rasterise(image, corners, triangles):
     """corners: (V, 3) x, y in pixels and 1 / z, which is linear in the image."""
     height, width = image.shape

@@ -140,7 +140,7 @@ class Receiver:
         for role in ("image", "depth"):
             self._inputs.add_image(role, TOPICS[role], lambda message, role=role: self._arrived(role, message))
         for role, kind in TYPES.items():
-            node.create_subscription(ros_class(kind), TOPICS[role], lambda data: None, RESULT_QOS, raw=True)
+            node.create_subscription(ros_class(kind), TOPICS[role], lambda _data: None, RESULT_QOS, raw=True)
         node.create_subscription(ros_class("std_msgs/msg/UInt32"), DONE, self._finished, RESULT_QOS)
         self._worker = threading.Thread(target=self._work, daemon=True)
         self._worker.start()

@@ -23,6 +23,7 @@ from extractors import NAMES, make_extractor
 
 from dalf_core import Matches
 from dalf_core.drawing.draw import draw_matches
+from dalf_core.files.whole_file import write_whole
 from dalf_core.weights import WeightsError
 
 DRAWN = 150                                         # matches in a picture, about
@@ -76,9 +77,7 @@ def write_picture(path: Path, examples: list[np.ndarray]) -> None:
     done, data = cv2.imencode(path.suffix or ".png", np.concatenate(examples))
     if not done:
         raise ValueError(f"{path} could not be encoded; name a .png or .jpg")
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_bytes(data.tobytes())
-    os.replace(partial, path)
+    write_whole(path, data.tobytes())
 
 
 def photos_argument(parser: argparse.ArgumentParser) -> None:

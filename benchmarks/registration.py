@@ -25,6 +25,7 @@ from registration_methods import METHODS, run_ours
 from tqdm import tqdm
 
 from dalf_core import NonRigidRegistration
+from dalf_core.files.whole_file import whole_file
 from dalf_core.registration.devices import solver_on
 from dalf_core.registration.graph import automatic_spacing, build_graph
 
@@ -202,12 +203,8 @@ def draw(found: dict[tuple[str, str], np.ndarray], levels: Sequence[str], method
             error = 1e3 * rms(task.errors_m(found[level, name]))
             axes.set_title(f"{METHODS[name].title}, {level}\nRMSE {error:.1f} mm", fontsize=10)
     figure.colorbar(colors, ax=figure.axes, label="distance to the truth, mm", extend="max", shrink=0.7)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
+    with whole_file(path) as partial:
         figure.savefig(partial, format="png", dpi=90)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def _draw_mesh(axes, vertices: np.ndarray, task: Task, colors) -> None:

@@ -24,6 +24,7 @@ import numpy as np
 from scipy.stats import theilslopes
 from tqdm import tqdm
 
+from dalf_core.files.whole_file import whole_file
 from dalf_ros.launch_support.child_process import Process
 
 NODES = ("feature_node", "registration_node")
@@ -222,18 +223,15 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
         axis.set_xlabel("minutes")
     axes[0, 0].legend()
     figure.tight_layout()
-    partial = path.with_name(f".{path.name}.partial.png")
-    figure.savefig(partial, dpi=100)
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        figure.savefig(partial, format="png", dpi=100)
 
 
 def write(rows: list[dict[str, Any]], path: Path) -> None:
-    partial = path.with_name(f".{path.name}.partial")
-    with partial.open("w", newline="", encoding="utf-8") as file:
+    with whole_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.DictWriter(file, ["seconds", "process", *FIELDS])
         writer.writeheader()
         writer.writerows(rows)
-    os.replace(partial, path)
 
 
 def main() -> int:

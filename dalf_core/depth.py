@@ -4,10 +4,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from .camera import PinholeCamera
+from .compiled import njit
 
+NEAR_M, FAR_M = 0.05, 20.0      # default limits of depth readings, metres
+DEPTH_NOISE_M = 0.004           # default of how far off a point lifted through a depth image may be, metres
 READINGS_M = (1e-4, 1e4)        # no camera measures nearer or farther; with larger numbers arithmetic in float32 overflows
 
 
@@ -17,7 +19,7 @@ def is_reading(depth_m: np.ndarray) -> np.ndarray:
         return (depth_m >= READINGS_M[0]) & (depth_m <= READINGS_M[1])
 
 
-def clean_depth(depth_m: np.ndarray, camera: PinholeCamera, *, near_m: float = 0.05, far_m: float = 20.0) -> np.ndarray:
+def clean_depth(depth_m: np.ndarray, camera: PinholeCamera, *, near_m: float = NEAR_M, far_m: float = FAR_M) -> np.ndarray:
     """Check a depth image and return it as C-contiguous (H, W) float32 metres in which 0 alone means no reading.
 
     NaN, infinite, negative readings and those outside near_m..far_m become 0.
@@ -37,7 +39,7 @@ def clean_depth(depth_m: np.ndarray, camera: PinholeCamera, *, near_m: float = 0
     return np.ascontiguousarray(depth)
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def fit_plane(depth, u, v, radius, gate):
     """Local plane of the measured surface around pixel (u, v), by least squares on inverse depth.
 
@@ -88,7 +90,7 @@ def fit_plane(depth, u, v, radius, gate):
     return 1, mi - b * mx - c * my, b, c
 
 
-@njit(cache=True)
+@njit
 def _smooth(depth, gate_slope, radius):
     height, width = depth.shape
     out = np.zeros_like(depth)

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -11,7 +10,8 @@ from scipy.sparse import coo_matrix
 from scipy.sparse.csgraph import connected_components
 
 from .camera import PinholeCamera
-from .depth import clean_depth, jump_slope, smooth_depth
+from .depth import FAR_M, NEAR_M, clean_depth, is_reading, jump_slope, smooth_depth
+from .files.whole_file import write_whole
 from .sixteen_bit import to_eight_bit
 
 MAX_VERTICES = 20_000
@@ -37,14 +37,16 @@ class Surface:
 
 
 def surface_from_depth(depth_m: np.ndarray, camera: PinholeCamera, image: np.ndarray | None = None, mask: np.ndarray | None = None,
-                       *, max_vertices: int = MAX_VERTICES, pieces: str = "all") -> Surface:
+                       *, max_vertices: int = MAX_VERTICES, pieces: str = "all", near_m: float = NEAR_M,
+                       far_m: float = FAR_M) -> Surface:
     """Triangulate a depth image, cutting at depth jumps.
 
     depth_m: (H, W) metres. image: HxWx3 BGR or HxW, uint8 or uint16, same pixels, for colours. mask: (H, W), nonzero = keep.
     max_vertices: the pixel grid is thinned until no more remain. pieces: "all" drops only specks, "largest" keeps one piece.
+    near_m, far_m: readings outside this range are ignored, metres.
     Raises SurfaceError when nothing usable remains, ValueError on arrays that do not fit the camera.
     """
-    depth = clean_depth(depth_m, camera)
+    depth = clean_depth(depth_m, camera, near_m=near_m, far_m=far_m)
     if mask is not None:
         mask = np.asarray(mask)
         if mask.shape[:2] != depth.shape:
@@ -56,13 +58,22 @@ def surface_from_depth(depth_m: np.ndarray, camera: PinholeCamera, image: np.nda
         depth = np.ascontiguousarray(depth, dtype=np.float32)
     readings = int((depth > 0).sum())
     if readings < MIN_VERTICES:
-        hint = "; is it in millimetres? metres are expected" if np.nanmax(depth_m, initial=0) > 100 else ""
-        raise SurfaceError(f"only {readings} depth readings{' inside the mask' if mask is not None else ''}: too few for a surface{hint}")
+        where = " inside the mask" if mask is not None else ""
+        raise SurfaceError(f"only {readings} depth readings{where}: too few for a surface{_why_few(np.asarray(depth_m), near_m, far_m)}")
     surface = grid_surface(depth, camera, image, max(1, int(np.ceil(np.sqrt(readings / max_vertices)))), pieces)
     if len(surface.vertices) < MIN_VERTICES:
         raise SurfaceError(f"the largest connected piece of surface has {len(surface.vertices)} points: too few; "
                            "is the object too far, too small, or its depth full of holes?")
     return surface
+
+
+def _why_few(depth_m: np.ndarray, near_m: float, far_m: float) -> str:
+    """A hint for the error, if readings are left out."""
+    read = depth_m[is_reading(depth_m)]
+    if np.nanmax(depth_m, initial=0) > 100:
+        return "; is it in millimetres? metres are expected"
+    outside = int(((read < near_m) | (read > far_m)).sum())
+    return f"; {outside} readings outside near_m={near_m:g} to far_m={far_m:g} are left out" if outside else ""
 
 
 def grid_surface(depth: np.ndarray, camera: PinholeCamera, image: np.ndarray | None, stride: int, pieces: str = "all") -> Surface:
@@ -147,37 +158,3 @@ def save_ply(path: str | os.PathLike, vertices: np.ndarray, triangles: np.ndarra
               f"element vertex {len(vertices)}", *(f"property {kinds[kind]} {name}" for name, kind in columns),
               f"element face {len(triangles)}", "property list uchar int vertex_indices", "end_header", ""]
     write_whole(path, "\n".join(header).encode() + table.tobytes() + faces.tobytes())
-
-
-def write_whole(path: str | os.PathLike, data: bytes) -> None:
-    """A file that appears whole or not at all: it is written beside and renamed. Raises OSError."""
-    path = Path(path)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.partial")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def load_ply(path: str | os.PathLike) -> Surface:
-    """Read a PLY written by save_ply. Raises ValueError when the file is not one, or is cut short."""
-    data = Path(path).read_bytes()
-    head, mark, body = data.partition(b"end_header\n")
-    lines = head.decode("ascii", errors="replace").splitlines()
-    if not mark or not lines or lines[0] != "ply" or "format binary_little_endian 1.0" not in lines:
-        raise ValueError(f"{path}: not a binary little-endian PLY file")
-    counts = {line.split()[1]: int(line.split()[2]) for line in lines if line.startswith("element")}
-    columns = [(line.split()[2], {"float": "<f4", "uchar": "u1"}[line.split()[1]])
-               for line in lines if line.startswith("property") and "list" not in line]
-    vertex_type, face_type = np.dtype(columns), np.dtype([("n", "u1"), ("v", "<i4", 3)])
-    expected = counts["vertex"] * vertex_type.itemsize + counts["face"] * face_type.itemsize
-    if len(body) != expected:
-        raise ValueError(f"{path}: {len(body)} bytes of data where the header promises {expected}; the file is cut short or not ours")
-    table = np.frombuffer(body, vertex_type, counts["vertex"])
-    triangles = np.frombuffer(body, face_type, counts["face"], counts["vertex"] * vertex_type.itemsize)["v"].astype(np.int32)
-    vertices = np.stack([table[k] for k in "xyz"], axis=1)
-    names = table.dtype.names or ()
-    normals = np.stack([table[k] for k in ("nx", "ny", "nz")], axis=1) if "nx" in names else vertex_normals(vertices, triangles)
-    colors = np.stack([table[k] for k in ("red", "green", "blue")], axis=1) if "red" in names else None
-    return Surface(vertices, normals, triangles, colors)

@@ -181,7 +181,7 @@ class SurfaceTracker:
     own, or in one that was tracked by other landmarks, through the inverse warp. So it may miss frames, start late, be restarted or be
     given a new reference while the feature half goes on. Matches that refer to another image than before start it anew.
 
-    registration_options: those of NonRigidRegistration (node_spacing, max_vertices, pieces, grow_to).
+    registration_options: those of NonRigidRegistration (node_spacing, max_vertices, pieces, grow_to, near_m, far_m, depth_noise_m).
     """
 
     def __init__(self, *, device: str = "auto", **registration_options: Any) -> None:
@@ -247,9 +247,9 @@ class SurfaceTracker:
             return self._begin(matches, view, index, query_xy, depth_m, camera, image, mask, clock)
         points = self._places.points(view, index)
         known = np.isfinite(points[:, 0])
-        before = len(self.registration.reference_vertices)      # type: ignore[arg-type]
+        before = self.registration.surface
         result = self.registration.register_pixels(depth_m, points[known], query_xy[known])
-        self.topology_id += len(result.vertices) != before      # the model has grown
+        self.topology_id += self.registration.surface is not before      # the model has grown
         clock.lap("register")
         if result.status == TRACKED and result.inlier.sum() >= MIN_JOINING and not known.all():
             self._places.join(view[~known], index[~known], self.registration.to_reference(query_xy[~known]))

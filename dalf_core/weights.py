@@ -10,7 +10,6 @@ import logging
 import math
 import os
 import pickle
-import tempfile
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
@@ -23,6 +22,8 @@ from safetensors.torch import save_file
 
 from .features.geometry import CORRECTED, GEOMETRIES, ORIGINAL
 from .features.network import ARCHITECTURE, DalfNetwork, rename_official
+from .files.user_cache import cache_folder
+from .files.whole_file import whole_file
 
 OFFICIAL = "official"
 OFFICIAL_URL = "https://raw.githubusercontent.com/verlab/DALF_CVPR_2023/main/weights/model_ts-fl_final.pth"
@@ -40,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class WeightsError(RuntimeError):
-    """The weights cannot be had or read. The message names the cause and what to put where."""
+    """The weights cannot be obtained or read. The message names the cause and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +131,7 @@ def _read_safetensors(path: Path) -> Weights:
 
 
 def _number(path: Path, metadata: dict[str, str], key: str, default: float) -> float:
-    """A finite number from the metadata of a file. WeightsError: it is none."""
+    """A finite number from the metadata of a file. Raises WeightsError."""
     try:
         value = float(metadata.get(key, default))
     except ValueError:
@@ -185,19 +186,8 @@ def save_weights(network: DalfNetwork, path: str | os.PathLike, *, geometry: str
     path = Path(path)
     described = {**(metadata or {}), "format": FORMAT, "architecture": ARCHITECTURE, "geometry": geometry}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
+    with whole_file(path) as partial:
         save_file(tensors, str(partial), described)
-        partial.chmod(0o644)        # it makes files that only their owner can read
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def cache_folder() -> Path:
-    """$XDG_CACHE_HOME/dalf, or ~/.cache/dalf."""
-    base = os.environ.get("XDG_CACHE_HOME", "")
-    return (Path(base) if os.path.isabs(base) else Path.home() / ".cache") / "dalf"
 
 
 def official_file() -> Path:
@@ -225,25 +215,19 @@ def _download(url: str, target: Path) -> None:
     by_hand = (f"Fetch {url} on a machine with network, put it at {target}, "
                f"or anywhere and set {ENVIRONMENT} to its path (SHA-256 {OFFICIAL_SHA256}).")
     log.info("downloading the official DALF weights from %s to %s", url, target)
-    partial: Path | None = None
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=".download-", delete=False) as stream:
-            partial = Path(stream.name)
-            digest = _fetch(url, stream)
-        if digest != OFFICIAL_SHA256:
-            raise WeightsError(f"what {url} delivered is not the official checkpoint (SHA-256 {digest}). {by_hand}")
-        partial.chmod(0o644)
-        os.replace(partial, target)
+        with whole_file(target) as partial:
+            with partial.open("wb") as stream:
+                digest = _fetch(url, stream)
+            if digest != OFFICIAL_SHA256:
+                raise WeightsError(f"what {url} delivered is not the official checkpoint (SHA-256 {digest}). {by_hand}")
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         raise WeightsError(f"the official DALF weights are not on this machine and could not be downloaded: "
                            f"{getattr(error, 'reason', error)}. {by_hand}") from error
     except OSError as error:
         raise WeightsError(f"the official DALF weights could not be stored in {target.parent}: "
                            f"{error.strerror or error}. {by_hand}") from error
-    finally:
-        if partial is not None:
-            partial.unlink(missing_ok=True)
 
 
 def _fetch(url: str, stream: IO[bytes]) -> str:

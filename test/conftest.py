@@ -41,6 +41,24 @@ def data_folder() -> Path:
     return Path(path).resolve()
 
 
+@pytest.fixture(scope="session")
+def load_ply() -> Callable:
+    """Reads a PLY by Open3D: `load_ply(path)` is a dalf_core Surface, as it was saved."""
+    open3d = pytest.importorskip("open3d")
+    import numpy as np
+
+    from dalf_core.surface import Surface
+
+    def load(path: str | os.PathLike) -> Surface:
+        mesh = open3d.io.read_triangle_mesh(str(path))
+        assert mesh.has_triangles(), f"{path} holds no mesh"
+        colors = np.rint(np.asarray(mesh.vertex_colors) * 255).astype(np.uint8) if mesh.has_vertex_colors() else None
+        return Surface(np.asarray(mesh.vertices).astype(np.float32), np.asarray(mesh.vertex_normals).astype(np.float32),
+                       np.asarray(mesh.triangles).astype(np.int32), colors)
+
+    return load
+
+
 @pytest.fixture
 def photo_files(tmp_path: Path) -> Path:
     """A folder with three photos (smooth noise, 800x600) that are held out from training, and three that are not."""
@@ -54,6 +72,24 @@ def photo_files(tmp_path: Path) -> Path:
         noise = np.random.default_rng(seed).integers(0, 256, (30, 40, 3), dtype=np.uint8)
         cv2.imwrite(str(tmp_path / name), cv2.resize(noise, (800, 600), interpolation=cv2.INTER_CUBIC))
     return tmp_path
+
+
+@pytest.fixture
+def blank_png() -> Callable[[int, int], bytes]:
+    """`blank_png(width, height)`: an encoded picture of one colour, a thousandth of what it takes once decoded, or less."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    def made(width: int, height: int) -> bytes:
+        packer, row = zlib.compressobj(9), bytes(1 + -(-width // 8))         # one bit a pixel
+        data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+        header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+        return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+    return made
 
 
 # ---------------------------------------------------------------- ROS

@@ -1,10 +1,9 @@
-"""The folder of a training run: what lies where, one run at a time, every file whole or not there."""
+"""The folder of a training run: its files, locked against a second run, each written whole."""
 from __future__ import annotations
 
 import fcntl
 import io
 import json
-import os
 import pickle
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +14,7 @@ import torch
 from safetensors import SafetensorError
 
 from dalf_core.features.network import ARCHITECTURE, DalfNetwork
+from dalf_core.files.whole_file import write_whole
 from dalf_core.weights import save_weights
 
 FORMAT = "dalf-training-1"
@@ -59,7 +59,7 @@ class RunFolder:
         except OSError as error:
             self._lock.close()
             raise RunError(f"another training run is writing to {self.path}; wait for it, or name another folder") from error
-        for leftover in self.path.glob(".*.part"):      # of a run that was killed
+        for leftover in self.path.glob(".*.part*"):      # of a run that was killed
             leftover.unlink()
         return self
 
@@ -98,16 +98,8 @@ class RunFolder:
 
     def write(self, path: Path, data: bytes) -> None:
         """Write a file whole, or leave the one before. OSError names the file."""
-        partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-        try:
-            with writing(path):
-                with open(partial, "wb") as stream:
-                    stream.write(data)
-                    stream.flush()
-                    os.fsync(stream.fileno())
-                os.replace(partial, path)
-        finally:
-            partial.unlink(missing_ok=True)
+        with writing(path):
+            write_whole(path, data)
 
     def append_history(self, line: Mapping[str, Any]) -> None:
         """Add a line to the history."""

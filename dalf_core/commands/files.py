@@ -1,4 +1,4 @@
-"""Files of the commands: outputs are refused early or appear whole; pictures."""
+"""What the commands write: refused early; pictures."""
 from __future__ import annotations
 
 import os
@@ -7,6 +7,8 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+
+from ..files.whole_file import write_whole
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -31,30 +33,9 @@ def check_output(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = (
         raise OSError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Write a file so that it is there whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        partial.write_bytes(data)
-        os.replace(partial, path)
-    except BaseException:
-        partial.unlink(missing_ok=True)
-        raise
-
-
 def write_picture(path: Path, bgr: np.ndarray) -> None:
     """Write a picture in the format that its name says."""
     ok, data = cv2.imencode(path.suffix, bgr)
     if not ok:
         raise OSError(f"{path}: OpenCV cannot write {path.suffix} pictures")
     write_whole(path, data.tobytes())
-
-
-def read_picture(path: Path) -> np.ndarray:
-    """HxWx3 BGR, uint8 or (16-bit PNG, TIFF) uint16, turned upright as its EXIF says. Raises OSError saying what is wrong."""
-    if not path.is_file():
-        raise OSError(f"{path}: " + ("this is no file" if path.exists() else "no such file"))
-    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR | cv2.IMREAD_ANYDEPTH) if path.stat().st_size else None
-    if picture is None:
-        raise OSError(f"{path} is no picture that OpenCV can read, or it was cut off")
-    return picture

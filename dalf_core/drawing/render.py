@@ -171,12 +171,6 @@ def check_rendering() -> None:
     _pyvista()
 
 
-def overlay_grid(renderer: SurfaceRenderer, image: np.ndarray, vertices: np.ndarray, triangles: np.ndarray,
-                 visible: np.ndarray | None = None) -> np.ndarray:
-    """The camera's picture with the mesh over it as a grid of lines, hidden lines removed. Arguments as for render."""
-    return renderer.render(vertices, triangles, visible=visible, image=image, style="grid")
-
-
 def _projection(camera: PinholeCamera, near: float, far: float) -> Any:
     """Eye space (x right, y up, z backward) to OpenGL clip space, so that pixel centres at integers come out where they belong."""
     from vtkmodules.vtkCommonMath import vtkMatrix4x4

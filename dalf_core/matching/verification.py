@@ -9,9 +9,9 @@ Three steps, none of which knows a pixel size: all tolerances come from the spac
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from scipy.spatial import cKDTree
 
+from ..compiled import njit
 from ..types import Features, Matches
 
 MIN_MATCHES = 6             # fewer cannot contradict one another enough
@@ -79,7 +79,7 @@ def _pairs(k: int, seed: int) -> np.ndarray:
     return np.stack([first[chosen], second[chosen]], axis=1)
 
 
-@njit(cache=True)
+@njit
 def _vote(source, target, neighbours, pairs, tolerance, max_anisotropy):
     """The affine map (M, 2, 2) of each match that most of its neighbours agree with, and how many do (M,)."""
     count, k = neighbours.shape
@@ -138,7 +138,7 @@ def _patches(source: np.ndarray, target: np.ndarray, neighbours: np.ndarray, aff
     return kept
 
 
-@njit(cache=True)
+@njit
 def _join(source, target, neighbours, affine, candidate, tolerance):
     """Patch number (M,) of each candidate, -1 for the others: neighbours whose affine maps predict one another share one."""
     count, k = neighbours.shape
@@ -168,7 +168,7 @@ def _join(source, target, neighbours, affine, candidate, tolerance):
     return label
 
 
-@njit(cache=True)
+@njit
 def _predicts(source, target, affine, i, n, tolerance):
     """Whether match i's map sends match n where it went, within tolerance of their distance (doubled, for near ones are noisy)."""
     dx, dy = source[n, 0] - source[i, 0], source[n, 1] - source[i, 1]
@@ -192,7 +192,7 @@ def _refine(source: np.ndarray, target: np.ndarray, kept: np.ndarray) -> np.ndar
     return agreed & (residual <= np.minimum(FIT_TOLERANCE * usual, FIT_REACH * extent))
 
 
-@njit(cache=True)
+@njit
 def _fit_residuals(source, target, found):
     """How far each match is from the robust affine prediction of its found neighbours (M,), divided by how much farther chance alone
     takes it than a single keypoint; the neighbours' median distance from the prediction (M,); and their median distance from their mean
@@ -222,7 +222,7 @@ def _fit_residuals(source, target, found):
     return residual, scatter, extent
 
 
-@njit(cache=True)
+@njit
 def _neighbourhood(source, target, found, i, place, moved, near):
     """Fills where match i's found neighbours lie in the source (k, 2), in units of the farthest one's distance, where they went in
     the target (k, 2), both relative to the match, and their nearness (k,). Returns how many there are; the match itself is none."""
@@ -241,7 +241,7 @@ def _neighbourhood(source, target, found, i, place, moved, near):
     return used
 
 
-@njit(cache=True)
+@njit
 def _leverage(place, weight, used):
     """Variance of the affine prediction at the origin, in variances of one place (Cook and Weisberg 1982): large where the neighbours
     lie on one side, as at the rim of a surface."""
@@ -261,7 +261,7 @@ def _leverage(place, weight, used):
     return total
 
 
-@njit(cache=True)
+@njit
 def _affine_row(place, value, weight, used):
     """Weighted least squares of value = a + b x + c y over the first `used` places: (a, b, c)."""
     w = wx = wy = wxx = wxy = wyy = v = vx = vy = 0.0

@@ -1,4 +1,4 @@
-"""What a registration can be solved on."""
+"""The devices on which a registration can be solved."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -13,10 +13,10 @@ SolverMaker = Callable[[Surface, DeformationGraph, PinholeCamera], Solver]
 
 
 def solver_on(device: str) -> tuple[str, SolverMaker]:
-    """The device that a name stands for ("cpu" or "cuda:N"), and what makes solvers on it.
+    """The device of a name, as "cpu" or "cuda:N", and the constructor of its solvers.
 
-    "auto" and "cpu" are the CPU; "cuda" and "cuda:N" a GPU through NVIDIA Warp. RuntimeError when that cannot be had, ValueError for
-    another name.
+    "auto" and "cpu" are the CPU: it has not been measured from what size on a GPU is faster. "cuda" and "cuda:N" are a GPU, through NVIDIA
+    Warp. RuntimeError when there is none, ValueError for any other name.
     """
     if device in ("auto", "cpu"):
         return "cpu", Solver
@@ -28,7 +28,7 @@ def solver_on(device: str) -> tuple[str, SolverMaker]:
     except ImportError as error:
         raise RuntimeError(f"registration with device={device!r} needs NVIDIA Warp ({error}): pip install warp-lang, or take "
                            "'cpu' or 'auto'") from error
-    chosen = device_of(device).alias
-    from .gpu.solver import WarpSolver
+    alias = device_of(device).alias
+    from .gpu.solver import GpuSolver
 
-    return chosen, partial(WarpSolver, device=chosen)
+    return alias, partial(GpuSolver, device=alias)

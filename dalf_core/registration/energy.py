@@ -12,8 +12,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
+from ..compiled import REORDERED, njit
 from .normal_equations import add_row
 from .planes import plane_at
 from .simd import PADDED
@@ -22,7 +22,7 @@ from .simd import PADDED
 UNSEEN, SUPPORTED, OCCLUDED, CONTRADICTED = 0, 1, 2, 3
 
 
-@njit(cache=True, fastmath=True, inline="always")
+@njit(fastmath=REORDERED, inline="always")
 def _deform(point, nodes, weights, R, t, g, y):
     """x' of one point; y[k] receives R_k (x - g_k)."""
     px = py = pz = 0.0
@@ -40,7 +40,7 @@ def _deform(point, nodes, weights, R, t, g, y):
     return px, py, pz
 
 
-@njit(cache=True, fastmath=True, inline="always")
+@njit(fastmath=REORDERED, inline="always")
 def _blend_normal(normal, nodes, weights, R):
     nx = ny = nz = 0.0
     for k in range(4):
@@ -53,13 +53,31 @@ def _blend_normal(normal, nodes, weights, R):
     return nx / length, ny / length, nz / length
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED, inline="always")
+def _plane_normal(inverse, mx, my, shift):
+    """Unit normal, towards the camera, of the plane 1/z = inverse + b (x - u) + c (y - w) in space; mx = b fx, my = c fy."""
+    mz = inverse - shift
+    norm = math.sqrt(mx * mx + my * my + mz * mz)
+    return -mx / norm, -my / norm, -mz / norm
+
+
+@njit(fastmath=REORDERED, inline="always")
+def _fill_row(row, y, mx, my, mz):
+    """The derivatives of a residual m . x' by the motion of each node, before its weight."""
+    for k in range(4):
+        row[k, 0] = y[k, 1] * mz - y[k, 2] * my
+        row[k, 1] = y[k, 2] * mx - y[k, 0] * mz
+        row[k, 2] = y[k, 0] * my - y[k, 1] * mx
+        row[k, 3], row[k, 4], row[k, 5] = mx, my, mz
+
+
+@njit(fastmath=REORDERED)
 def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weight, pairs, R, t, g, depth, planes, fitted,
                radius, plane_gate, fx, fy, cx, cy, gate, tukey, importance, two_sided, equations, seen):
-    """Projective point-to-plane term: every vertex against the plane fitted to the depth readings where it projects.
+    """Projective point-to-plane term: each vertex against the plane fitted to the depth readings around its pixel.
 
     Robust with Tukey's biweight of scale `tukey` metres; a reading farther than `gate` metres in front means the vertex is
-    hidden, behind means it is contradicted. seen[v] receives which. two_sided: what turns its back is seen too.
+    hidden, behind means it is contradicted. seen[v] receives which. two_sided: a vertex that turns its back is compared too.
     planes, fitted, radius, plane_gate: see planes.LocalPlanes.
     Returns (energy, sum of squared residuals, supported).
     """
@@ -89,14 +107,8 @@ def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weig
         if found == 0 or inverse <= 0.0:
             continue
         z = 1.0 / inverse
-        # plane of the readings: 1/z = inverse + b (x - u) + c (y - w); its normal, towards the camera
-        mx = b * fx
-        my = c * fy
-        mz = inverse - b * (u - cx) - c * (w - cy)
-        norm = math.sqrt(mx * mx + my * my + mz * mz)
-        mx, my, mz = -mx / norm, -my / norm, -mz / norm
-        # distance of the vertex to that plane, along the plane's normal
-        residual = mx * (px - px / pz * z) + my * (py - py / pz * z) + mz * (pz - z)
+        mx, my, mz = _plane_normal(inverse, b * fx, c * fy, b * (u - cx) + c * (w - cy))
+        residual = mx * (px - px / pz * z) + my * (py - py / pz * z) + mz * (pz - z)        # along the plane's normal
         if abs(residual) > gate:
             seen[v] = OCCLUDED if z < pz else CONTRADICTED
             energy += limit
@@ -115,21 +127,15 @@ def depth_term(diagonal, coupling, rhs, vertices, normals, node_index, node_weig
         energy += limit * (1.0 - q * q * q)
         if not equations:
             continue
-        for k in range(4):
-            row[k, 0] = y[k, 1] * mz - y[k, 2] * my
-            row[k, 1] = y[k, 2] * mx - y[k, 0] * mz
-            row[k, 2] = y[k, 0] * my - y[k, 1] * mx
-            row[k, 3] = mx
-            row[k, 4] = my
-            row[k, 5] = mz
+        _fill_row(row, y, mx, my, mz)
         add_row(diagonal, coupling, rhs, nodes, weights, pairs[v], row, residual, importance * q * q)
     return energy, squares, supported
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED)
 def silhouette_term(diagonal, coupling, rhs, vertices, node_index, node_weight, pairs, R, t, g, label, place, fx, fy, cx, cy,
                     sigma, importance, equations, seen):
-    """Free space is empty: a vertex that is not supported and projects beside the surface is drawn sideways to its outline.
+    """Free space is empty: a vertex that is not supported and projects outside the outline is drawn sideways to it.
 
     label, place: see outline.Outline; fx, fy, cx, cy: of its pixels. seen: what each vertex met, from depth_term.
     Robust with Geman-McClure of scale `sigma` metres.
@@ -168,23 +174,19 @@ def silhouette_term(diagonal, coupling, rhs, vertices, node_index, node_weight, 
         for axis in range(2):       # the distance to the outline's viewing ray, along x and along y
             mx, my = 1.0 - axis, 1.0 * axis
             mz = (cx - nearest[0]) / fx if axis == 0 else (cy - nearest[1]) / fy
-            for k in range(4):
-                row[k, 0] = y[k, 1] * mz - y[k, 2] * my
-                row[k, 1] = y[k, 2] * mx - y[k, 0] * mz
-                row[k, 2] = y[k, 0] * my - y[k, 1] * mx
-                row[k, 3], row[k, 4], row[k, 5] = mx, my, mz
+            _fill_row(row, y, mx, my, mz)
             add_row(diagonal, coupling, rhs, nodes, weights, pairs[v], row, ex if axis == 0 else ey, importance * fraction * fraction)
     return energy
 
 
-@njit(cache=True, fastmath=True)
-def landmark_term(diagonal, coupling, rhs, points, vertex, targets, on_ray, confidence, node_index, node_weight, pairs, R, t, g,
+@njit(fastmath=REORDERED)
+def landmark_term(diagonal, coupling, rhs, points, vertex, targets, ray_only, confidence, node_index, node_weight, pairs, R, t, g,
                   sigma, importance, equations, residuals):
     """Landmarks: |x' - q|, robust with Geman-McClure of scale `sigma` metres; each moves with a vertex. residuals[m] receives the
     distance, metres.
 
-    on_ray: q is the point of the viewing ray through targets[m] that is nearest to x'. That q moves along with x' is left out of the
-    matrix, which damps steps along the ray, and nothing else.
+    ray_only, viewing-ray constraint: q is the point of the viewing ray through targets[m] that is nearest to x'. The matrix neglects that q
+    moves with x', which only damps steps along the ray.
     """
     y = np.zeros((4, 3))
     row = np.zeros((4, PADDED), np.float32)
@@ -195,7 +197,7 @@ def landmark_term(diagonal, coupling, rhs, points, vertex, targets, on_ray, conf
         weights = node_weight[v]
         px, py, pz = _deform(points[m], nodes, weights, R, t, g, y)
         q = targets[m]
-        along = (px * q[0] + py * q[1] + pz * q[2]) / (q[0] * q[0] + q[1] * q[1] + q[2] * q[2]) if on_ray[m] else 1.0
+        along = (px * q[0] + py * q[1] + pz * q[2]) / (q[0] * q[0] + q[1] * q[1] + q[2] * q[2]) if ray_only[m] else 1.0
         e = np.array((px - along * q[0], py - along * q[1], pz - along * q[2]))
         square = e[0] * e[0] + e[1] * e[1] + e[2] * e[2]
         residuals[m] = math.sqrt(square)
@@ -216,12 +218,12 @@ def landmark_term(diagonal, coupling, rhs, points, vertex, targets, on_ray, conf
     return energy
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED)
 def rigidity_term(diagonal, coupling, rhs, first_edge, edges, rest, frame, R, t, g, stretch, bend, equations):
     """As rigid as possible (Sorkine & Alexa 2007) on directed node pairs: node i predicts where node j goes.
 
     rest: (E, 3) offsets from i to j at rest, see rest_shape; in the reference these are g_j - g_i.
-    The misfit is split along the axes of frame[i] (3x3 rows: normal, two tangents, in the reference), turned with the node:
+    The residual is split along the axes of frame[i] (3x3 rows: normal, two tangents, in the reference), turned with the node:
     `bend` weighs the part along the normal, `stretch` the parts along the surface, since thin things bend far more easily than
     they stretch.
     """
@@ -254,7 +256,7 @@ def rigidity_term(diagonal, coupling, rhs, first_edge, edges, rest, frame, R, t,
     return energy
 
 
-@njit(cache=True, fastmath=True, inline="always")
+@njit(fastmath=REORDERED, inline="always")
 def _turned_weights(R, frame, stretch, bend, W):
     """W = sum over the axes of weight a a^T, with the axes a = R frame[axis] as they are turned now."""
     for p in range(3):
@@ -264,9 +266,9 @@ def _turned_weights(R, frame, stretch, bend, W):
             W[p, q] = (bend - stretch) * a * b + (stretch if p == q else 0.0)
 
 
-@njit(cache=True, fastmath=True, inline="always")
+@njit(fastmath=REORDERED, inline="always")
 def _add_edge(first, second, coupling, q, W, M):
-    """J^T W J of one edge's misfit, whose axes turn with the first node: J = (-[q]x, I) for the first, (0, -I) for the second node.
+    """J^T W J of one edge's residual, whose axes turn with the first node: J = (-[q]x, I) for the first, (0, -I) for the second node.
 
     first, second: the nodes' diagonal blocks. M: (3, 3) work space, [q]x W.
     """
@@ -287,7 +289,7 @@ def _add_edge(first, second, coupling, q, W, M):
             coupling[3 + k, 3 + p] -= W[p, k]
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED)
 def deform_points(points, node_index, node_weight, R, t, g):
     """x' of (N, 3) points that follow node_index (N, 4) with node_weight (N, 4); (N, 3) float64."""
     out = np.empty((len(points), 3))
@@ -297,7 +299,7 @@ def deform_points(points, node_index, node_weight, R, t, g):
     return out
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED)
 def deform_normals(normals, node_index, node_weight, R):
     """Reference normals turned with their nodes; (N, 3) float64, unit length."""
     out = np.empty((len(normals), 3))
@@ -306,7 +308,7 @@ def deform_normals(normals, node_index, node_weight, R):
     return out
 
 
-@njit(cache=True)
+@njit
 def apply_step(R, t, step):
     """R <- exp(omega) R by Rodrigues' formula, re-orthonormalised; t <- t + tau. Returns new arrays."""
     R_new = np.empty_like(R)
@@ -335,7 +337,7 @@ def apply_step(R, t, step):
     return R_new, t_new
 
 
-@njit(cache=True)
+@njit
 def _orthonormalise(R):
     """Gram-Schmidt on the rows: thousands of small steps must not shear the rotation."""
     length = math.sqrt(R[0, 0] ** 2 + R[0, 1] ** 2 + R[0, 2] ** 2)

@@ -6,22 +6,25 @@ distances, so that sheets that pass close to each other stay separate.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heappop, heappush
 
 import numpy as np
-from numba import njit
 from scipy.sparse import coo_matrix, csr_matrix
 from scipy.sparse.csgraph import reverse_cuthill_mckee
 
+from ..compiled import njit
 from ..surface import Surface
 
-NODES_PER_VERTEX = 4      # every vertex follows this many nodes
-VERTICES_PER_NODE = 12    # fewer than this and a node's motion is ill supported
-MAX_AUTO_NODES = 420
+NODES_PER_VERTEX = 4      # nodes that each vertex follows
+VERTICES_PER_NODE = 12    # with fewer, depth determines a node's motion poorly
+MAX_AUTO_NODES = 420      # of an automatic spacing
+REACH = 2.6               # spacings that a node's flood covers: far enough for every vertex to meet five nodes
+LATTICE_SHARE = 0.78      # share of a square lattice's density that greedy sampling reaches
 
 
 @dataclass(frozen=True)
 class DeformationGraph:
-    """Nodes, the vertices that follow them, and which nodes that couples. Neighbouring nodes have near numbers (reverse Cuthill-McKee).
+    """Nodes, skinning weights, and the pairs of nodes that share vertices. Neighbouring nodes have near numbers (reverse Cuthill-McKee).
 
     position: (K, 3) float64 metres. radius: (K,) float64 metres: max(0, 1 - distance / radius)^2 comes close to a node's weight.
     node_index: (V, 4) int32, the nodes a vertex follows; weight: (V, 4) float64, rows sum to 1 (0 pads).
@@ -51,7 +54,7 @@ class DeformationGraph:
 
 
 def build_graph(surface: Surface, spacing: float | None = None) -> DeformationGraph:
-    """Spread nodes over the surface and tie its vertices to them.
+    """Distribute nodes over the surface and skin its vertices to them.
 
     spacing: metres along the surface between neighbouring nodes; None chooses it so that there are at most 420 nodes
     and each has some 12 vertices of its own. Raises ValueError on a spacing that is not positive.
@@ -62,11 +65,12 @@ def build_graph(surface: Surface, spacing: float | None = None) -> DeformationGr
     if spacing is None:
         spacing = automatic_spacing(surface)
     mesh = _edge_graph(vertices, surface.triangles)
-    chosen, index, distance = _spread_nodes(mesh.indptr, mesh.indices, mesh.data, spacing, 2.6 * spacing, NODES_PER_VERTEX + 1)
+    selected, index, distance = _sample_nodes(mesh.indptr, mesh.indices.astype(np.int64), mesh.data, spacing, REACH * spacing,
+                                              NODES_PER_VERTEX + 1)
     weight = _skinning_weights(index, distance, spacing)
     index = index[:, :NODES_PER_VERTEX].copy()
     index[weight == 0] = np.broadcast_to(index[:, :1], index.shape)[weight == 0]
-    return _ordered(vertices[chosen], index, weight, spacing)
+    return _ordered(vertices[selected], index, weight, spacing)
 
 
 def automatic_spacing(surface: Surface) -> float:
@@ -74,7 +78,7 @@ def automatic_spacing(surface: Surface) -> float:
     corner = surface.vertices[surface.triangles].astype(np.float64)
     area = 0.5 * np.linalg.norm(np.cross(corner[:, 1] - corner[:, 0], corner[:, 2] - corner[:, 0]), axis=1).sum()
     nodes = max(4.0, min(MAX_AUTO_NODES, len(surface.vertices) / VERTICES_PER_NODE))
-    return float(np.sqrt(0.78 * area / nodes))   # 0.78: share of the square lattice's density that greedy spreading reaches
+    return float(np.sqrt(LATTICE_SHARE * area / nodes))
 
 
 def _edge_graph(vertices: np.ndarray, triangles: np.ndarray) -> csr_matrix:
@@ -97,9 +101,9 @@ def _cell_diagonals(triangles: np.ndarray) -> np.ndarray:
     return np.stack([opposite[:-1][same], opposite[1:][same]], axis=1)
 
 
-@njit(cache=True)
-def _spread_nodes(indptr, indices, lengths, spacing, reach, keep):
-    """Greedy geodesic sampling: a vertex farther than `spacing` from every node so far becomes one.
+@njit
+def _sample_nodes(indptr, indices, lengths, spacing, reach, keep):
+    """Greedy geodesic sampling: each vertex farther than `spacing` from all nodes so far becomes a node.
 
     Each new node floods the mesh up to `reach` (Dijkstra) and enters the `keep` nearest-node list of the vertices it meets.
     Returns node vertices (K,), nearest nodes (V, keep) int32 (-1 pads) and their distances (V, keep).
@@ -118,7 +122,7 @@ def _spread_nodes(indptr, indices, lengths, spacing, reach, keep):
         tentative[seed] = 0.0
         heap = [(0.0, seed)]
         while len(heap) > 0:
-            d, vertex = _heap_pop(heap)
+            d, vertex = heappop(heap)
             if d > tentative[vertex]:
                 continue
             _insert(index, distance, vertex, node, d)
@@ -129,13 +133,13 @@ def _spread_nodes(indptr, indices, lengths, spacing, reach, keep):
                     if tentative[other] == np.inf:
                         touched.append(other)
                     tentative[other] = farther
-                    _heap_push(heap, farther, other)
+                    heappush(heap, (farther, other))
         for vertex in touched:
             tentative[vertex] = np.inf
     return np.array(nodes), index, distance
 
 
-@njit(cache=True)
+@njit
 def _insert(index, distance, vertex, node, d):
     keep = index.shape[1]
     if d >= distance[vertex, keep - 1]:
@@ -149,39 +153,9 @@ def _insert(index, distance, vertex, node, d):
     index[vertex, k] = node
 
 
-@njit(cache=True)
-def _heap_push(heap, key, value):
-    heap.append((key, value))
-    k = len(heap) - 1
-    while k > 0 and heap[(k - 1) // 2][0] > heap[k][0]:
-        heap[(k - 1) // 2], heap[k] = heap[k], heap[(k - 1) // 2]
-        k = (k - 1) // 2
-
-
-@njit(cache=True)
-def _heap_pop(heap):
-    top = heap[0]
-    last = heap.pop()
-    count = len(heap)
-    if count > 0:
-        heap[0] = last
-        k = 0
-        while True:
-            child = 2 * k + 1
-            if child >= count:
-                break
-            if child + 1 < count and heap[child + 1][0] < heap[child][0]:
-                child += 1
-            if heap[k][0] <= heap[child][0]:
-                break
-            heap[k], heap[child] = heap[child], heap[k]
-            k = child
-    return top
-
-
 def _skinning_weights(index: np.ndarray, distance: np.ndarray, spacing: float) -> np.ndarray:
     """(1 - d / d5)^2 over the four nearest nodes, d5 the distance of the fifth: it fades out as a node is exchanged. (V, 4)."""
-    limit = np.where(np.isfinite(distance[:, -1]), distance[:, -1], 2.6 * spacing)[:, None]
+    limit = np.where(np.isfinite(distance[:, -1]), distance[:, -1], REACH * spacing)[:, None]
     near = distance[:, :-1]
     with np.errstate(invalid="ignore"):
         weight = np.where(index[:, :-1] >= 0, np.maximum(1.0 - near / np.maximum(limit, 1e-9), 0.0) ** 2, 0.0)

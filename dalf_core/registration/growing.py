@@ -1,4 +1,4 @@
-"""Growing the model: surface that comes into view beside it is added, brought back to the reference pose by the inverse warp."""
+"""Growing the model: surface that comes into view beside it is added, taken back to the reference pose by the inverse warp."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -13,9 +13,9 @@ from ..surface import Surface, grid_surface, vertex_normals
 from .graph import DeformationGraph
 from .solver import State
 
-CONFIDENT = 0.6             # share of depth support that the model needs where something is added to it
-MOST_GRAZING = 0.3          # cosine: surface seen flatter than this is too uncertain to be added
-MIN_NEW = 12                # vertices; fewer are not worth a new graph
+CONFIDENT = 0.6             # least confidence of the rim where something is added
+MOST_GRAZING = 0.3          # cosine to the normal: surface seen at a flatter angle is too uncertain to be added
+MIN_NEW = 12                # vertices; fewer do not justify a new graph
 
 
 @dataclass(frozen=True)
@@ -27,16 +27,17 @@ class Grown:
 
 
 def grow(surface: Surface, graph: DeformationGraph, state: State, now: np.ndarray, confidence: np.ndarray, depth: np.ndarray,
-         camera: PinholeCamera, max_vertices: int, image: np.ndarray | None = None) -> Grown | None:
-    """Add what the depth image shows beside the model's rim and the model does not have. None when there is nothing to add.
+         camera: PinholeCamera, max_vertices: int) -> Grown | None:
+    """Add the surface that the depth image shows beside the model's rim. None when there is nothing to add.
 
     now: (V, 3) where the surface's vertices are, metres. confidence: (V,), see Registration. depth: clean (H, W) metres.
-    At most a strip of one node spacing is added at once, from where the rim is well supported. image: BGR, for colours.
+    At most a strip of one node spacing is added at once, from where the rim is well supported. New vertices take the colours of their
+    nearest old ones.
     Whatever touches the model counts as part of it: mask the depth image where other things do.
     """
     sampling = _edge_length(surface)
     stride = max(1, round(sampling * camera.fx / float(np.median(now[:, 2]))))
-    seen = grid_surface(depth, camera, image, stride)
+    seen = grid_surface(depth, camera, None, stride)
     if not len(seen.vertices):
         return None
     distance, nearest = cKDTree(now).query(seen.vertices)
@@ -69,7 +70,7 @@ def _rim(triangles: np.ndarray) -> np.ndarray:
 
 
 def _attached(triangles: np.ndarray, new: np.ndarray, known: np.ndarray) -> np.ndarray:
-    """(N,) bool: the new vertices that hang together with known ones."""
+    """(N,) bool: the new vertices that are connected to known ones."""
     usable = triangles[(new | known)[triangles].all(axis=1)]
     a, b = usable[:, [0, 1, 2]].ravel(), usable[:, [1, 2, 0]].ravel()
     _, part = connected_components(coo_matrix((np.ones(len(a), bool), (a, b)), shape=(len(new),) * 2), directed=False)
@@ -90,13 +91,13 @@ def _joined(surface: Surface, seen: Surface, new: np.ndarray, known: np.ndarray,
     vertices = np.concatenate([surface.vertices, unwarp(added, nearest[new], graph, state).astype(np.float32)])
     colors = None
     if surface.colors is not None:
-        colors = np.concatenate([surface.colors, seen.colors[new] if seen.colors is not None else surface.colors[nearest[new]]])
+        colors = np.concatenate([surface.colors, surface.colors[nearest[new]]])
     return Grown(Surface(vertices, vertex_normals(vertices, triangles), triangles, colors), np.concatenate([now, added]))
 
 
 def unwarp(points: np.ndarray, nearest: np.ndarray, graph: DeformationGraph, state: State) -> np.ndarray:
-    """(N, 3) points of the current frame to (N, 3) in the reference pose: each node that the nearest vertex follows takes its part
-    back, x = sum_k w_k (R_k^T (p - g_k - t_k) + g_k)."""
+    """(N, 3) points of the current frame to (N, 3) in the reference pose, by the nodes that the nearest vertex follows:
+    x = sum_k w_k (R_k^T (p - g_k - t_k) + g_k)."""
     result = np.zeros((len(points), 3))
     for k in range(graph.node_index.shape[1]):
         node = graph.node_index[nearest, k]
@@ -107,7 +108,7 @@ def unwarp(points: np.ndarray, nearest: np.ndarray, graph: DeformationGraph, sta
 
 
 def carried_over(grown: Grown, graph: DeformationGraph, old_graph: DeformationGraph, old_state: State) -> State:
-    """The state of the grown surface's graph: its nodes are vertices, whose place now is known; they turn as the nearest old node."""
+    """The state of the grown surface's graph. Nodes are vertices, whose current position is known; each turns as the nearest old node."""
     vertex = cKDTree(grown.surface.vertices).query(graph.position)[1]
     nearest = cKDTree(old_graph.position).query(graph.position)[1]
     return State(np.ascontiguousarray(old_state.R[nearest]), grown.now[vertex] - graph.position)

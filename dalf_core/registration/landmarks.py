@@ -1,32 +1,34 @@
-"""Landmarks: pixel matches lifted to 3D, pruned before any solve, and the first guess they give."""
+"""Landmarks: lifting pixel matches to 3D, pruning them by isometry, and the initial state that they give."""
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from numba import njit
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, laplacian
+from scipy.sparse.linalg import eigsh
 from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from ..camera import PinholeCamera
-from ..depth import fit_plane, jump_slope
+from ..compiled import njit
+from ..depth import DEPTH_NOISE_M, fit_plane, jump_slope
 from .graph import DeformationGraph
 from .solver import State
 
 NEIGHBOURS = 16          # landmarks that vote on each other
 FAR_VOTERS = 96          # landmarks from anywhere that vote on each
-DOUBT = 2.0              # votes against everyone: agreement with one or two dubious neighbours proves nothing
+DOUBT = 2.0              # votes against every landmark, so that one or two doubtful neighbours alone cannot confirm it
 TRUSTED = 0.5            # confidence above which a landmark is used
 CONTRADICTION = 0.03     # share of the pairs with the largest group that may grow; a group with more is dropped
 AMONG = 0.2              # share of a group that may lie among the largest one without having been there before
-LINKS = 8                # nearest landmarks that one may form a group with: farther ones keep their distance by chance
-COMMON = 2               # common neighbours that tie two landmarks into one group
+LINKS = 8                # nearest landmarks that one may be grouped with; farther ones may keep their distance by chance
+COMMON = 2               # common neighbours that two landmarks need to be in one group
 ON_ITSELF = 0.1          # share of a group that lies among others of it that came from elsewhere
-AROUND = 2.0             # ratio of way to chord that no bending makes between neighbours: half a circle has 1.6
-MAX_CUTS = 2
-MIN_GROUP = 6            # landmarks; fewer are no standard to measure others by
+AROUND = 2.0             # ratio of arc to chord that no bending reaches between neighbours: half a circle has 1.6
+MAX_CUTS = 2             # of the largest group, where it lies on itself
+DENSE_CUT = 300          # landmarks; a larger group is cut by a sparse eigenvector, since a dense one costs the cube
+MIN_GROUP = 6            # landmarks; a smaller group cannot exclude others
 MAX_RIVALRIES = 3        # groups excluded one after the other
 STRETCH = 0.08           # share by which a distance on the surface may change
 FOLD = 0.15              # share by which bending may shorten the chord between neighbours
@@ -34,7 +36,7 @@ STRAIGHTER = 1.1         # ratio by which unbending may lengthen the chord betwe
 PIXEL_NOISE = 1.5        # pixels by which a match may be off
 
 
-@njit(cache=True)
+@njit
 def _lift(depth, xy, radius, slope):
     out = np.zeros(len(xy))
     for n in range(len(xy)):
@@ -64,9 +66,9 @@ def lift_pixels(depth: np.ndarray, xy: np.ndarray, camera: PinholeCamera) -> tup
 def prune(source: np.ndarray, target: np.ndarray, noise_m: float, rounds: int = 6) -> np.ndarray:
     """Confidence 0..1 of each landmark, by isometry: bending keeps short distances along the surface and never lengthens long ones.
 
-    source, target: (M, 3) metres. noise_m: how far a lifted point may be off. Each landmark is judged by its neighbours (short
-    distances must be kept) and by landmarks everywhere (no distance may grow), each voter counting by its own confidence, so
-    that a coherent group in the wrong place is outvoted by the rest. Returns (M,) float64; keep those above TRUSTED.
+    source, target: (M, 3) metres. noise_m: how far a lifted point may be off. Its neighbours vote on each landmark (short
+    distances must be kept), and so do landmarks everywhere (no distance may grow). Votes are weighted by the voter's own confidence, so
+    that a coherent group in the wrong place is outvoted. Returns (M,) float64; keep those above TRUSTED.
     """
     count = len(source)
     if count < 4:
@@ -94,7 +96,7 @@ def prune(source: np.ndarray, target: np.ndarray, noise_m: float, rounds: int = 
 
 
 def _agree(source: np.ndarray, target: np.ndarray, trusted: np.ndarray, far: np.ndarray, noise_m: float) -> bool:
-    """Is there no sign of groups that exclude each other? A quick look, for most frames have none."""
+    """Is there no sign of groups that exclude each other? A quick test, since most frames have none."""
     if len(trusted) < 2 * MIN_GROUP:
         return True
     some = np.intersect1d(trusted, far)
@@ -115,16 +117,16 @@ def _rivals(source: np.ndarray, target: np.ndarray, confidence: np.ndarray, nois
     trusted = confidence > TRUSTED
     group = _groups(source, target, trusted, noise_m)
     size = np.bincount(group, weights=trusted)
-    chosen, rivals = (group == size.argmax()) & trusted, np.zeros(len(source), bool)
-    main = np.nonzero(chosen)[0]
+    selected, rivals = (group == size.argmax()) & trusted, np.zeros(len(source), bool)
+    main = np.nonzero(selected)[0]
     if len(main) < MIN_GROUP:
-        return chosen, rivals
+        return selected, rivals
     some = main[:: max(1, len(main) // 200)]
-    for name in np.unique(group[~chosen & (confidence > 0)]):
-        others = np.nonzero((group == name) & ~chosen & (confidence > 0))[0]
+    for name in np.unique(group[~selected & (confidence > 0)]):
+        others = np.nonzero((group == name) & ~selected & (confidence > 0))[0]
         rivals[others] = _grown(source, target, others, some, noise_m).mean() > CONTRADICTION or (
             len(others) >= MIN_GROUP and max(_among(source, target, main, others), _among(source, target, others, main)) > AMONG)
-    return chosen, rivals
+    return selected, rivals
 
 
 def _groups(source: np.ndarray, target: np.ndarray, trusted: np.ndarray, noise_m: float) -> np.ndarray:
@@ -153,8 +155,13 @@ def _groups(source: np.ndarray, target: np.ndarray, trusted: np.ndarray, noise_m
 
 def _weakest_cut(link: csr_matrix) -> np.ndarray:
     """(K,) bool: one side of a connected graph cut in two by its Fiedler vector (Fiedler 1973)."""
-    vector = np.linalg.eigh(laplacian(link.astype(float), normed=True).toarray())[1][:, 1]
-    return vector > 0
+    matrix = laplacian(link.astype(float), normed=True)
+    if link.shape[0] <= DENSE_CUT:
+        return np.linalg.eigh(matrix.toarray())[1][:, 1] > 0
+    # Lanczos from a fixed start; the shift makes the matrix positive definite, and its smallest eigenvalues the first to be found
+    start = np.random.default_rng(0).normal(size=link.shape[0])
+    values, vectors = eigsh(matrix.tocsc(), k=2, sigma=-0.01, v0=start)
+    return vectors[:, values.argmax()] > 0
 
 
 def _among(source: np.ndarray, target: np.ndarray, main: np.ndarray, others: np.ndarray) -> float:
@@ -166,14 +173,14 @@ def _among(source: np.ndarray, target: np.ndarray, main: np.ndarray, others: np.
     return float(((distance <= 1.5 * usual) & (came > AROUND * distance + usual)).any(axis=1).mean())
 
 
-@njit(cache=True)
+@njit
 def _distance(points, a, b):
     return math.sqrt((points[a, 0] - points[b, 0]) ** 2 + (points[a, 1] - points[b, 1]) ** 2 + (points[a, 2] - points[b, 2]) ** 2)
 
 
-@njit(cache=True)
+@njit
 def _kept(source, target, neighbour, far, noise, stretch):
-    """Distances judged once: (M, N) bool, kept between each landmark and its neighbours; (M, F) bool, not grown between it and the far."""
+    """Which distances hold: (M, N) bool, kept between each landmark and its neighbours; (M, F) bool, not grown between it and the far."""
     count = len(source)
     near, apart = np.zeros(neighbour.shape, np.bool_), np.zeros((count, len(far)), np.bool_)
     for i in range(count):
@@ -185,7 +192,7 @@ def _kept(source, target, neighbour, far, noise, stretch):
     return near, apart
 
 
-@njit(cache=True)
+@njit
 def _vote(neighbour, far, near, apart, rounds, allowed):
     count = len(neighbour)
     confidence = allowed.copy()
@@ -214,10 +221,11 @@ def _vote(neighbour, far, near, apart, rounds, allowed):
     return confidence
 
 
-def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray, graph: DeformationGraph, rounds: int = 4) -> State | None:
-    """First guess from landmarks: each node gets the robust rigid motion of the landmarks around it (moving least squares).
+def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray, graph: DeformationGraph, noise_m: float = DEPTH_NOISE_M,
+                  rounds: int = 4) -> State | None:
+    """Initial state from landmarks: each node takes the robust rigid motion of the landmarks around it (moving least squares).
 
-    Returns None when fewer than 4 landmarks are trusted.
+    noise_m: how far a landmark may be off, as for prune. Returns None when fewer than 4 landmarks are trusted.
     """
     trusted = confidence > TRUSTED
     if trusted.sum() < 4:
@@ -226,7 +234,7 @@ def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray
     near = min(24, len(source))
     distance, index = cKDTree(source).query(graph.position, near)
     reach = np.maximum(distance[:, -1:], 1e-6) * 1.01
-    # a thin far share of all landmarks keeps nodes with few neighbours from spinning
+    # a small weight for all keeps the rotation of nodes with few landmarks determined
     weight = (1.0 - (distance / reach) ** 2) ** 2 * base[index]
     weight += 1e-6
     a, b = source[index], target[index]
@@ -234,7 +242,7 @@ def initial_state(source: np.ndarray, target: np.ndarray, confidence: np.ndarray
     for _ in range(rounds):
         R, mean_a, mean_b = _rigid_fits(a, b, weight * robust)
         residual = np.linalg.norm((a - mean_a[:, None]) @ R.transpose(0, 2, 1) + mean_b[:, None] - b, axis=2)
-        scale = np.maximum(1.5 * np.median(residual, axis=1, keepdims=True), 2e-3)
+        scale = np.maximum(1.5 * np.median(residual, axis=1, keepdims=True), 0.5 * noise_m)
         robust = (scale**2 / (scale**2 + residual**2)) ** 2
     t = np.einsum("kij,kj->ki", R, graph.position - mean_a) + mean_b - graph.position
     return State(np.ascontiguousarray(R), np.ascontiguousarray(t))

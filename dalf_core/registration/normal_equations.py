@@ -8,15 +8,13 @@ While rows are added, an edge's block and the transposed block of its reverse ar
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ..compiled import REORDERED, njit
 from .graph import DeformationGraph
 from .simd import PADDED, add_outer, add_product
 
 TOLERANCE = 3e-3        # of the residual against that of a zero step: the step is then off by a few percent, as is the quadratic model
 MAX_ITERATIONS = 200
-# reordering is welcome, but NaN must be seen
-_FAST = {"reassoc", "contract", "nsz", "arcp"}
 
 
 class NormalEquations:
@@ -47,7 +45,7 @@ class NormalEquations:
         return x if solved and np.isfinite(x).all() else None
 
 
-@njit(cache=True, fastmath=True, inline="always")
+@njit(fastmath=REORDERED, inline="always")
 def add_row(diagonal, coupling, rhs, nodes, weights, pairs, row, residual, importance):
     """Add importance * (J^T J, -J^T r) of one residual that depends on four nodes.
 
@@ -69,7 +67,7 @@ def add_row(diagonal, coupling, rhs, nodes, weights, pairs, row, residual, impor
             pair += 1
 
 
-@njit(cache=True)
+@njit
 def _symmetrise(coupling, reverse):
     for e in range(len(coupling)):
         r = reverse[e]
@@ -81,7 +79,7 @@ def _symmetrise(coupling, reverse):
                     coupling[r, q, p] = value
 
 
-@njit(cache=True, fastmath=_FAST)
+@njit(fastmath=REORDERED)
 def conjugate_gradients(first_edge, edges, diagonal, coupling, rhs, damping, tolerance, max_iterations):
     """Block-Jacobi preconditioned conjugate gradients (Golub & Van Loan, Matrix Computations, 11.5) from zero.
 
@@ -114,21 +112,21 @@ def conjugate_gradients(first_edge, edges, diagonal, coupling, rhs, damping, tol
     return x[:, :6].astype(np.float64), positive, iterations
 
 
-@njit(cache=True, fastmath=_FAST)
+@njit(fastmath=REORDERED)
 def _multiply_blocks(blocks, x, out):
     out[:] = 0.0
     for i in range(len(blocks)):
         add_product(blocks[i], x[i], out[i])
 
 
-@njit(cache=True, fastmath=_FAST)
+@njit(fastmath=REORDERED)
 def _add_coupling(first_edge, edges, coupling, x, out):
     for i in range(len(out)):
         for e in range(first_edge[i], first_edge[i + 1]):
             add_product(coupling[e], x[edges[e, 1]], out[i])
 
 
-@njit(cache=True, fastmath=_FAST)
+@njit(fastmath=REORDERED)
 def _dot(a, b):
     a, b = a.ravel(), b.ravel()
     total = np.float32(0.0)
@@ -137,7 +135,7 @@ def _dot(a, b):
     return total
 
 
-@njit(cache=True, fastmath=_FAST)
+@njit(fastmath=REORDERED)
 def _add_scaled(a, scale, b):
     """a += scale b"""
     a, b, scale = a.ravel(), b.ravel(), np.float32(scale)
@@ -145,7 +143,7 @@ def _add_scaled(a, scale, b):
         a[k] += scale * b[k]
 
 
-@njit(cache=True, fastmath=_FAST)
+@njit(fastmath=REORDERED)
 def _damp_and_invert(diagonal, inverse, damping):
     """Damp the blocks in place; their inverses by Gauss-Jordan. False when a block is not positive definite."""
     work = np.empty((6, 6))

@@ -1,4 +1,4 @@
-"""The outline of what the depth image shows: beside it space is free, and no part of the surface can be there."""
+"""The outline of what the depth image shows. Outside it space is free, so that no part of the surface can be there."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -8,13 +8,13 @@ import numpy as np
 
 from ..camera import PinholeCamera
 
-MAX_WIDTH = 400         # pixels; finer outlines cost more than they give
-HOLE = 0.04             # of the image's width: narrower gaps between readings are the sensor's, not free space
+MAX_WIDTH = 400         # pixels; a finer outline takes longer and is no better
+HOLE = 0.04             # of the image's width: narrower gaps are missing readings, not free space
 
 
 @dataclass(frozen=True)
 class Outline:
-    """The pixel nearest to each one that may show or hide the surface is place[label[y, x]].
+    """For each pixel the nearest one that may show or hide the surface: place[label[y, x]].
 
     label: (H, W) int32. place: (L, 2) float32, x and y; NaN if there is no such pixel.
     """
@@ -30,7 +30,7 @@ def outline_camera(camera: PinholeCamera) -> PinholeCamera:
 
 
 def nearest_surface(depth: np.ndarray, coarse: PinholeCamera, far_m: float) -> Outline:
-    """Of a depth image what may show or hide the surface, and where its outline is.
+    """The outline of everything in a depth image that may show or hide the surface.
 
     depth: clean depth image, metres, 0 = no reading. coarse: its outline_camera, which has the pixels of the result.
     far_m: what is farther than this is background.

@@ -1,12 +1,12 @@
-"""Local planes of the depth image, fitted where they are needed and remembered: steps of a solve look at much the same pixels."""
+"""Local planes of the depth image, fitted where needed and cached, since the steps of a solve visit much the same pixels."""
 from __future__ import annotations
 
 import math
 
 import numpy as np
-from numba import njit
 
 from ..camera import PinholeCamera
+from ..compiled import njit
 from ..depth import fit_plane, jump_slope
 
 UNKNOWN, NONE, FITTED = 0, 1, 2
@@ -15,7 +15,8 @@ UNKNOWN, NONE, FITTED = 0, 1, 2
 class LocalPlanes:
     """Per pixel of a depth image 1/z = inverse + b (x - pixel x) + c (y - pixel y), the plane of the readings around it.
 
-    value: (H, W, 3) float32, inverse, b and c; known: (H, W) uint8, whether that has been fitted. radius: of the window, pixels.
+    value: (H, W, 3) float32, inverse, b and c. known: (H, W) uint8, UNKNOWN until fitted, then NONE or FITTED.
+    radius: of the window, pixels.
     """
 
     def __init__(self, camera: PinholeCamera, radius: int) -> None:
@@ -29,7 +30,7 @@ class LocalPlanes:
         self.known.fill(UNKNOWN)
 
 
-@njit(cache=True, inline="always")
+@njit(inline="always")
 def plane_at(depth, value, known, radius, gate, u, v):
     """Plane of the measured surface around pixel (u, v), which lies in the image: see fit_plane, whose result this is."""
     x, y = int(math.floor(u + 0.5)), int(math.floor(v + 0.5))

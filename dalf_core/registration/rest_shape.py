@@ -1,8 +1,9 @@
-"""The shape that the surface would take without any force: the reference, which follows its strain and curvature where these are smooth.
+"""The rest shape that rigidity is measured against: the reference, strained and curved as the surface is around each node.
 
-Against the reference alone, as-rigid-as-possible energy resists all strain and curvature: it shrinks what is stretched, flattens what is
-bent, and hidden parts go straight on. With their mean over a neighbourhood taken over, only what differs from the surroundings is resisted,
-as by an energy of second order: noise is, a smooth stretch hardly, and hidden parts go on bent as the seen ones beside them are.
+Measured against the reference alone, as-rigid-as-possible energy resists all strain and curvature: it shrinks a stretched surface, flattens
+a bent one, and extends hidden parts straight on. The rest shape takes over the mean strain and curvature of each neighbourhood, so only
+deviations from the surroundings are resisted, as by an energy of second order. Noise is such a deviation, a smooth stretch hardly is, and
+hidden parts go on bent as the seen parts beside them.
 """
 from __future__ import annotations
 
@@ -10,22 +11,22 @@ import math
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
+from ..compiled import REORDERED, njit
 from .energy import SUPPORTED
 from .graph import DeformationGraph
 
-STRAIN = 0.9            # share taken over: the rest holds the surface where landmarks are few. Curvature is taken over whole
-ROUNDS = 3              # of averaging over a node and its neighbours, some two spacings each
-SHORTENED = 0.5         # share of an arc's shortening against its chord: strain that is taken over holds some of it already
-PRIOR = 0.02            # weight of the reference's shape against one well-seen node: it counts far from anything that is seen
+STRAIN = 0.9            # share of the strain that is taken over; the rest holds the surface where landmarks are few
+ROUNDS = 3              # of averaging over a node and its neighbours
+SHORTENED = 0.5         # share of the difference of arc and chord that is subtracted; the strain taken over holds some of it already
+PRIOR = 0.02            # weight of the reference against one well-seen node; it prevails far from all that is seen
 WELL_SEEN = 0.5         # share of a node's vertices that depth must support for it to count fully
-REGULAR = 1e-2          # of a squared spacing, added to a node's normal equations: a node at the end of a strip has neighbours on one side
+REGULAR = 1e-2          # squared spacings added to a node's normal equations: at the end of a strip all neighbours are on one side
 
 
 class Rest(NamedTuple):
-    """offsets: (E, 3) metres from node i to j at rest, not turned from the reference. strain: how unevenly the surface is strained
-    where both depth and landmarks show it, see spread; NaN where they do nowhere."""
+    """offsets: (E, 3) metres from node i to j at rest, in the reference's orientation. strain: standard deviation of the strain over the
+    nodes where both depth and landmarks determine it; NaN where there are none."""
 
     offsets: Any
     strain: float
@@ -46,18 +47,18 @@ class RestShape:
         self._mass = np.bincount(graph.node_index.ravel(), graph.weight.ravel(), count)
 
     def following(self, R: np.ndarray, t: np.ndarray, seen: np.ndarray, marked: np.ndarray) -> Rest:
-        """The rest when strain and curvature of the surroundings are taken over. R, t: the state; seen: (V,) what each vertex met
-        (energy.SUPPORTED ...); marked: (K,) how many landmarks hold each node, in shares: depth alone does not show strain along it."""
+        """The rest shape of a state. R, t: the state. seen: (V,) what each vertex met (energy.SUPPORTED ...). marked: (K,) how many
+        landmarks hold each node, as depth alone does not show strain along the surface."""
         graph = self._graph
         supported = np.bincount(graph.node_index.ravel(), (graph.weight * (seen == SUPPORTED)[:, None]).ravel(), len(graph))
         trust = np.minimum(supported / np.maximum(self._mass, 1e-12) / WELL_SEEN, 1.0) ** 2
         measured = _measure(graph.edges, self.reference, self._local, self._frame, self._linear, self._quadratic, R, t, graph.spacing)
         smooth = _averaged(graph.first_edge, graph.edges, measured, trust)
         smooth[:, 0] *= STRAIN
-        return Rest(_rest(graph.edges, self.reference, self._frame, smooth), spread(measured[:, 0], trust * marked))
+        return Rest(_rest(graph.edges, self.reference, self._frame, smooth), standard_deviation(measured[:, 0], trust * marked))
 
 
-def spread(tensors: np.ndarray, trust: np.ndarray) -> float:
+def standard_deviation(tensors: np.ndarray, trust: np.ndarray) -> float:
     """Standard deviation of (K, 3, 3) tensors, in the Frobenius norm, each counting by its trust; NaN where none is trusted."""
     if not trust.any():
         return float("nan")
@@ -67,14 +68,14 @@ def spread(tensors: np.ndarray, trust: np.ndarray) -> float:
 
 
 def _least_squares(rows: np.ndarray, node: np.ndarray, count: int) -> np.ndarray:
-    """(E, n): what each edge's value gives to the coefficients of its node's regression on `rows` (E, n)."""
+    """(E, n): contribution of each edge's value to the coefficients of its node's regression on `rows` (E, n)."""
     normal = np.zeros((count, rows.shape[1], rows.shape[1]))
     np.add.at(normal, node, rows[:, :, None] * rows[:, None, :])
     inverse = np.linalg.inv(normal + REGULAR * np.eye(rows.shape[1]))
     return np.ascontiguousarray(np.einsum("eij,ej->ei", inverse[node], rows))
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED)
 def _measure(edges, reference, local, frame, linear, quadratic, R, t, spacing):
     """Strain and curvature of each node as symmetric tensors of the reference: (K, 2, 3, 3), the second in 1 / m."""
     count = len(frame)
@@ -103,7 +104,7 @@ def _measure(edges, reference, local, frame, linear, quadratic, R, t, spacing):
     return out
 
 
-@njit(cache=True, fastmath=True, inline="always")
+@njit(fastmath=REORDERED, inline="always")
 def _to_reference(frame, xx, xy, yy, out):
     for p in range(3):
         for q in range(3):
@@ -111,9 +112,9 @@ def _to_reference(frame, xx, xy, yy, out):
                          + yy * frame[2, p] * frame[2, q])
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED)
 def _averaged(first_edge, edges, tensors, trust):
-    """Trusted mean over each node's surroundings, drawn to zero where nothing is trusted."""
+    """Mean over each node's neighbourhood, weighted by trust, with a prior at zero."""
     count = len(tensors)
     values, weights = np.empty((count, 18)), trust.copy()
     for i in range(count):
@@ -135,10 +136,10 @@ def _averaged(first_edge, edges, tensors, trust):
     return values.reshape(tensors.shape)
 
 
-@njit(cache=True, fastmath=True)
+@njit(fastmath=REORDERED)
 def _rest(edges, reference, frame, tensors):
-    """Offsets strained along the surface, d + E d, and bent out of it as an arc that rises by d . Q d at first; tensors averaged over an
-    edge's two nodes."""
+    """Offsets d strained along the surface, d + E d, and bent out of it as an arc of height d . Q d; E and Q are averaged over the edge's
+    two nodes."""
     out = np.empty_like(reference)
     for e in range(len(edges)):
         i, j = edges[e]

@@ -9,9 +9,11 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from ..compiled import REORDERED
+
 PADDED = 8
 _ROW = ir.VectorType(ir.FloatType(), PADDED)
-_FAST = ("fast",)
+_REORDERED = tuple(sorted(REORDERED))        # flags of each operation: NaN must stay NaN
 
 
 def _pointer(context, builder, kind, array, index):
@@ -32,16 +34,16 @@ def _everywhere(builder, scalar):
 
 
 def _multiply_add(builder, total, vector, scalar):
-    return builder.fadd(total, builder.fmul(vector, _everywhere(builder, scalar), flags=_FAST), flags=_FAST)
+    return builder.fadd(total, builder.fmul(vector, _everywhere(builder, scalar), flags=_REORDERED), flags=_REORDERED)
 
 
 @intrinsic
-def add_outer(typing, block, column, row, scale):
-    """block[p, q] += scale * column[p] * row[q]; scale is float32."""
+def add_outer(_context, block, column, row, _scale):
+    """block[p, q] += scale * column[p] * row[q]; scale, the last argument, is float32."""
     def generate(context, builder, signature, arguments):
         kinds = signature.args
         scaled = builder.load(_row(context, builder, kinds[2], arguments[2]), align=4)
-        scaled = builder.fmul(scaled, _everywhere(builder, arguments[3]), flags=_FAST)
+        scaled = builder.fmul(scaled, _everywhere(builder, arguments[3]), flags=_REORDERED)
         factors = [builder.load(_pointer(context, builder, kinds[1], arguments[1], p)) for p in range(6)]
         for p, factor in enumerate(factors):
             place = _row(context, builder, kinds[0], arguments[0], p)
@@ -52,7 +54,7 @@ def add_outer(typing, block, column, row, scale):
 
 
 @intrinsic
-def add_product(typing, block, x, out):
+def add_product(_context, block, x, out):
     """out[q] += sum over p of block[p, q] * x[p]"""
     def generate(context, builder, signature, arguments):
         kinds = signature.args

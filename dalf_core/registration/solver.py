@@ -15,18 +15,19 @@ from .planes import LocalPlanes
 from .rest_shape import RestShape
 from .stiffness import stretch_weight
 
-CONVERGED = 2e-2     # share of the energy; a step that promises less is the last of its stage
-RISE = 0.02          # share by which a step may raise the energy: re-association does, and it is no failure
-BEHIND = 3.0         # node spacings behind the surface's farthest node: what is farther is background
+CONVERGED = 2e-2     # share of the energy; a step predicted to reduce it by less is the last of its stage
+RISE = 0.02          # share by which a step may raise the energy, as new depth readings that vertices meet do
+BEHIND = 3.0         # node spacings behind the surface's farthest node; anything farther is background
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage:
-    """One stretch of iterations with constant weights. Scales in metres; weights relative to one vertex's depth reading.
+    """Gauss-Newton steps with constant scales (metres) and weights (relative to one vertex's depth reading).
 
-    free_space: of a vertex that projects beside all that the depth image shows. follows: the rest shape is the one that follows the
-    surface as it is when the stage begins (see rest_shape), not the reference, and so does the weight `stretch` while anything is seen (see
-    stiffness). two_sided: depth may show the surface's back.
+    landmark_sigma: scale of Geman-McClure. depth_tukey: scale of Tukey's biweight. depth_gate: a reading farther off is not the surface.
+    stretch, bend: rigidity along and across the surface. free_space: for a vertex that projects beside all that the depth image shows.
+    adaptive: the rest shape and the weight `stretch` follow the surface as it is when the stage begins (see rest_shape, stiffness);
+    otherwise the rest shape is the reference. two_sided: depth may show the surface's back.
     """
 
     iterations: int
@@ -38,7 +39,7 @@ class Stage:
     stretch: float
     bend: float
     free_space: float = 0.0
-    follows: bool = False
+    adaptive: bool = False
     two_sided: bool = False
 
 
@@ -47,26 +48,27 @@ class Landmarks:
     """Points of the reference surface and where they were seen.
 
     points: (M, 3) reference metres; targets: (M, 3) metres in the current frame; confidence: (M,) 0..1;
-    vertex: (M,) the surface's vertex whose nodes each point follows. on_ray: (M,) bool, None = none: seen without a depth reading, so that
-    the target may be anywhere on its viewing ray.
+    vertex: (M,) the surface's vertex whose nodes each point follows.
+    ray_only: (M,) bool, viewing-ray constraint: seen without a depth reading, the target may be any point of its viewing ray.
+    None = none.
     """
 
     points: np.ndarray
     targets: np.ndarray
     confidence: np.ndarray
     vertex: np.ndarray
-    on_ray: np.ndarray | None = None
+    ray_only: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.points)
 
     def rays(self) -> np.ndarray:
-        """on_ray, of all."""
-        return np.zeros(len(self), bool) if self.on_ray is None else self.on_ray
+        """(M,) bool: ray_only."""
+        return np.zeros(len(self), bool) if self.ray_only is None else self.ray_only
 
-    def held(self, graph: DeformationGraph, chosen: np.ndarray) -> np.ndarray:
-        """(K,) how many of the chosen landmarks, (M,) bool, hold each node: they share themselves among the nodes they follow."""
-        node, weight = graph.node_index[self.vertex[chosen]], graph.weight[self.vertex[chosen]]
+    def held(self, graph: DeformationGraph, selected: np.ndarray) -> np.ndarray:
+        """(K,) how many of the selected landmarks, (M,) bool, hold each node; each is shared among the nodes it follows."""
+        node, weight = graph.node_index[self.vertex[selected]], graph.weight[self.vertex[selected]]
         return np.bincount(node.ravel(), weight.ravel(), len(graph))
 
     def distances(self, state: State, graph: DeformationGraph) -> np.ndarray:
@@ -99,9 +101,9 @@ class State:
 
 @dataclass(frozen=True)
 class Fit:
-    """What the solve ended with. seen: (V,) what each vertex met (energy.SUPPORTED ...); residual_m: RMS over the supported.
+    """Result of a solve. seen: (V,) what each vertex met (energy.SUPPORTED ...); residual_m: RMS over the supported.
 
-    energy: under the weights of its last stage, which may follow the surface: Solver.energy_of compares fits.
+    energy: under the weights of its last stage, which may be adaptive; Solver.energy_of gives comparable ones.
     """
 
     state: State
@@ -115,7 +117,7 @@ class Fit:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A state judged: its energy, the sum of squared depth residuals (m^2) and how many vertices have one, what each vertex met (V,),
+    """The energy at a state, the sum of squared depth residuals (m^2) and how many vertices have one, what each vertex met (V,),
     and the landmarks' distances (M,) m."""
 
     energy: float
@@ -135,7 +137,7 @@ class Solver:
         self._planes = LocalPlanes(camera, fit_radius)
         self.vertices = surface.vertices.astype(np.float64)
         self.normals = surface.normals.astype(np.float64)
-        # so that weights mean the same whatever the number of vertices a node has
+        # so that weights do not depend on the number of vertices a node has
         self.vertex_weight = VERTICES_PER_NODE * len(graph) / len(self.vertices)
         self._here, self._there = self._equations(), self._equations()
         self._frame = _node_frames(graph, self.normals)
@@ -150,9 +152,9 @@ class Solver:
         evaluation: Evaluation | None = None
         for stage in stages:
             self._rest = self._shape.reference
-            if stage.follows:
+            if stage.adaptive:
                 evaluation = evaluation or self._evaluate(state, depth, landmarks, stage, None)
-                stage = self._followed(stage, state, evaluation, landmarks)
+                stage = self._adapted(stage, state, evaluation, landmarks)
             state, evaluation, steps = self._run(state, depth, landmarks, stage)
             iterations += steps
         assert evaluation is not None, "a solve needs a stage"
@@ -161,7 +163,7 @@ class Solver:
         return Fit(state, evaluation.energy, evaluation.seen, rms, supported, evaluation.landmark_residual, iterations)
 
     def energy_of(self, fit: Fit, depth: np.ndarray, landmarks: Landmarks, stage: Stage) -> float:
-        """The energy of a fit to the depth image solved last, under the stage's own stiffness: those of several fits compare."""
+        """The energy of a fit to the depth image solved last, with the stage's own stiffness, so that fits can be compared."""
         self._rest = self._shape.following(fit.state.R, fit.state.t, fit.seen, np.zeros(len(self.graph))).offsets
         return self._evaluate(fit.state, depth, landmarks, stage, None).energy
 
@@ -172,8 +174,8 @@ class Solver:
         normals = energy.deform_normals(self.normals, graph.node_index, graph.weight, state.R)
         return vertices.astype(np.float32), normals.astype(np.float32)
 
-    def _followed(self, stage: Stage, state: State, found: Evaluation, landmarks: Landmarks) -> Stage:
-        """Take over the rest shape that follows the state; the stage with the stiffness that does."""
+    def _adapted(self, stage: Stage, state: State, found: Evaluation, landmarks: Landmarks) -> Stage:
+        """Set the rest shape that follows the state. Returns the stage with the stiffness that follows it."""
         agreeing = (landmarks.confidence > 0) & (found.landmark_residual < stage.landmark_sigma)
         rest = self._shape.following(state.R, state.t, found.seen, landmarks.held(self.graph, agreeing))
         self._rest = rest.offsets
@@ -188,16 +190,16 @@ class Solver:
         return float((self.graph.position + state.t)[:, 2].max()) + BEHIND * self.graph.spacing
 
     def _run(self, state: State, depth: np.ndarray, landmarks: Landmarks, stage: Stage) -> tuple[State, Evaluation, int]:
-        """One stage of Newton steps. Returns the state, what was found there, and the number of steps tried.
+        """One stage of Gauss-Newton steps. Returns the state, its evaluation, and the number of steps tried.
 
-        When the quadratic model promises little of a step, it is the last one, and needs no equations where it ends.
+        A step that the quadratic model predicts to gain little is the last one, and needs no equations where it ends.
         """
         damping = 1e-3
         here = self._evaluate(state, depth, landmarks, stage, self._here)
         for tried in range(1, stage.iterations + 1):
             step = self._here.solve(self._damping(damping))
-            promised = 0.0 if step is None else 0.5 * float((self._here.rhs * step).sum())
-            last = tried == stage.iterations or promised < CONVERGED * here.energy
+            predicted = 0.0 if step is None else 0.5 * float((self._here.rhs * step).sum())
+            last = tried == stage.iterations or predicted < CONVERGED * here.energy
             trial = None if step is None else self._stepped(state, step)
             there = None if trial is None else self._evaluate(trial, depth, landmarks, stage, None if last else self._there)
             if trial is not None and there is not None and there.energy <= (1 + RISE) * here.energy:
@@ -212,7 +214,7 @@ class Solver:
         return state, here, tried
 
     def _damping(self, amount: float) -> np.ndarray:
-        """(6,) of a node's unknowns: turning is damped like the shift it makes a spacing away."""
+        """(6,) of a node's unknowns: a rotation is damped like the shift that it causes a spacing away."""
         return np.repeat([amount * self.graph.spacing**2, amount], 3)
 
     @staticmethod
@@ -222,7 +224,7 @@ class Solver:
         return stepped if stepped.finite() else None
 
     def _evaluate(self, state: State, depth: np.ndarray, landmarks: Landmarks, stage: Stage, into: NormalEquations | None) -> Evaluation:
-        """The energy at a state; into the buffers the normal equations there, if wanted."""
+        """The energy at a state. into: receives the normal equations there; None = not wanted."""
         graph, camera, planes = self.graph, self.camera, self._planes
         wanted, buffer = into is not None, into or self._there
         if wanted:

@@ -1,20 +1,20 @@
-"""Which vertices the camera sees, and how far the others hang on these."""
+"""Which vertices the camera sees, and how well these determine the others."""
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
+from ..compiled import njit
 from .energy import SUPPORTED, UNSEEN
 from .graph import DeformationGraph
 
-HELD = 0.5          # share of a node's vertices from which depth holds it
-REACH = 2           # edges from a node that depth holds: farther on, what shows without depth may be at any distance from the camera
+HELD = 0.5          # share of a node's vertices that must be supported for depth to hold it
+REACH = 2           # edges from a node that depth holds; beyond, the distance of a match without depth is unknown
 
 
 def visible_vertices(graph: DeformationGraph, seen: np.ndarray, matched: np.ndarray) -> np.ndarray:
     """(V,) bool: supported by the depth or, where there is no reading, beside a match and not far from what depth supports.
 
-    seen: (V,) what each met in the depth image (energy.SUPPORTED ...). matched: (M,) vertices that matches without depth agree on.
+    seen: (V,) what each met in the depth image (energy.SUPPORTED ...). matched: (M,) vertices of agreeing matches without depth.
     """
     supported = seen == SUPPORTED
     if not len(matched):
@@ -24,9 +24,9 @@ def visible_vertices(graph: DeformationGraph, seen: np.ndarray, matched: np.ndar
     return supported | ((held & beside)[graph.node_index[:, 0]] & (seen == UNSEEN))
 
 
-@njit(cache=True)
+@njit
 def node_support(node_index: np.ndarray, weight: np.ndarray, supported: np.ndarray, nodes: int) -> np.ndarray:
-    """(K,) float64: which share of the vertices that follow a node is supported."""
+    """(K,) float64: the share of the vertices following each node that is supported."""
     part, total = np.zeros(nodes), np.full(nodes, 1e-12)
     for v in range(len(weight)):
         for k in range(weight.shape[1]):
@@ -35,9 +35,9 @@ def node_support(node_index: np.ndarray, weight: np.ndarray, supported: np.ndarr
     return part / total
 
 
-@njit(cache=True)
+@njit
 def supported_share(node_index: np.ndarray, weight: np.ndarray, supported: np.ndarray, nodes: int) -> np.ndarray:
-    """(V,) float32: which share of the vertices that move with a vertex is supported, by the nodes they have in common."""
+    """(V,) float32: the mean of node_support over the nodes that each vertex follows."""
     of_node = node_support(node_index, weight, supported, nodes)
     share = np.zeros(len(weight), np.float32)
     for v in range(len(weight)):

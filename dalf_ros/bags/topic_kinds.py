@@ -4,7 +4,11 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from ..conversions.picture_file import PictureError, read_header
+import cv2
+import numpy as np
+
+from dalf_core.files.picture_file import decode_picture
+
 from .raw_message import BagTopic
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -31,10 +35,10 @@ def stored_encoding(message: Any) -> str:
     if named not in ("", "png", "tiff"):
         return named
     try:        # the format does not tell the pixels: the picture does
-        header = read_header(bytes(memoryview(message.data)[:65536]))
-    except PictureError:
+        pixels = decode_picture(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except ValueError:
         return named
-    return {(16, 1): "mono16", (8, 1): "mono8", (8, 3): "bgr8"}.get((header.bits, header.channels), named)
+    return {("uint16", 2): "mono16", ("uint8", 2): "mono8", ("uint8", 3): "bgr8"}.get((pixels.dtype.name, pixels.ndim), named)
 
 
 def is_depth(topic: BagTopic) -> bool:

@@ -3,12 +3,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import cv2
 import numpy as np
+
+from dalf_core.files.picture_file import decode_picture
 
 from . import rvl
 from .depth_units import to_metres
 from .errors import ImageError
-from .picture_file import PictureError, decode_picture
 
 HEADER = 12         # bytes: int32, and two float32 that tell how inverse depth was quantised
 
@@ -23,9 +25,9 @@ def decode_depth(message: Any, metres_per_unit: float | None = None) -> np.ndarr
         if transport and "rvl" in message.format:
             pixels = _decode_rvl(data[HEADER:])
         else:
-            pixels = decode_picture(data[HEADER if transport else 0:])
-    except (PictureError, rvl.RvlError) as error:
-        raise ImageError(f"compressed depth of format {message.format!r} ({len(data)} bytes) cannot be decoded: {error}") from error
+            pixels = decode_picture(np.frombuffer(data, np.uint8, offset=HEADER if transport else 0), cv2.IMREAD_UNCHANGED)
+    except ValueError as error:
+        raise ImageError(f"compressed depth of format {message.format!r} ({len(data)} bytes) {error}") from error
     if pixels.ndim != 2 or pixels.dtype != np.uint16:
         raise ImageError(f"compressed depth ({message.format!r}) must be one channel of 16 bits, it is {pixels.dtype} {pixels.shape}")
     if not (transport and "32FC1" in message.format):
@@ -38,6 +40,6 @@ def decode_depth(message: Any, metres_per_unit: float | None = None) -> np.ndarr
 def _decode_rvl(data: bytes) -> np.ndarray:
     """Two uint32, width and height, then the code."""
     if len(data) < 8:
-        raise rvl.RvlError("it has no header")
+        raise rvl.RvlError("has no header of its own")
     width, height = np.frombuffer(data, "<u4", 2).tolist()
     return rvl.decode(np.frombuffer(data, np.uint8, offset=8), width, height)

@@ -10,10 +10,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dalf_core.files.picture_file import decode_picture
+
 from .compressed_depth import decode_depth
 from .depth_units import to_metres
 from .errors import ImageError
-from .picture_file import PictureError, decode_picture
 from .video_stream import VideoFrame
 
 try:
@@ -209,9 +210,12 @@ def _compressed_color(message: Any) -> np.ndarray:
 def _decompress(message: Any) -> np.ndarray:
     """The picture in a CompressedImage as it is stored, HxW or HxWxC."""
     try:
-        return decode_picture(bytes(memoryview(message.data)))
-    except PictureError as error:
-        raise ImageError(f"compressed image of format {message.format!r} ({len(message.data)} bytes) cannot be decoded: {error}") from error
+        pixels = decode_picture(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except ValueError as error:
+        raise ImageError(f"compressed image of format {message.format!r} ({len(message.data)} bytes) {error}") from error
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"compressed image of format {message.format!r} holds {pixels.dtype}, expected 8 or 16 bits")
+    return pixels
 
 
 def _image_fields(pixels: np.ndarray, encoding: str, header: dict) -> dict:

@@ -7,9 +7,9 @@ each of these how far it differs from the last one that was not zero (0, -1, 1, 
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
-from .picture_file import MAX_PIXELS
+from dalf_core.compiled import njit
+from dalf_core.files.picture_file import MOST_PIXELS
 
 
 class RvlError(ValueError):
@@ -18,16 +18,16 @@ class RvlError(ValueError):
 
 def decode(data: np.ndarray, width: int, height: int) -> np.ndarray:
     """(height, width) uint16 of the coded bytes (N,) uint8. Raises RvlError when they do not give exactly that many pixels."""
-    if not 0 < width * height <= MAX_PIXELS:
-        raise RvlError(f"its header says {width}x{height} pixels, and at most {MAX_PIXELS} are read")
+    if not 0 < width * height <= MOST_PIXELS:
+        raise RvlError(f"has {width}x{height} pixels by its header, and at most {MOST_PIXELS / 1e6:.0f} million are decoded")
     words = np.frombuffer(data[: data.size // 4 * 4].tobytes(), "<u4").astype(np.uint32)
     out = np.zeros(width * height, np.uint16)
     if not _decode(words, out):
-        raise RvlError(f"the RVL data ends before, or goes on after, the last of {width}x{height} pixels")
+        raise RvlError(f"ends before, or goes on after, the last of {width}x{height} pixels")
     return out.reshape(height, width)
 
 
-@njit(cache=True)
+@njit
 def _number(words, at):
     """The number that begins at group `at`, and the group after it; -1 beyond the end."""
     value, shift = 0, 0
@@ -41,7 +41,7 @@ def _number(words, at):
     return -1, at
 
 
-@njit(cache=True)
+@njit
 def _decode(words, out):
     at, pixel, last = 0, 0, 0
     while pixel < len(out):

@@ -10,9 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from dalf_core.files.picture_file import MOST_PIXELS
+
 from .errors import ImageError
 from .h264_order import PictureOrder
-from .picture_file import MAX_PIXELS
 
 CODECS = {"h264": "h264", "avc": "h264", "libx264": "h264", "h265": "hevc", "hevc": "hevc", "libx265": "hevc"}
 KEYFRAMES = {"h264": {5}, "hevc": set(range(16, 22))}       # types of NAL units: pictures that need none before them,
@@ -122,7 +123,7 @@ def _open(codec: str) -> Any:
 
     context = av.CodecContext.create(codec, "r")
     context.thread_count = 1        # more would each hold a picture back
-    context.options = {"flags": "low_delay", "err_detect": "explode", "max_pixels": str(MAX_PIXELS)}
+    context.options = {"flags": "low_delay", "err_detect": "explode", "max_pixels": str(MOST_PIXELS)}
     return context
 
 

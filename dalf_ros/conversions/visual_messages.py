@@ -30,31 +30,24 @@ def point_cloud(vertices: np.ndarray, colors: np.ndarray | None, message_header:
 
 
 def decimate(vertices: np.ndarray, triangles: np.ndarray, max_triangles: int) -> np.ndarray:
-    """Fewer triangles over some of the same vertices, by clustering in a grid of cubes; at most max_triangles.
+    """Fewer triangles over some of the same vertices, by quadric edge collapse (Garland and Heckbert 1997), which keeps borders.
 
-    Returns (F', 3) indices into vertices. Do it once per reference: the choice holds however the surface deforms.
+    Returns (F', 3) int32 indices into vertices, F' at most max_triangles. Do it once per reference: the choice holds however the surface
+    deforms.
     """
-    if len(triangles) <= max_triangles or not len(triangles):
+    if len(triangles) <= max_triangles:
         return triangles
-    extent = float(np.ptp(vertices, axis=0).max())
-    cell = extent / np.sqrt(len(vertices))
-    for _ in range(40):
-        reduced = _clustered(vertices, triangles, max(cell, 1e-9))
-        if len(reduced) <= max_triangles:
-            return reduced
-        cell *= 1.25
-    return reduced[:max_triangles]
+    import fast_simplification
 
-
-def _clustered(vertices: np.ndarray, triangles: np.ndarray, cell: float) -> np.ndarray:
-    cubes = np.floor((vertices - vertices.min(axis=0)) / cell).astype(np.int64)
-    keys = (cubes[:, 0] * 1_000_003 + cubes[:, 1]) * 1_000_003 + cubes[:, 2]
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    reduced = first[inverse.reshape(-1)][triangles]
-    a, b, c = reduced.T
-    reduced = reduced[(a != b) & (b != c) & (a != c)]
-    _, keep = np.unique(np.sort(reduced, axis=1), axis=0, return_index=True)
-    return reduced[np.sort(keep)]
+    points, _, collapses = fast_simplification.simplify(vertices, triangles, target_count=max_triangles, return_collapses=True)
+    points, reduced, group = fast_simplification.replay_simplification(vertices, triangles, collapses)
+    # of the vertices that were merged into one, the nearest to where the collapse put it stands for them
+    distance = np.linalg.norm(vertices - points[group], axis=1)
+    order = np.lexsort((distance, group))
+    merged, first = np.unique(group[order], return_index=True)
+    standing = np.zeros(len(points), np.int32)
+    standing[merged] = order[first]
+    return standing[reduced[:max_triangles]]
 
 
 def mesh_marker(vertices: np.ndarray, triangles: np.ndarray, colors: np.ndarray | None, message_header: dict) -> dict:

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dalf_core.files.whole_file import write_whole
 from dalf_core.types import TRACKED
 
 from ..bags.bag_source import BagSource
@@ -100,7 +101,7 @@ def write_errors(path: Path, summary: Summary, frames: list[FrameError]) -> None
     """The numbers as JSON; what is not a number becomes null."""
     rows = [{key: None if isinstance(value, float) and not np.isfinite(value) else value for key, value in asdict(frame).items()}
             for frame in frames]
-    path.write_text(json.dumps({"summary": asdict(summary), "frames": rows}, indent=1) + "\n", encoding="utf-8")
+    write_whole(path, (json.dumps({"summary": asdict(summary), "frames": rows}, indent=1) + "\n").encode())
 
 
 def plot_errors(path: Path, summary: Summary, frames: list[FrameError]) -> None:

@@ -9,6 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from dalf_core.files.whole_file import write_whole
+
 from ..bags.bag_source import BagError
 
 
@@ -50,7 +52,7 @@ class OutputFolder:
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """metrics.json, strict JSON: numbers that are not finite become null."""
-        self.metrics.write_text(json.dumps(_strict(metrics), indent=1) + "\n", encoding="utf-8")
+        write_whole(self.metrics, (json.dumps(_strict(metrics), indent=1) + "\n").encode())
 
     def list(self) -> str:
         """What was made."""

@@ -152,7 +152,7 @@ class RunPictures:
 def _some(matches: Matches) -> Matches:
     """An even choice of the matches, by their distance."""
     chosen = np.unique(np.linspace(0, len(matches) - 1, min(MAX_LINES, len(matches))).astype(int)) if len(matches) else np.zeros(0, int)
-    return matches.chosen(chosen)
+    return matches.select(chosen)
 
 
 def _around_surface(picture: np.ndarray, shot: Shot) -> np.ndarray:

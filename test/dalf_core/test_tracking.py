@@ -65,6 +65,16 @@ def test_frame_without_depth_waits_and_says_why():
     assert tracker.process(frame_matches(TURNED, ALL, 1), TURNED.depth(), CAMERA).is_reference
 
 
+def test_limits_of_depth_are_the_registrations():
+    depth = RolledSheet().depth()
+    waiting = SurfaceTracker(near_m=0.75).process(frame_matches(RolledSheet(), ALL, 0), depth, CAMERA)
+    assert waiting.status == "waiting" and "outside near_m=0.75" in waiting.reason
+    with_wall = np.where(depth > 0, depth, 3.0).astype(np.float32)
+    tracker = SurfaceTracker(far_m=2.0, depth_noise_m=0.002)
+    assert tracker.process(frame_matches(RolledSheet(), ALL, 0), with_wall, CAMERA).status == "tracked"
+    assert tracker.reference_vertices[:, 2].max() < 0.71 and tracker.registration.depth_noise_m == 0.002
+
+
 def test_matches_in_a_larger_image_are_brought_to_the_depth():
     tracker = SurfaceTracker()
     tracker.process(frame_matches(RolledSheet(), ALL, 0, size=(1280, 960)), RolledSheet().depth(), CAMERA.scaled(1280, 960))

@@ -162,12 +162,10 @@ def check_surface(got: dict, scene: type, stamps: dict[int, int]) -> None:
 
 
 def test_tracker_with_masks_and_services(official_weights: Path, scene: type, rgbd_bag: Path, ros_process, listen, spin_until,
-                                         tmp_path: Path) -> None:
+                                         tmp_path: Path, load_ply) -> None:
     """Both nodes in one process; the bag loops; a new reference on demand, and after each jump back; the surface is saved."""
     from dalf.srv import SaveSurface
     from std_srvs.srv import Trigger
-
-    from dalf_core.surface import load_ply
 
     tracker = ros_process("dalf_ros.tracker", *node_arguments(top_k=300, use_mask="true"))
     listener = listen(topics.STATUS, topics.REFERENCE)

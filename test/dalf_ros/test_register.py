@@ -12,7 +12,6 @@ import numpy as np
 import pytest
 
 from dalf_core import DALF
-from dalf_core.surface import load_ply
 from dalf_ros import register
 from dalf_ros.bags.bag_source import BagSource
 from dalf_ros.bags.bag_writer import bag_topic
@@ -47,7 +46,7 @@ def read_results(folder: Path) -> dict[str, list]:
     return got
 
 
-def test_whole_run(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path: Path, command) -> None:
+def test_whole_run(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path: Path, command, load_ply) -> None:
     out = tmp_path / "a folder" / "out"
     code, text, errors = command(register.main, rgbd_bag, "--output", out, "--top-k", 300, "--max-frames", 8)
     assert code == 0, errors
@@ -82,7 +81,7 @@ def test_whole_run(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path
     assert int(film.get(cv2.CAP_PROP_FRAME_COUNT)) == 8 and film.get(cv2.CAP_PROP_FPS) == pytest.approx(10, abs=0.1)
 
 
-def test_mask_and_intrinsics(official_weights: Path, scene: type, tmp_path: Path, command) -> None:
+def test_mask_and_intrinsics(official_weights: Path, scene: type, tmp_path: Path, command, load_ply) -> None:
     """No camera_info: an error that names the option; with the option, and a mask, only the mask's part becomes the surface."""
     bag = scene.write_bag2(tmp_path / "bag", scene.messages(2, (scene.color, scene.depth, scene.mask)))
     code, _, errors = command(register.main, bag, "--output", tmp_path / "out")

@@ -11,7 +11,6 @@ import pytest
 
 from dalf_core.camera import PinholeCamera
 from dalf_core.lens import PLUMB_BOB, Lens
-from dalf_core.surface import load_ply
 from dalf_ros.conversions import messages as convert
 from dalf_ros.conversions import topics
 from dalf_ros.conversions.image_conversion import from_color_compressed, from_depth
@@ -239,7 +238,7 @@ def warped(field: dict, points: np.ndarray) -> np.ndarray:
     return (weight[..., None] * moved).sum(axis=1)
 
 
-def test_reset_leaves_nothing_to_save(bench: Bench, scene, tmp_path) -> None:
+def test_reset_leaves_nothing_to_save(bench: Bench, scene, tmp_path, load_ply) -> None:
     from dalf.srv import SaveSurface
     from std_srvs.srv import Trigger
 

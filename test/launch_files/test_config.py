@@ -151,7 +151,7 @@ def test_the_page_names_every_topic_and_display() -> None:
 
 def test_the_page_names_every_launch_argument() -> None:
     page = (CONFIG.parent / "docs" / "launch.md").read_text(encoding="utf-8")
-    source = (CONFIG.parent / "dalf_ros" / "launching.py").read_text(encoding="utf-8")
+    source = (CONFIG.parent / "dalf_ros" / "launch_support" / "launching.py").read_text(encoding="utf-8")
     names = re.findall(r'^    "(\w+)": \("', source, re.MULTILINE)
     for file in (CONFIG.parent / "launch").glob("*.launch.py"):
         names += re.findall(r'DeclareLaunchArgument\(\s*"(\w+)"', file.read_text(encoding="utf-8"))

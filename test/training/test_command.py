@@ -163,7 +163,7 @@ def test_ctrl_c_while_photos_are_read(arguments: list[str], tmp_path: Path, text
     process = subprocess.Popen([sys.executable, "-m", "dalf_training", "--images", str(folder), *arguments[2:]], stderr=subprocess.PIPE,
                                text=True)
     deadline = time.monotonic() + 120
-    while not list(cache.glob(".*.part")):
+    while not list(cache.glob(".*.part*")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)

@@ -3,7 +3,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -14,9 +13,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dalf_core.weights import cache_folder
+from dalf_core.files.picture_file import decode_picture
+from dalf_core.files.user_cache import cache_folder
+from dalf_core.files.whole_file import whole_file, write_whole
 
-from .photos import find_photos, held_out
+from .photos import find_photos, fitted, held_out
 
 VERSION = 1             # of how photos are brought to size
 LEAST_PHOTOS = 2        # to learn from: behind one photo the next is seen
@@ -84,33 +85,27 @@ def _key(folder: Path, paths: list[Path], size: tuple[int, int], least: tuple[in
 def _make(folder: Path, paths: list[Path], size: tuple[int, int], least: tuple[int, int], described: Path, pixels: Path,
           progress: bool) -> None:
     """Write the two files of a cache entry; the one with the names last. Interrupted, it leaves nothing that would be taken for one."""
-    partial = pixels.with_name(f".{pixels.name}.{os.getpid()}.part")
     names, skipped = [], []
-    try:
-        with open(partial, "wb") as stream:
-            header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), size[1], size[0], 3)}
-            np.lib.format.write_array_header_1_0(stream, header)
-            made = _all_fitted(paths, size, least)
-            for path, photo in tqdm(zip(paths, made), "Photos", len(paths), disable=not progress, unit="photo"):
-                name = path.relative_to(folder).as_posix()
-                if isinstance(photo, str):
-                    skipped.append((name, photo))
-                else:
-                    names.append(name)
-                    stream.write(photo.tobytes())
-            stream.truncate()
-            stream.seek(0)
-            np.lib.format.write_array_header_1_0(stream, {**header, "shape": (len(names), size[1], size[0], 3)})
-        os.replace(partial, pixels)
-        partial.write_text(json.dumps({"folder": str(folder.resolve()), "names": names, "skipped": skipped}), encoding="utf-8")
-        os.replace(partial, described)
-    finally:
-        partial.unlink(missing_ok=True)
+    with whole_file(pixels) as partial, open(partial, "wb") as stream:
+        header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), size[1], size[0], 3)}
+        np.lib.format.write_array_header_1_0(stream, header)
+        made = _all_fitted(paths, size, least)
+        for path, photo in tqdm(zip(paths, made), "Photos", len(paths), disable=not progress, unit="photo"):
+            name = path.relative_to(folder).as_posix()
+            if isinstance(photo, str):
+                skipped.append((name, photo))
+            else:
+                names.append(name)
+                stream.write(photo.tobytes())
+        stream.truncate()
+        stream.seek(0)
+        np.lib.format.write_array_header_1_0(stream, {**header, "shape": (len(names), size[1], size[0], 3)})
+    write_whole(described, json.dumps({"folder": str(folder.resolve()), "names": names, "skipped": skipped}).encode())
 
 
 def _remove_leftovers(folder: Path) -> None:
     """Files of processes that were killed while they made a cache."""
-    for path in folder.glob(".*.part"):
+    for path in folder.glob(".*.part*"):
         if time.time() - path.stat().st_mtime > LEFTOVER_AGE:
             path.unlink(missing_ok=True)
 
@@ -123,17 +118,14 @@ def _all_fitted(paths: list[Path], size: tuple[int, int], least: tuple[int, int]
 
 
 def _fitted(path: Path, size: tuple[int, int], least: tuple[int, int]) -> np.ndarray | str:
-    """The middle of a photo in the shape of size (width, height), uint8 BGR; or why it cannot be used. Upright photos are laid down."""
-    photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if photo is None:
-        return "cannot be read as a picture"
+    """A photo at size (width, height), uint8 BGR; or why it cannot be used. Upright photos are laid down."""
+    try:
+        photo = decode_picture(np.fromfile(path, np.uint8))
+    except (OSError, ValueError) as error:
+        return str(error)
     if photo.shape[0] > photo.shape[1]:
         photo = cv2.rotate(photo, cv2.ROTATE_90_CLOCKWISE)
     height, width = photo.shape[:2]
     if width < least[0] or height < least[1]:
         return f"{width}x{height} is smaller than the crop, {least[0]}x{least[1]} (setting crop_size)"
-    scale = max(size[0] / width, size[1] / height)
-    cut_width, cut_height = min(width, round(size[0] / scale)), min(height, round(size[1] / scale))
-    left, top = (width - cut_width) // 2, (height - cut_height) // 2
-    cut = photo[top:top + cut_height, left:left + cut_width]
-    return cv2.resize(cut, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return fitted(photo, size)

@@ -1,1 +1,1 @@
-"""The registration solver on NVIDIA Warp: the twin of the modules of the same names one folder up."""
+"""The GPU solver, on NVIDIA Warp (`wp`): twins of the modules of the same names one folder up."""

@@ -4,7 +4,7 @@ import threading
 import warp as wp
 
 wp.config.log_level = wp.LOG_WARNING        # no banner
-# Held while a solver is at work: all threads share a device's stream, and one thread's capture would take in what another launches.
+# Held while a solver is at work: NVIDIA Warp loads modules and keeps its current device and stream in state that all threads share.
 IN_USE = threading.RLock()
 
 

@@ -1,11 +1,11 @@
 """The terms of energy.py as kernels of NVIDIA Warp, which run on CUDA devices and on the CPU.
 
-The formulas are those of energy.py. Where points are and what they meet is in float64: one vertex that is judged otherwise can make a solve
-stop a step earlier. What is summed up is in float32.
+The formulas are those of energy.py. Positions and associations are computed in float64, because one vertex that is judged otherwise can
+make a solve stop a step earlier. Sums are in float32.
 
-A vertex or landmark x' that is drawn by rows m with misfits r and importances a is judged once: to spread = sum a m m^T (3x3) and
-pull = sum a r m. With J = w (-[y]x, I) of each of its nodes, it then adds J^T spread J to the blocks and J^T pull to the gradient. A thread
-has a block and gathers what is of it, so nothing is added atomically and sums have one order.
+The data terms of a vertex or landmark x', with directions m, residuals r and importances a, are evaluated once: their Hessian
+sum a m m^T (3x3) and gradient sum a r m with respect to x'. With J = w (-[y]x, I) of each of its nodes, x' adds J^T Hessian J to the
+blocks and J^T gradient to the right-hand side. Each thread gathers one block, so nothing is added atomically and sums have one order.
 """
 import warp as wp
 
@@ -33,9 +33,9 @@ class View:
 
 @wp.struct
 class Model:
-    """What stays: the surface, its graph (see graph.DeformationGraph), and what each block is gathered from.
+    """What is constant: the surface, its graph (see graph.DeformationGraph), and which vertices add to which block.
 
-    apart: offsets along the edges in the reference; across: the surface's normal at each node. Node i has the vertices
+    rest_offset: along the edges in the reference; node_normal: the surface's normal at each node. Node i has the vertices
     of_node[first_of_node[i]] .. and their weights w. Pair n has the edge pair_edge[n], the vertices of_pair[first_of_pair[n]] .. that
     follow both its nodes, and the products of the two weights.
     """
@@ -48,8 +48,8 @@ class Model:
     first_edge: wp.array[int]
     neighbour: wp.array[int]
     reverse: wp.array[int]
-    apart: wp.array[wp.vec3]
-    across: wp.array[wp.vec3]
+    rest_offset: wp.array[wp.vec3]
+    node_normal: wp.array[wp.vec3]
     first_of_node: wp.array[int]
     of_node: wp.array[int]
     of_node_weight: wp.array[float]
@@ -68,19 +68,22 @@ class Motion:
 
 
 @wp.struct
-class Drawn:
-    """What draws the vertices, and the landmarks, which are sorted by vertex: those of v are first[v] .. first[v + 1] - 1."""
+class DataTerms:
+    """Derivatives of the data terms: by vertex, and by landmark. Landmarks are sorted by vertex: v has first[v] .. first[v + 1] - 1.
 
-    spread: wp.array[wp.mat33]
-    pull: wp.array[wp.vec3]
+    hessian, gradient: of the depth and free-space terms of each vertex. amount: a landmark's weight, its Hessian is amount times I.
+    """
+
+    hessian: wp.array[wp.mat33]
+    gradient: wp.array[wp.vec3]
     first: wp.array[int]
     point: wp.array[wp.vec3d]
     target: wp.array[wp.vec3d]
-    on_ray: wp.array[bool]
+    ray_only: wp.array[bool]
     vertex: wp.array[int]
     confidence: wp.array[float]
     amount: wp.array[float]
-    landmark_pull: wp.array[wp.vec3]
+    landmark_gradient: wp.array[wp.vec3]
 
 
 # ---------------------------------------------------------------- deformation
@@ -179,11 +182,11 @@ def _rounded(value: wp.float64) -> int:
 
 @wp.kernel
 def judge_depth(model: Model, motion: Motion, view: View, planes: wp.array2d[wp.vec3], gate: wp.float64, tukey: wp.float64,
-                importance: wp.float64, two_sided: bool, drawn: Drawn, cost: wp.array[wp.vec2], seen: wp.array[wp.uint8]) -> None:
+                importance: wp.float64, two_sided: bool, data: DataTerms, cost: wp.array[wp.vec2], seen: wp.array[wp.uint8]) -> None:
     """energy.depth_term. cost: energy, and the squared residual of a supported vertex."""
     v = wp.tid()
-    drawn.spread[v] = wp.mat33()
-    drawn.pull[v] = wp.vec3()
+    data.hessian[v] = wp.mat33()
+    data.gradient[v] = wp.vec3()
     cost[v] = wp.vec2()
     seen[v] = wp.uint8(UNSEEN)
     p = _moved(model.vertex[v], v, model, motion)
@@ -219,13 +222,13 @@ def judge_depth(model: Model, motion: Motion, view: View, planes: wp.array2d[wp.
     q = wp.max(ONE - residual * residual / (tukey * tukey), ZERO)
     cost[v] = wp.vec2(float(limit * (ONE - q * q * q)), float(residual * residual))
     amount = importance * q * q
-    drawn.spread[v] = wp.mat33(amount * wp.outer(m, m))
-    drawn.pull[v] = wp.vec3(amount * residual * m)
+    data.hessian[v] = wp.mat33(amount * wp.outer(m, m))
+    data.gradient[v] = wp.vec3(amount * residual * m)
 
 
 @wp.kernel
 def judge_silhouette(model: Model, motion: Motion, view: View, label: wp.array2d[int], place: wp.array[wp.vec2], sigma: wp.float64,
-                     importance: wp.float64, seen: wp.array[wp.uint8], drawn: Drawn, cost: wp.array[wp.vec2]) -> None:
+                     importance: wp.float64, seen: wp.array[wp.uint8], data: DataTerms, cost: wp.array[wp.vec2]) -> None:
     """energy.silhouette_term, after judge_depth. view: of the outline."""
     v = wp.tid()
     if int(seen[v]) == SUPPORTED:
@@ -252,29 +255,29 @@ def judge_silhouette(model: Model, motion: Motion, view: View, label: wp.array2d
     amount = importance * fraction * fraction
     mx = wp.vec3d(ONE, ZERO, (view.cx - nearest[0]) / view.fx)
     my = wp.vec3d(ZERO, ONE, (view.cy - nearest[1]) / view.fy)
-    drawn.spread[v] = wp.mat33(amount * (wp.outer(mx, mx) + wp.outer(my, my)))
-    drawn.pull[v] = wp.vec3(amount * (ex * mx + ey * my))
+    data.hessian[v] = wp.mat33(amount * (wp.outer(mx, mx) + wp.outer(my, my)))
+    data.gradient[v] = wp.vec3(amount * (ex * mx + ey * my))
 
 
 # ---------------------------------------------------------------- landmarks
 
 @wp.kernel
-def judge_landmarks(model: Model, motion: Motion, sigma: float, importance: float, drawn: Drawn, cost: wp.array[float],
+def judge_landmarks(model: Model, motion: Motion, sigma: float, importance: float, data: DataTerms, cost: wp.array[float],
                     distance: wp.array[float]) -> None:
     """energy.landmark_term"""
     m = wp.tid()
-    p = _moved(drawn.point[m], drawn.vertex[m], model, motion)
-    q = drawn.target[m]
-    if drawn.on_ray[m]:
+    p = _moved(data.point[m], data.vertex[m], model, motion)
+    q = data.target[m]
+    if data.ray_only[m]:
         q = wp.dot(p, q) / wp.dot(q, q) * q
     e = wp.vec3(p - q)
     square = wp.dot(e, e)
     distance[m] = wp.sqrt(square)
     fraction = sigma * sigma / (sigma * sigma + square)
-    amount = importance * drawn.confidence[m]
+    amount = importance * data.confidence[m]
     cost[m] = 0.5 * amount * square * fraction
-    drawn.amount[m] = amount * fraction * fraction
-    drawn.landmark_pull[m] = amount * fraction * fraction * e
+    data.amount[m] = amount * fraction * fraction
+    data.landmark_gradient[m] = amount * fraction * fraction * e
 
 
 # ---------------------------------------------------------------- rigidity
@@ -282,14 +285,14 @@ def judge_landmarks(model: Model, motion: Motion, sigma: float, importance: floa
 @wp.func
 def _turned_weights(i: int, model: Model, motion: Motion, stretch: float, bend: float) -> wp.mat33:
     """energy._turned_weights"""
-    a = wp.mat33(motion.R[i]) @ model.across[i]
+    a = wp.mat33(motion.R[i]) @ model.node_normal[i]
     return (bend - stretch) * wp.outer(a, a) + stretch * wp.identity(n=3, dtype=float)
 
 
 @wp.func
 def reach(e: int, i: int, j: int, model: Model, motion: Motion) -> wp.vec3:
     """From node i to where node j really is."""
-    return model.apart[e] + wp.vec3(motion.t[j] - motion.t[i])
+    return model.rest_offset[e] + wp.vec3(motion.t[j] - motion.t[i])
 
 
 @wp.kernel
@@ -339,7 +342,7 @@ def _store(blocks: wp.array2d[wp.spatial_vector], b: int, oo: wp.mat33, ot: wp.m
 
 
 @wp.kernel
-def gather_nodes(model: Model, motion: Motion, drawn: Drawn, rest: wp.array[wp.vec3], stretch: float, bend: float,
+def gather_nodes(model: Model, motion: Motion, data: DataTerms, rest: wp.array[wp.vec3], stretch: float, bend: float,
                  diagonal: wp.array2d[wp.spatial_vector], gradient: wp.array[wp.spatial_vector]) -> None:
     """Each node's block and gradient."""
     i = wp.tid()
@@ -355,18 +358,18 @@ def gather_nodes(model: Model, motion: Motion, drawn: Drawn, rest: wp.array[wp.v
         w = model.of_node_weight[n]
         y = R @ wp.vec3(model.vertex[v] - g)
         Y = wp.skew(y)
-        A = (w * w) * drawn.spread[v]
-        b = w * drawn.pull[v]
+        A = (w * w) * data.hessian[v]
+        b = w * data.gradient[v]
         oo -= Y @ A @ Y
         ot += Y @ A
         tt += A
         turn += wp.cross(y, b)
         shift += b
-        for m in range(drawn.first[v], drawn.first[v + 1]):
-            y = R @ wp.vec3(drawn.point[m] - g)
+        for m in range(data.first[v], data.first[v + 1]):
+            y = R @ wp.vec3(data.point[m] - g)
             Y = wp.skew(y)
-            amount = w * w * drawn.amount[m]
-            b = w * drawn.landmark_pull[m]
+            amount = w * w * data.amount[m]
+            b = w * data.landmark_gradient[m]
             oo -= amount * (Y @ Y)
             ot += amount * Y
             tt += amount * wp.identity(n=3, dtype=float)
@@ -391,7 +394,8 @@ def gather_nodes(model: Model, motion: Motion, drawn: Drawn, rest: wp.array[wp.v
 
 
 @wp.kernel
-def gather_pairs(model: Model, motion: Motion, drawn: Drawn, stretch: float, bend: float, coupling: wp.array2d[wp.spatial_vector]) -> None:
+def gather_pairs(model: Model, motion: Motion, data: DataTerms, stretch: float, bend: float,
+                 coupling: wp.array2d[wp.spatial_vector]) -> None:
     """The blocks of each edge and of its reverse."""
     pair = wp.tid()
     e = model.pair_edge[pair]
@@ -409,7 +413,7 @@ def gather_pairs(model: Model, motion: Motion, drawn: Drawn, stretch: float, ben
     for n in range(model.first_of_pair[pair], model.first_of_pair[pair + 1]):
         v = model.of_pair[n]
         w = model.of_pair_weight[n]
-        A = w * drawn.spread[v]
+        A = w * data.hessian[v]
         Yi = wp.skew(Ri @ wp.vec3(model.vertex[v] - gi))
         Yj = wp.skew(Rj @ wp.vec3(model.vertex[v] - gj))
         YA = Yi @ A
@@ -417,10 +421,10 @@ def gather_pairs(model: Model, motion: Motion, drawn: Drawn, stretch: float, ben
         ot += YA
         to -= A @ Yj
         tt += A
-        for m in range(drawn.first[v], drawn.first[v + 1]):
-            amount = w * drawn.amount[m]
-            Yi = wp.skew(Ri @ wp.vec3(drawn.point[m] - gi))
-            Yj = wp.skew(Rj @ wp.vec3(drawn.point[m] - gj))
+        for m in range(data.first[v], data.first[v + 1]):
+            amount = w * data.amount[m]
+            Yi = wp.skew(Ri @ wp.vec3(data.point[m] - gi))
+            Yj = wp.skew(Rj @ wp.vec3(data.point[m] - gj))
             oo -= amount * (Yi @ Yj)
             ot += amount * Yi
             to -= amount * Yj

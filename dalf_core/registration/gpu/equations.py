@@ -3,9 +3,10 @@
 Conjugate gradients stay on the device. An iteration is two kernels: each of their blocks sums up the parts of the scalar products that the
 kernel before has left, one part a block, and so knows step lengths and whether all is done without asking the host. Nothing is added
 atomically: sums have one order, and the same input gives the same output.
-"""
-import sys
 
+Launches are recorded once and repeated. They are not captured in a CUDA graph: while a stream of NVIDIA Warp's (none is non-blocking) is
+being captured, CUDA forbids other threads to use the default stream, on which PyTorch works, and fails both.
+"""
 import numpy as np
 import warp as wp
 
@@ -14,7 +15,7 @@ from ..normal_equations import MAX_ITERATIONS, TOLERANCE
 
 NODES = 16                      # of a block
 THREADS = 6 * NODES             # of a block, one for each unknown; on the CPU one does their work in turn
-CHUNK = 20                      # iterations between two looks at whether it is done; even, see Search.rz
+CHUNK = 20                      # iterations between two looks at whether it is done; even, as launches alternate
 RUNNING, CONVERGED, FAILED = 0, 1, 2
 
 wp.set_module_options({"enable_backward": False, "max_unroll": 4})
@@ -50,7 +51,7 @@ class Search:
     status: wp.array[int]
 
 
-class WarpEquations:
+class GpuEquations:
     """H x = rhs for one graph. On the device: diagonal, coupling and gradient, see System."""
 
     def __init__(self, graph: DeformationGraph, device: wp.Device) -> None:
@@ -67,7 +68,7 @@ class WarpEquations:
         search.curvature, search.limit = self._zeros(self._blocks, float), self._zeros(self._blocks, float)
         search.status = self._zeros(1, int)
         self._p = self._zeros(count), self._zeros(count)        # the direction, and the one before, in turn
-        self._iterations = self._captured()
+        self._two_iterations = [launch for now in (0, 1) for launch in self._recorded(now)]
 
     @property
     def rhs(self) -> np.ndarray:
@@ -83,7 +84,9 @@ class WarpEquations:
         search.status.zero_()
         self._launch(_begin, self._system, search, self._p[0], wp.spatial_vector(*damping), tolerance**2)
         for _ in range(0, MAX_ITERATIONS, CHUNK):
-            wp.capture_launch(self._iterations)
+            for _ in range(CHUNK // 2):
+                for launch in self._two_iterations:
+                    launch.launch()
             status = search.status.numpy()[0]
             if status != RUNNING:
                 break
@@ -94,17 +97,16 @@ class WarpEquations:
         return wp.zeros(shape, kind, device=self._device)
 
     def _launch(self, kernel: wp.Kernel, *arguments: object) -> None:
-        wp.launch_tiled(kernel, dim=[self._blocks], inputs=list(arguments), block_dim=THREADS, device=self._device)
+        self._recording(kernel, *arguments).launch()
 
-    def _captured(self) -> wp.Graph:
-        """A chunk of iterations, launched as one: on a GPU, a CUDA graph."""
-        wp.load_module(sys.modules[__name__], self._device, block_dim=THREADS)
-        with wp.ScopedCapture(self._device, force_module_load=False) as capture:
-            for n in range(CHUNK):
-                now, p, p_new = n % 2, self._p[n % 2], self._p[1 - n % 2]
-                self._launch(_multiply, self._system, self._search, p, p_new, now)
-                self._launch(_advance, self._search, p_new, now)
-        return capture.graph
+    def _recording(self, kernel: wp.Kernel, *arguments: object) -> wp.Launch:
+        """A launch that is not carried out yet, and may be any number of times."""
+        return wp.launch_tiled(kernel, dim=[self._blocks], inputs=list(arguments), block_dim=THREADS, device=self._device, record_cmd=True)
+
+    def _recorded(self, now: int) -> list[wp.Launch]:
+        """The two launches of an even (0) or odd (1) iteration."""
+        p, p_new = self._p[now], self._p[1 - now]
+        return [self._recording(_multiply, self._system, self._search, p, p_new, now), self._recording(_advance, self._search, p_new, now)]
 
 
 @wp.kernel

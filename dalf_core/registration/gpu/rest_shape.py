@@ -6,7 +6,7 @@ import warp as wp
 
 from ..energy import SUPPORTED
 from ..graph import DeformationGraph
-from ..rest_shape import PRIOR, ROUNDS, SHORTENED, STRAIN, WELL_SEEN, Rest, RestShape, spread
+from ..rest_shape import PRIOR, ROUNDS, SHORTENED, STRAIN, WELL_SEEN, Rest, RestShape, standard_deviation
 from .energy import THREADS, Model, Motion, reach
 
 wp.set_module_options({"enable_backward": False})
@@ -32,7 +32,7 @@ class Bent:
     trust: wp.array[float]
 
 
-class WarpRestShape(RestShape):
+class GpuRestShape(RestShape):
     """As RestShape, but offsets are arrays (E,) of vec3 on the device. motion: room for a state."""
 
     def __init__(self, graph: DeformationGraph, frame: np.ndarray, model: Model, motion: Motion, device: wp.Device) -> None:
@@ -54,7 +54,7 @@ class WarpRestShape(RestShape):
         self._motion.t.assign(t)
         self._seen.assign(seen)
         self._launch(_measure, len(self._graph), self._model, self._motion, self._sent_local, self._seen, bent)
-        strain = _spread(bent, marked)
+        strain = _strain_deviation(bent, marked)
         for _ in range(ROUNDS):
             self._launch(_average, len(self._graph), self._model, bent, room)
             bent, room = room, bent
@@ -74,10 +74,10 @@ class WarpRestShape(RestShape):
         wp.launch(kernel, dim=count, inputs=list(arguments), block_dim=THREADS, device=self._device)
 
 
-def _spread(bent: Bent, marked: np.ndarray) -> float:
-    """Of the strain, see rest_shape.spread."""
+def _strain_deviation(bent: Bent, marked: np.ndarray) -> float:
+    """Of the strain, see rest_shape.hessian."""
     trust = bent.trust.numpy().astype(np.float64)
-    return spread(bent.strain.numpy() / np.maximum(trust, 1e-12)[:, None, None], trust * marked)
+    return standard_deviation(bent.strain.numpy() / np.maximum(trust, 1e-12)[:, None, None], trust * marked)
 
 
 @wp.func
@@ -141,7 +141,7 @@ def _rest(model: Model, local: Local, bent: Bent, rest: wp.array[wp.vec3]) -> No
     j = model.neighbour[e]
     at_i = 0.5 / (bent.trust[i] + PRIOR)
     at_j = 0.5 / (bent.trust[j] + PRIOR)
-    d = model.apart[e]
+    d = model.rest_offset[e]
     strained = STRAIN * (at_i * (bent.strain[i] @ d) + at_j * (bent.strain[j] @ d))
     height = wp.dot(d, at_i * (bent.curvature[i] @ d) + at_j * (bent.curvature[j] @ d))
     along = d + strained

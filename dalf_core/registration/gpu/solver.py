@@ -15,13 +15,13 @@ from ..outline import Outline
 from ..solver import Evaluation, Fit, Landmarks, Solver, Stage, State
 from . import energy as kernels
 from .device import IN_USE, device_of
-from .equations import WarpEquations
-from .rest_shape import WarpRestShape
+from .equations import GpuEquations
+from .rest_shape import GpuRestShape
 
 PARTS = 64      # blocks that sum up the energy
 
 
-class WarpSolver(Solver):
+class GpuSolver(Solver):
     """As Solver, within rounding, which moves vertices by some 0.0001 mm; rarely a step more or less is made for it.
 
     The graph, the surface and the equations stay on the device; a solve sends the depth image, its outline and the landmarks, a step sends
@@ -35,13 +35,13 @@ class WarpSolver(Solver):
             self._make_room()
 
     def _make_room(self) -> None:
-        """Send what stays, and make room for what comes."""
+        """Send the constants, and allocate the rest."""
         self._model = self._sent_model()
-        self._motion, self._drawn = kernels.Motion(), kernels.Drawn()
+        self._motion, self._data = kernels.Motion(), kernels.DataTerms()
         nodes, count = len(self.graph), len(self.vertices)
         self._motion.R, self._motion.t = self._empty(nodes, wp.mat33d), self._empty(nodes, wp.vec3d)
-        self._drawn.spread, self._drawn.pull = self._empty(count, wp.mat33), self._empty(count, wp.vec3)
-        self._shape = WarpRestShape(self.graph, self._frame, self._model, self._motion, self.device)
+        self._data.hessian, self._data.gradient = self._empty(count, wp.mat33), self._empty(count, wp.vec3)
+        self._shape = GpuRestShape(self.graph, self._frame, self._model, self._motion, self.device)
         self._rest = self._shape.reference
         self._seen = self._empty(count, wp.uint8)
         self._vertex_cost, self._node_cost = self._empty(count, wp.vec2), self._empty(nodes, float)
@@ -64,40 +64,40 @@ class WarpSolver(Solver):
             self._launch(kernels.deform, len(self.vertices), self._model, self._motion, vertices, normals)
             return vertices.numpy(), normals.numpy()
 
-    def _equations(self) -> WarpEquations:          # type: ignore[override]
-        return WarpEquations(self.graph, self.device)
+    def _equations(self) -> GpuEquations:          # type: ignore[override]
+        return GpuEquations(self.graph, self.device)
 
     def _evaluate(self, state: State, depth: np.ndarray, landmarks: Landmarks, stage: Stage,          # type: ignore[override]
-                  into: WarpEquations | None) -> Evaluation:
+                  into: GpuEquations | None) -> Evaluation:
         cost, distance, order = self._once("landmarks", landmarks, self._sent_landmarks)
-        model, motion, drawn, rest = self._model, self._motion, self._drawn, self._rest
+        model, motion, data, rest = self._model, self._motion, self._data, self._rest
         self._send_motion(state)
         self._judge(depth, stage)
         if len(landmarks):
-            self._launch(kernels.judge_landmarks, len(landmarks), model, motion, stage.landmark_sigma, stage.landmark_weight, drawn, cost,
+            self._launch(kernels.judge_landmarks, len(landmarks), model, motion, stage.landmark_sigma, stage.landmark_weight, data, cost,
                          distance)
         self._launch(kernels.judge_rigidity, len(self.graph), model, motion, rest, stage.stretch, stage.bend, self._node_cost)
         wp.launch_tiled(kernels.sum_costs, dim=[PARTS], inputs=[self._vertex_cost, cost, self._node_cost, self._parts],
                         block_dim=kernels.THREADS, device=self.device)
         if into is not None:
-            self._launch(kernels.gather_nodes, len(self.graph), model, motion, drawn, rest, stage.stretch, stage.bend, into.diagonal,
+            self._launch(kernels.gather_nodes, len(self.graph), model, motion, data, rest, stage.stretch, stage.bend, into.diagonal,
                          into.gradient)
-            self._launch(kernels.gather_pairs, len(model.pair_edge), model, motion, drawn, stage.stretch, stage.bend, into.coupling)
+            self._launch(kernels.gather_pairs, len(model.pair_edge), model, motion, data, stage.stretch, stage.bend, into.coupling)
         energy, squares = self._parts.numpy().sum(axis=0)
         seen, residual = self._seen.numpy().copy(), np.empty(len(landmarks))
         residual[order] = distance.numpy()
         return Evaluation(float(energy), float(squares), int((seen == SUPPORTED).sum()), seen, residual)
 
     def _judge(self, depth: np.ndarray, stage: Stage) -> None:
-        """The vertices: against the depth image, and what is not supported against its outline."""
+        """The data terms of all vertices: depth, and free space where depth does not support them."""
         planes = self._once("planes", depth, self._fitted_planes)
-        model, motion, drawn, cost, seen = self._model, self._motion, self._drawn, self._vertex_cost, self._seen
+        model, motion, data, cost, seen = self._model, self._motion, self._data, self._vertex_cost, self._seen
         self._launch(kernels.judge_depth, len(self.vertices), model, motion, _view(self.camera), planes, stage.depth_gate,
-                     stage.depth_tukey, stage.depth_weight * self.vertex_weight, stage.two_sided, drawn, cost, seen)
+                     stage.depth_tukey, stage.depth_weight * self.vertex_weight, stage.two_sided, data, cost, seen)
         if stage.free_space > 0:
             label, place = self._once("outline", self._outline, self._sent_outline)
             self._launch(kernels.judge_silhouette, len(self.vertices), model, motion, _view(self._coarse), label, place, self.graph.spacing,
-                         stage.free_space * self.vertex_weight, seen, drawn, cost)
+                         stage.free_space * self.vertex_weight, seen, data, cost)
 
     # ---------------------------------------------------------------- to the device
 
@@ -129,23 +129,23 @@ class WarpSolver(Solver):
         return self._sent(outline.label, int), self._sent(outline.place, wp.vec2)
 
     def _sent_landmarks(self, landmarks: Landmarks) -> tuple[wp.array, wp.array, np.ndarray]:
-        """Into self._drawn, sorted by vertex; room for their costs and distances, and the order."""
+        """Into self._data, sorted by vertex; room for their costs and distances, and the order."""
         order = np.argsort(landmarks.vertex, kind="stable")
-        drawn, count = self._drawn, len(landmarks)
-        drawn.first = self._sent(_starts(landmarks.vertex, len(self.vertices)), int)
-        drawn.point, drawn.target = self._sent(landmarks.points[order], wp.vec3d), self._sent(landmarks.targets[order], wp.vec3d)
-        drawn.on_ray = self._sent(landmarks.rays()[order], bool)
-        drawn.vertex, drawn.confidence = self._sent(landmarks.vertex[order], int), self._sent(landmarks.confidence[order], float)
-        drawn.amount, drawn.landmark_pull = self._empty(count, float), self._empty(count, wp.vec3)
+        data, count = self._data, len(landmarks)
+        data.first = self._sent(_starts(landmarks.vertex, len(self.vertices)), int)
+        data.point, data.target = self._sent(landmarks.points[order], wp.vec3d), self._sent(landmarks.targets[order], wp.vec3d)
+        data.ray_only = self._sent(landmarks.rays()[order], bool)
+        data.vertex, data.confidence = self._sent(landmarks.vertex[order], int), self._sent(landmarks.confidence[order], float)
+        data.amount, data.landmark_gradient = self._empty(count, float), self._empty(count, wp.vec3)
         return self._empty(count, float), self._empty(count, float), order
 
     def _sent_model(self) -> kernels.Model:
         graph, model = self.graph, kernels.Model()
         model.vertex, model.normal = self._sent(self.vertices, wp.vec3d), self._sent(self.normals, wp.vec3d)
         model.node, model.weight = self._sent(graph.node_index, wp.vec4i), self._sent(graph.weight, wp.vec4d)
-        model.position, model.apart = self._sent(graph.position, wp.vec3d), self._sent(self._shape.reference, wp.vec3)
+        model.position, model.rest_offset = self._sent(graph.position, wp.vec3d), self._sent(self._shape.reference, wp.vec3)
         model.first_edge, model.reverse = self._sent(graph.first_edge, int), self._sent(graph.reverse, int)
-        model.neighbour, model.across = self._sent(graph.edges[:, 1], int), self._sent(self._frame[:, 0], wp.vec3)
+        model.neighbour, model.node_normal = self._sent(graph.edges[:, 1], int), self._sent(self._frame[:, 0], wp.vec3)
         vertex, slot = np.nonzero(graph.weight > 0)
         first, order = _grouped(graph.node_index[vertex, slot], len(graph))
         model.first_of_node, model.of_node = self._sent(first, int), self._sent(vertex[order], int)

@@ -61,7 +61,7 @@ def test_every_frame_is_registered_to_the_reference(clip, weights, start, tmp_pa
         pictures = list(made)
     for number in (0, 1, 2, 4):
         registered, template = (pictures[number][50:110, left + 60:left + 120].astype(int) for left in (WIDTH, 2 * WIDTH))
-        assert np.abs(registered - template).mean() < 12     # unregistered frames: 30 and more
+        assert np.abs(registered - template).mean() < 15     # unregistered frames: 30 and more
     assert pictures[3][30:, WIDTH:2 * WIDTH].max() < 20
     assert {path.name for path in film.parent.iterdir()} == {"film.mp4", "table.csv"}
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from dalf_core.camera import PinholeCamera
-from dalf_core.drawing.render import RenderingUnavailable, SurfaceRenderer, overlay_grid
+from dalf_core.drawing.render import RenderingUnavailable, SurfaceRenderer
 from dalf_core.image_registration.video import VideoWriter
 
 CAMERA = PinholeCamera(560.0, 550.0, 290.0, 255.0, 641, 481)  # odd size, principal point away from the middle
@@ -42,7 +42,7 @@ def test_overlay_changes_only_the_mesh(renderer):
     rng = np.random.default_rng(0)
     image = rng.integers(0, 255, (CAMERA.height, CAMERA.width, 3)).astype(np.uint8)
     vertices = np.array([[-0.1, -0.1, 0.7], [0.1, -0.1, 0.7], [0, 0.1, 0.7]], np.float32)
-    picture = overlay_grid(renderer, image, vertices, TRIANGLE)
+    picture = renderer.render(vertices, TRIANGLE, image=image, style="grid")
     ys, xs = np.nonzero((picture != image).any(axis=2))
     low, high = CAMERA.project(vertices).min(axis=0), CAMERA.project(vertices).max(axis=0)
     assert len(xs) > 1000

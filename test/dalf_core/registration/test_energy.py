@@ -1,4 +1,6 @@
 """The analytic derivatives against numeric ones."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -13,9 +15,11 @@ from ..analytic import CAMERA, RolledSheet, turn
 from .dense import dense_matrix
 
 # only the named term, and no robust gate in reach of the test
-TERMS = {"depth": Stage(1, 1.0, 0.1, 0.5, 0.0, 1.0, 0.0, 0.0), "landmark": Stage(1, 0.02, 0.1, 0.5, 1.0, 0.0, 0.0, 0.0),
-         "stretch": Stage(1, 1.0, 0.1, 0.5, 0.0, 0.0, 1.0, 0.0), "bend": Stage(1, 1.0, 0.1, 0.5, 0.0, 0.0, 0.0, 1.0),
-         "free space": Stage(1, 1.0, 0.1, 1e-4, 0.0, 0.0, 0.0, 0.0, 1.0)}         # a gate that no vertex passes: none is supported
+NONE = Stage(iterations=1, landmark_sigma=0.02, depth_tukey=0.1, depth_gate=0.5, landmark_weight=0.0, depth_weight=0.0, stretch=0.0,
+             bend=0.0)
+TERMS = {"depth": replace(NONE, depth_weight=1.0), "landmark": replace(NONE, landmark_weight=1.0),
+         "stretch": replace(NONE, stretch=1.0), "bend": replace(NONE, bend=1.0),
+         "free space": replace(NONE, depth_gate=1e-4, free_space=1.0)}         # a gate that no vertex passes: none is supported
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +65,6 @@ def test_gradient(scene, term):
     assert np.linalg.norm(numeric + downhill) < 2e-3 * np.linalg.norm(downhill)
 
 
-
 def test_normal_matrix_is_that_of_the_landmark_rows(scene):
     """One landmark: H = a w^2 J^T J with J from finite differences of the deformed point."""
     solver, state, depth, landmarks = scene
@@ -86,7 +89,7 @@ def test_normal_matrix_of_rigidity(scene, stretch, bend):
     with the node."""
     solver, state, depth, landmarks = scene
     graph, equations = solver.graph, NormalEquations(solver.graph)
-    solver._evaluate(state, depth, landmarks, Stage(1, 1.0, 0.1, 0.5, 0.0, 0.0, stretch, bend), equations)
+    solver._evaluate(state, depth, landmarks, replace(NONE, stretch=stretch, bend=bend), equations)
     i, j = graph.edges.T
     weight = np.sqrt([bend, stretch, stretch])
 
@@ -108,11 +111,12 @@ def test_normal_matrix_of_all_terms_is_the_sum(scene):
     solver._outline = far_outline(depth)
     graph, equations = solver.graph, NormalEquations(solver.graph)
     parts = np.zeros((equations.rhs.size,) * 2)
-    for stage in (Stage(1, 0.02, 0.1, 0.5, 2.0, 0.0, 0.0, 0.0), Stage(1, 0.02, 0.1, 0.5, 0.0, 0.7, 0.0, 0.0),
-                  Stage(1, 0.02, 0.1, 0.5, 0.0, 0.0, 0.5, 0.1), Stage(1, 0.02, 0.1, 0.5, 0.0, 0.0, 0.0, 0.0, 0.3)):
-        solver._evaluate(state, depth, landmarks, stage, equations)
+    terms = [{"landmark_weight": 2.0}, {"depth_weight": 0.7}, {"stretch": 0.5, "bend": 0.1}, {"free_space": 0.3}]
+    for weights in terms:
+        solver._evaluate(state, depth, landmarks, replace(NONE, **weights), equations)
         parts += dense_matrix(equations, graph)
-    solver._evaluate(state, depth, landmarks, Stage(1, 0.02, 0.1, 0.5, 2.0, 0.7, 0.5, 0.1, 0.3), equations)
+    every = {name: weight for weights in terms for name, weight in weights.items()}
+    solver._evaluate(state, depth, landmarks, replace(NONE, **every), equations)
     whole = dense_matrix(equations, graph)
     np.testing.assert_allclose(whole, parts, atol=1e-4)
     np.testing.assert_allclose(whole, whole.T, atol=1e-6)

@@ -4,6 +4,8 @@ import pytest
 from scipy.spatial import cKDTree
 
 from dalf_core import NonRigidRegistration
+from dalf_core.tracking import FrameMatches, SurfaceTracker
+from dalf_core.types import Matches
 
 from ..analytic import CAMERA, DISTANCE, RolledSheet, turn
 
@@ -79,3 +81,39 @@ def test_the_mesh_stays_proper(grown):
 def test_the_bound_is_kept():
     registration, _, sizes, _ = follow(sizes_bound := 2000)
     assert max(sizes) <= max(sizes_bound, sizes[0])
+
+
+def test_lost_right_after_growing_keeps_the_model_as_it_was(monkeypatch):
+    """The result of that frame, the model and the topology belong together, then and in the frames after."""
+    tracker = SurfaceTracker(max_vertices=2500, grow_to=6000)
+    judge, lost = NonRigidRegistration._judge, []
+
+    def judge_grown(self, fit, landmarks):
+        if sizes and len(self.surface.vertices) > sizes[0] and not lost:
+            lost.append(len(self.surface.vertices))
+            return self._lost("for the test", len(landmarks))
+        return judge(self, fit, landmarks)
+
+    sizes, topologies = [], []
+    monkeypatch.setattr(NonRigidRegistration, "_judge", judge_grown)
+    for number in range(26):
+        reference_xy, current_xy = pairs(STEP * number)
+        count = len(reference_xy)
+        index = np.arange(count)
+        matches = FrameMatches(number, 0, (320, 240), (320, 240), Matches(index + 1000 * number, index, np.zeros(count, np.float32),
+                                                                          np.ones(count, bool)), reference_xy, current_xy)
+        if number == 0:
+            frame = tracker.process(matches, drum(0).depth(), CAMERA)
+            sizes.append(len(tracker.reference_vertices))
+        else:
+            monkeypatch.setattr(tracker._places, "points", lambda view, index, xy=reference_xy: tracker.registration.reference_points(xy))
+            frame = tracker.process(matches, drum(STEP * number).depth(), CAMERA)
+        result = frame.registration
+        assert frame.status == "tracked"
+        assert len(result.vertices) == len(result.normals) == len(result.visible) == len(tracker.reference_vertices)
+        assert tracker.triangles.max() == len(result.vertices) - 1
+        sizes.append(len(result.vertices))
+        topologies.append(frame.topology_id)
+    assert lost and lost[0] > sizes[0]
+    np.testing.assert_array_equal(np.diff(topologies) > 0, np.diff(sizes[1:]) > 0)         # a new mesh, a new number; else none
+    assert sizes[-1] > sizes[0]                                                             # it grows when it can

@@ -1,6 +1,10 @@
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components
+from scipy.spatial import cKDTree
 
+from dalf_core.registration import landmarks
 from dalf_core.registration.energy import deform_points
 from dalf_core.registration.graph import build_graph
 from dalf_core.registration.landmarks import initial_state, lift_pixels, prune
@@ -96,3 +100,39 @@ def test_lifted_pixels_lie_on_the_plane_between_pixel_centres():
 def test_pixels_without_depth_or_outside_are_not_lifted():
     xy = np.array([[2.0, 2.0], [-5.0, 10.0], [1e9, 3.0], [np.nan, 5.0], [160.0, 120.0]])
     assert lift_pixels(RolledSheet().depth(), xy, CAMERA)[1].tolist() == [False, False, False, False, True]
+
+
+def neighbour_graph(count, seed):
+    """Links of two clouds of points that hang together by a few."""
+    rng = np.random.default_rng(seed)
+    points = np.concatenate([rng.uniform([0, 0], [1.0, 1.0], (count // 2, 2)), rng.uniform([1.02, 0], [2.6, 1.0], (count - count // 2, 2))])
+    points = points[(np.abs(points[:, 0] - 1.01) > 0.06) | (np.abs(points[:, 1] - 0.5) < 0.1)]
+    index = cKDTree(points).query(points, 9)[1]
+    link = csr_matrix((np.ones(8 * len(points), np.int32), (np.repeat(np.arange(len(points)), 8), index[:, 1:].ravel())))
+    return link.maximum(link.T)
+
+
+@pytest.mark.parametrize("count, seed", [(400, 0), (700, 1), (2000, 2)])
+def test_the_sparse_cut_is_the_dense_one(monkeypatch, count, seed):
+    link = neighbour_graph(count, seed)
+    assert connected_components(link)[0] == 1
+    sparse = landmarks._weakest_cut(link)
+    monkeypatch.setattr(landmarks, "DENSE_CUT", len(sparse))
+    dense = landmarks._weakest_cut(link)
+    assert 0.2 < dense.mean() < 0.8 and (sparse == (dense if sparse[0] == dense[0] else ~dense)).all()
+
+
+def test_two_thousand_landmarks_are_judged_without_a_dense_eigenvector(monkeypatch):
+    """A sheet whose right part is claimed to lie on its left one, both seen. An eigenvector of 2000 x 2000 takes half a second."""
+    sizes, eigh = [], np.linalg.eigh
+    monkeypatch.setattr(np.linalg, "eigh", lambda matrix: sizes.append(len(matrix)) or eigh(matrix))
+    cuts, cut = [], landmarks._weakest_cut
+    monkeypatch.setattr(landmarks, "_weakest_cut", lambda link: cuts.append(link.shape[0]) or cut(link))
+    source, rng = sheet_points(2000, 0)
+    target = source + 0.0005 * rng.normal(size=source.shape)
+    folded = source[:, 0] > 0.03
+    target[folded, 0] = 0.06 - target[folded, 0]
+    kept = prune(source, target, 0.006) > 0.5
+    assert max(cuts) > 1500 and max(sizes, default=0) <= 400
+    clear = np.abs(source[:, 0] - 0.03) > 0.02
+    assert not kept[folded & clear].any() and kept[~folded & clear].mean() > 0.95

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from dalf_core import NonRigidRegistration, PinholeCamera
-from dalf_core.registration import nonrigid
+from dalf_core.registration import stages
 from dalf_core.registration.outline import nearest_surface, outline_camera
 from dalf_core.surface import surface_from_depth
 
@@ -43,8 +43,8 @@ def test_hidden_parts_stay_out_of_free_space(monkeypatch):
     truth = rolled.move(surface.vertices.astype(float))
     source = surface.vertices[(np.abs(surface.vertices[:, 0]) < 0.075)][::20]
     beside, error = [], []
-    for weight in (0.0, nonrigid.FREE_SPACE_FIRST):
-        monkeypatch.setattr(nonrigid, "FREE_SPACE_FIRST", weight)
+    for weight in (0.0, stages.FREE_SPACE_COLD):
+        monkeypatch.setattr(stages, "FREE_SPACE_COLD", weight)
         registration = NonRigidRegistration(CAMERA)
         registration.set_reference_surface(surface)
         result = registration.register_points(rolled.depth(), source, rolled.move(source))

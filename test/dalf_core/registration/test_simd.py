@@ -38,3 +38,11 @@ def test_product_is_added_to_its_row_alone():
     expected[4] += blocks[2].T @ x[3, :6]
     product(blocks[2], x[3], out[4])
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_no_operation_may_take_it_that_nothing_is_nan():
+    outer(*(np.zeros(shape, np.float32) for shape in ((6, 8), 8, 8)), 0.3)
+    product(*(np.zeros(shape, np.float32) for shape in ((6, 8), 8, 8)))
+    for code in [*outer.inspect_llvm().values(), *product.inspect_llvm().values()]:
+        products = [line.split() for line in code.splitlines() if "fmul" in line and "<8 x float>" in line]
+        assert products and not any(flag in words for words in products for flag in ("fast", "nnan", "ninf"))

@@ -4,9 +4,9 @@ import pytest
 
 from dalf_core.registration import energy
 from dalf_core.registration.graph import build_graph
-from dalf_core.registration.nonrigid import cold_stages, final_stage, warm_stages
 from dalf_core.registration.normal_equations import NormalEquations
 from dalf_core.registration.solver import RISE, Landmarks, Solver, State
+from dalf_core.registration.stages import cold_stages, final_stage, warm_stages
 from dalf_core.surface import surface_from_depth
 
 from ..analytic import CAMERA, RolledSheet, turn

@@ -9,9 +9,9 @@ import pytest
 
 from dalf_core.registration.energy import SUPPORTED, UNSEEN
 from dalf_core.registration.graph import build_graph
-from dalf_core.registration.nonrigid import final_stage
-from dalf_core.registration.rest_shape import spread
+from dalf_core.registration.rest_shape import standard_deviation
 from dalf_core.registration.solver import Evaluation, Landmarks, Solver, State
+from dalf_core.registration.stages import final_stage
 from dalf_core.registration.stiffness import EVIDENCE, STRAIN, WITHIN, stretch_weight
 from dalf_core.surface import surface_from_depth
 
@@ -46,7 +46,7 @@ def everywhere(solver: Solver, state: State, every: int = 10) -> Landmarks:
 def weight(solver: Solver, state: State, what: int, landmarks: Landmarks | None = None) -> float:
     landmarks = everywhere(solver, state) if landmarks is None else landmarks
     found = Evaluation(0.0, 0.0, 0, np.full(len(solver.vertices), what, np.uint8), landmarks.distances(state, solver.graph))
-    return solver._followed(STAGE, state, found, landmarks).stretch
+    return solver._adapted(STAGE, state, found, landmarks).stretch
 
 
 def mixed(own: float, landmarks: int) -> float:
@@ -55,12 +55,12 @@ def mixed(own: float, landmarks: int) -> float:
     return share * own + (1 - share) * STAGE.stretch
 
 
-def test_spread_counts_by_trust() -> None:
+def test_deviation_counts_by_trust() -> None:
     tensors, trust = np.zeros((4, 3, 3)), np.array([1.0, 1.0, 2.0, 0.0])
     tensors[:, 0, 0], tensors[:, 0, 1] = [0.1, 0.1, -0.1, 9.0], 0.7
-    assert spread(tensors, trust) == pytest.approx(0.1)
-    assert spread(tensors, np.array([1.0, 1.0, 0.0, 0.0])) == pytest.approx(0, abs=1e-8)
-    assert np.isnan(spread(tensors, np.zeros(4)))
+    assert standard_deviation(tensors, trust) == pytest.approx(0.1)
+    assert standard_deviation(tensors, np.array([1.0, 1.0, 0.0, 0.0])) == pytest.approx(0, abs=1e-8)
+    assert np.isnan(standard_deviation(tensors, np.zeros(4)))
 
 
 def wavy(amount: float) -> Callable[[np.ndarray], np.ndarray]:

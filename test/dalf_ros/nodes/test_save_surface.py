@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from dalf_core.surface import Surface, load_ply
+from dalf_core.surface import Surface
 from dalf_core.types import Registration
 from dalf_ros.nodes.save_surface import save_surface
 
@@ -33,7 +33,7 @@ def working_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize("path", ["a.ply", "b.OBJ", ""])
-def test_the_current_surface_is_written(path: str, working_directory: Path) -> None:
+def test_the_current_surface_is_written(path: str, working_directory: Path, load_ply) -> None:
     success, message, written = save_surface(path, False, TRACKER, frame())
     assert success and "3 vertices" in message and Path(written) == working_directory / (path or "surface_77.ply")
     if written.endswith("ply"):
@@ -43,7 +43,7 @@ def test_the_current_surface_is_written(path: str, working_directory: Path) -> N
         assert Path(written).read_text().splitlines()[1].startswith("v 0.000000 0.000000 1.000000 0.003922")
 
 
-def test_what_is_refused(working_directory: Path) -> None:
+def test_what_is_refused(working_directory: Path, load_ply) -> None:
     (working_directory / "folder.ply").mkdir()
     (working_directory / "there.ply").write_text("mine")
     (working_directory / "link.ply").symlink_to("nowhere.ply")

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip("warp")
 
 from dalf_core.registration import energy  # noqa: E402
-from dalf_core.registration.gpu.solver import WarpSolver  # noqa: E402
+from dalf_core.registration.gpu.solver import GpuSolver  # noqa: E402
 from dalf_core.registration.graph import build_graph  # noqa: E402
 from dalf_core.registration.outline import nearest_surface  # noqa: E402
 from dalf_core.registration.planes import plane_at  # noqa: E402
@@ -15,12 +15,13 @@ from dalf_core.registration.solver import Landmarks, Solver, Stage, State  # noq
 from dalf_core.surface import surface_from_depth  # noqa: E402
 
 from ...analytic import CAMERA, RolledSheet, turn  # noqa: E402
-from ..warp_devices import DEVICES  # noqa: E402
+from .devices import DEVICES  # noqa: E402
 
-NONE = Stage(1, 0.01, 0.02, 0.03, 0.0, 0.0, 0.0, 0.0)
+NONE = Stage(iterations=1, landmark_sigma=0.01, depth_tukey=0.02, depth_gate=0.03, landmark_weight=0.0, depth_weight=0.0, stretch=0.0,
+             bend=0.0)
 TERMS = {"depth": replace(NONE, depth_weight=1.0), "landmark": replace(NONE, landmark_weight=2.0), "stretch": replace(NONE, stretch=1.0),
          "bend": replace(NONE, bend=1.0), "free space": replace(NONE, free_space=1.0),
-         "all": Stage(1, 0.01, 0.02, 0.03, 2.0, 0.7, 0.5, 0.1, 0.3)}
+         "all": replace(NONE, landmark_weight=2.0, depth_weight=0.7, stretch=0.5, bend=0.1, free_space=0.3)}
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +46,7 @@ def scene():
 def solvers(scene, device):
     """(numba's, Warp's), before the scene's frame."""
     surface, graph, state, depth, _ = scene
-    both = Solver(surface, graph, CAMERA), WarpSolver(surface, graph, CAMERA, device=device)
+    both = Solver(surface, graph, CAMERA), GpuSolver(surface, graph, CAMERA, device=device)
     for solver in both:
         solver._outline = nearest_surface(depth, solver._coarse, solver._reach(state))
     return both

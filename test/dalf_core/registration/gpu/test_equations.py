@@ -5,14 +5,14 @@ import pytest
 wp = pytest.importorskip("warp")
 
 from dalf_core.registration.gpu.device import device_of  # noqa: E402
-from dalf_core.registration.gpu.equations import WarpEquations  # noqa: E402
+from dalf_core.registration.gpu.equations import GpuEquations  # noqa: E402
 from dalf_core.registration.graph import build_graph  # noqa: E402
 from dalf_core.registration.normal_equations import NormalEquations  # noqa: E402
 from dalf_core.surface import Surface, surface_from_depth  # noqa: E402
 
 from ...analytic import CAMERA, RolledSheet  # noqa: E402
 from ..dense import dense_matrix  # noqa: E402
-from ..warp_devices import DEVICES  # noqa: E402
+from .devices import DEVICES  # noqa: E402
 
 DAMPING = np.array([1e-6, 1e-6, 1e-6, 1e-3, 1e-3, 1e-3])
 SCALE = np.array([0.02, 0.02, 0.02, 1, 1, 1])
@@ -45,7 +45,7 @@ def device(request, monkeypatch):
 
 
 def sent(numbas, graph, device):
-    equations = WarpEquations(graph, device)
+    equations = GpuEquations(graph, device)
     equations.diagonal.assign(np.ascontiguousarray(numbas.diagonal[:, :, :6].swapaxes(1, 2)))
     if len(graph.edges):
         equations.coupling.assign(np.ascontiguousarray(numbas.coupling[:, :, :6].swapaxes(1, 2)))
@@ -116,3 +116,13 @@ def test_a_refusal_is_not_remembered(graph, numbas, device):
     assert equations.solve(DAMPING) is None
     equations.diagonal.assign(right)
     np.testing.assert_array_equal(equations.solve(DAMPING), expected)
+
+
+def test_nothing_is_captured(graph, numbas, device, monkeypatch):
+    """While a stream is captured, CUDA forbids what PyTorch does meanwhile in another thread."""
+    def refuse(*arguments, **options):
+        raise AssertionError("captured")
+
+    monkeypatch.setattr(wp, "capture_begin", refuse)
+    expected = np.linalg.solve(dense_matrix(numbas, graph) + np.diag(np.tile(DAMPING, len(graph))), numbas.rhs.ravel())
+    np.testing.assert_allclose(sent(numbas, graph, device).solve(DAMPING, 1e-5).ravel(), expected, atol=1e-3 * np.abs(expected).max())

@@ -11,14 +11,14 @@ pytest.importorskip("warp")
 from dalf_core import NonRigidRegistration  # noqa: E402
 from dalf_core.registration import devices  # noqa: E402
 from dalf_core.registration.devices import solver_on  # noqa: E402
-from dalf_core.registration.gpu.solver import WarpSolver  # noqa: E402
+from dalf_core.registration.gpu.solver import GpuSolver  # noqa: E402
 from dalf_core.registration.graph import build_graph  # noqa: E402
-from dalf_core.registration.nonrigid import final_stage  # noqa: E402
 from dalf_core.registration.solver import Landmarks, Solver, State  # noqa: E402
+from dalf_core.registration.stages import final_stage  # noqa: E402
 from dalf_core.surface import Surface, surface_from_depth  # noqa: E402
 
 from ...analytic import CAMERA, RolledSheet, turn  # noqa: E402
-from ..warp_devices import DEVICES  # noqa: E402
+from .devices import DEVICES  # noqa: E402
 
 SAME_MM = 0.05          # the same to within this, at every vertex; 0.001 unless one at a threshold is judged otherwise
 
@@ -31,7 +31,7 @@ def device(request):
 def pair(device, **options):
     """(on the CPU, by Warp)"""
     both = [NonRigidRegistration(CAMERA, max_vertices=2500, **options) for _ in range(2)]
-    both[1]._make_solver = partial(WarpSolver, device=device)
+    both[1]._make_solver = partial(GpuSolver, device=device)
     for registration in both:
         registration.set_reference(RolledSheet().depth())
     return both
@@ -117,7 +117,7 @@ def test_nodes_without_edges(device):
     landmarks = Landmarks(vertices[[0, 3, 6]].astype(float), vertices[[0, 3, 6]] + moved, np.ones(3), np.array([0, 3, 6]))
     start = State(np.tile(np.eye(3), (3, 1, 1)), np.zeros((3, 3)))
     fits = [solver.solve(start, np.zeros((240, 320), np.float32), landmarks, [final_stage(0.02, 10)])
-            for solver in (Solver(surface, graph, CAMERA), WarpSolver(surface, graph, CAMERA, device=device))]
+            for solver in (Solver(surface, graph, CAMERA), GpuSolver(surface, graph, CAMERA, device=device))]
     np.testing.assert_allclose(fits[1].state.t, fits[0].state.t, atol=1e-7)
     assert np.median(fits[1].landmark_residual) < 1e-4
 
@@ -127,7 +127,7 @@ def test_nothing_to_go_by_leaves_the_state(device):
     graph = build_graph(surface, 0.04)
     start = State(np.tile(np.eye(3), (len(graph), 1, 1)), np.zeros((len(graph), 3)))
     none = Landmarks(np.zeros((0, 3)), np.zeros((0, 3)), np.zeros(0), np.zeros(0, int))
-    fit = WarpSolver(surface, graph, CAMERA, device=device).solve(start, np.zeros((240, 320), np.float32), none, [final_stage(0.02, 10)])
+    fit = GpuSolver(surface, graph, CAMERA, device=device).solve(start, np.zeros((240, 320), np.float32), none, [final_stage(0.02, 10)])
     np.testing.assert_allclose(fit.state.t, 0, atol=1e-7)
     assert fit.state.finite() and fit.energy == pytest.approx(0, abs=1e-10) and fit.supported == 0
 
@@ -162,8 +162,8 @@ def test_names_of_devices():
             NonRigidRegistration(CAMERA, device=name)
 
 
-def test_without_warp_cuda_is_refused(monkeypatch):
-    for name in [name for name in sys.modules if name.startswith(f"{devices.__package__}.warp_")]:
+def test_without_nvidia_warp_cuda_is_refused(monkeypatch):
+    for name in [name for name in sys.modules if name.startswith(f"{devices.__package__}.gpu.")]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "warp", None)
     with pytest.raises(RuntimeError, match="pip install warp-lang"):
@@ -176,6 +176,6 @@ def test_cuda_by_its_name():
     assert registration.device == "cuda:0"
     registration.set_reference(RolledSheet().depth())
     assert registration.register(*noisy(RolledSheet(0.3), 0)).status == "tracked"
-    assert isinstance(registration._solver, WarpSolver)
+    assert isinstance(registration._model.solver, GpuSolver)
     with pytest.raises(RuntimeError, match="cuda:99"):
         NonRigidRegistration(CAMERA, device="cuda:99")

@@ -5,7 +5,7 @@ import os
 
 import numpy as np
 
-from .surface import write_whole
+from .whole_file import write_whole
 
 
 def save_obj(path: str | os.PathLike, vertices: np.ndarray, triangles: np.ndarray, colors: np.ndarray | None = None,
