@@ -100,8 +100,8 @@ class Job:
         rows = []
         with VideoWriter(self.options.output, self.clip.fps) as film, tqdm(total=self.total, unit="frame") as bar:
             for number, image, frame in self._frames():
-                rows.append(FrameRow.of(number, number / self.clip.fps, frame))
-                film.write(self._picture(number, image, frame))
+                rows.append(FrameRow.of(number, float(self.clip.times[number]), frame))
+                film.write(self._picture(number, image, frame), float(self.clip.times[number]))
                 bar.set_postfix_str(f"{frame.method}, {frame.verified} verified", refresh=False)
                 bar.update()
                 if interruption.asked:

@@ -9,11 +9,14 @@ from types import TracebackType
 import cv2
 import numpy as np
 
+TICK = Fraction(1, 90_000)      # seconds, of films whose pictures have times of their own
+
 
 class VideoWriter:
     """Writes BGR pictures as an H.264 mp4 (yuv420p, index at the front) that browsers and players open.
 
-    path: the file to make, taken over if it exists. fps: pictures a second. quality: x264's constant rate factor, 0 best to 51.
+    path: the file to make, taken over if it exists. fps: pictures a second, where `write` is not told their times.
+    quality: x264's constant rate factor, 0 best to 51.
     The first picture sets the size (odd sizes are padded by a repeated row or column); later ones are resized to it. Use it in a
     `with` block: leaving it in any way, Ctrl-C included, finishes the film with what was written. Without a picture there is no file.
     """
@@ -29,6 +32,8 @@ class VideoWriter:
         self._container = None
         self._stream = None
         self._size = (0, 0)
+        self._stamp = -1
+        self._time_base = 1 / self._fps
 
     def __enter__(self) -> VideoWriter:
         return self
@@ -36,21 +41,26 @@ class VideoWriter:
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self.close()
 
-    def write(self, bgr: np.ndarray) -> None:
-        """Append one picture: HxWx3 uint8 BGR, or HxW uint8 grey."""
+    def write(self, bgr: np.ndarray, time_s: float | None = None) -> None:
+        """Append one picture: HxWx3 uint8 BGR, or HxW uint8 grey.
+
+        time_s: when it is shown, seconds from the first picture; given for every picture of a film, or for none. Times that do not grow
+        are put one tick after the last.
+        """
         import av
 
         picture = _as_bgr(bgr)
         if self._container is None:
-            self._open(picture)
+            self._open(picture, 1 / self._fps if time_s is None else TICK)
         if (picture.shape[1], picture.shape[0]) != self._size:
             picture = cv2.resize(picture, self._size, interpolation=cv2.INTER_AREA)
         height, width = picture.shape[:2]
         if height % 2 or width % 2:
             picture = cv2.copyMakeBorder(picture, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
         frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="bgr24")
-        frame.pts = self.frames
-        frame.time_base = 1 / self._fps
+        self._stamp = self.frames if time_s is None else max(self._stamp + 1, round(time_s / self._time_base))
+        frame.pts = self._stamp
+        frame.time_base = self._time_base
         for packet in self._stream.encode(frame):  # type: ignore[attr-defined]
             self._container.mux(packet)  # type: ignore[attr-defined]
         self.frames += 1
@@ -70,9 +80,10 @@ class VideoWriter:
             raise
         os.replace(self._partial, self.path)
 
-    def _open(self, picture: np.ndarray) -> None:
+    def _open(self, picture: np.ndarray, time_base: Fraction) -> None:
         import av
 
+        self._time_base = time_base
         self.path.parent.mkdir(parents=True, exist_ok=True)
         height, width = picture.shape[:2]
         self._size = (width, height)
@@ -81,6 +92,7 @@ class VideoWriter:
         stream = container.add_stream(codec, rate=self._fps)
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
+        stream.codec_context.time_base = time_base
         if codec == "libx264":
             stream.options = {"crf": str(self._quality), "preset": "veryfast"}
         else:

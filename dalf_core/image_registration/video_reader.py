@@ -1,6 +1,7 @@
 """Films, frame by frame, as upright BGR pictures. What is wrong with a file is told before the work starts."""
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,9 @@ from typing import Any
 import numpy as np
 
 FALLBACK_FPS = 30.0
+RATE_AGREES = 0.01          # by how much the header's frame rate may differ from that of the frames' times to be believed
+
+log = logging.getLogger(__name__)
 
 
 class VideoError(RuntimeError):
@@ -19,7 +23,8 @@ class VideoError(RuntimeError):
 class VideoReader:
     """The pictures of a film's first video stream. Use it in a `with` block; iterating starts at the first frame each time.
 
-    frames: how many there are, counted. fps: frames a second. size: (width, height) as stored, pixels.
+    frames: how many there are, counted. times: when each is shown, (frames,) seconds from the first, as the film's time stamps say; by the
+    header's frame rate, with a warning, where it has none. fps: mean frames a second.
     VideoError: no such file, no film, no video stream, a file that was cut off.
     """
 
@@ -28,8 +33,11 @@ class VideoReader:
         self._container = self._open()
         try:
             stream = self._stream
-            self.fps = float(stream.average_rate or stream.guessed_rate or FALLBACK_FPS)
-            self.frames = self._count(int(stream.frames))
+            rate = float(stream.average_rate or stream.guessed_rate or FALLBACK_FPS)
+            stamps = self._stamps(int(stream.frames))
+            self.frames = len(stamps)
+            self.times = self._times(stamps, rate)
+            self.fps = _mean_rate(self.times, rate)
         except BaseException:
             self.close()
             raise
@@ -87,22 +95,49 @@ class VideoReader:
         self._container.close()
         self._container = self._open()
 
-    def _count(self, promised: int) -> int:
-        """Frames in the file, without decoding them. VideoError when it holds fewer than its header says, or none."""
+    def _stamps(self, promised: int) -> list[int | None]:
+        """The time stamps of the frames in the file, without decoding them, in units of the stream, as they are stored.
+
+        VideoError when the file holds fewer frames than its header says, or none.
+        """
         import av
 
-        count, broken = 0, ""
+        stamps: list[int | None] = []
+        count, end, broken = 0, 0, ""
         try:
             for packet in self._container.demux(self._stream):
-                count += packet.size > 0 and not packet.is_corrupt
+                if packet.size > 0 and not packet.is_corrupt:
+                    count += 1
+                    end = max(end, (packet.dts or 0) + (packet.duration or 0))
+                    if not packet.is_discard:
+                        stamps.append(packet.dts if packet.pts is None else packet.pts)
         except av.error.FFmpegError as error:
             broken = f" ({_reason(error)})"
-        if count == 0:
+        if not stamps:
             raise VideoError(f"{self.path} holds no frame{broken}")
+        if self._container.format.name == "avi":        # whose header counts what the camera dropped, too
+            count = max(count, end)
         if broken or count < promised:
             of = f" of {promised}" if promised > count else ""
             raise VideoError(f"{self.path} was cut off: only {count}{of} frames are in it{broken}; copy it again, or cut it to length")
-        return count
+        return stamps
+
+    def _times(self, stamps: list[int | None], rate: float) -> np.ndarray:
+        """When the frames are shown, in the order in which they are, seconds from the first."""
+        known = [stamp for stamp in stamps if stamp is not None]
+        if len(known) < len(stamps) or (len(known) > 1 and min(known) == max(known)):
+            log.warning("%s has no time stamps: %g frames a second are assumed", self.path, rate)
+            return np.arange(len(stamps)) / rate
+        times = np.sort(np.array(known, np.int64)) - min(known)
+        return times * float(self._stream.time_base)
+
+
+def _mean_rate(times: np.ndarray, header_rate: float) -> float:
+    """Frames a second: the header's number where the times agree with it."""
+    if times[-1] <= 0:
+        return header_rate
+    measured = (len(times) - 1) / float(times[-1])
+    return header_rate if abs(measured - header_rate) <= RATE_AGREES * header_rate else measured
 
 
 def upright(picture: np.ndarray, degrees: float) -> np.ndarray:

@@ -13,8 +13,11 @@ import numpy as np
 from dalf_core.files.picture_file import MOST_PIXELS
 
 from ..errors import ImageError
+from .h264_order import PictureOrder
 
 CODECS = {"h264": "h264", "avc": "h264", "libx264": "h264", "h265": "hevc", "hevc": "hevc", "libx265": "hevc"}
+KEYFRAMES = {"h264": {5}, "hevc": set(range(16, 22))}       # types of NAL units: pictures that need none before them,
+PICTURES = {"h264": set(range(1, 6)), "hevc": set(range(32))}       # all pictures
 
 
 @dataclass(frozen=True)
@@ -69,18 +72,27 @@ class VideoDecoder:
         self._context: Any = None
         self._started = False
         self._number = 0
+        self._parameters = b""      # of the stream, where they come in a message of their own
+        self._order = PictureOrder()
 
     def decode(self, message: Any) -> VideoFrame:
         """The picture of this message. Before the first keyframe, and after an error until the next one, there is none."""
         header = message.header if hasattr(message, "header") else SimpleNamespace(stamp=message.timestamp, frame_id=message.frame_id)
         form = str(getattr(message, "format", None) or message.encoding)
         data = bytes(memoryview(message.data))
-        if not self._started and not _has_keyframe(data, self.codec):
+        units = _unit_types(data, self.codec)
+        if units and not units & PICTURES[self.codec]:
+            self._parameters = data
+            return VideoFrame(header, form, None, "it holds parameters of the stream, no picture")
+        if not self._started and not units & KEYFRAMES[self.codec]:
             return VideoFrame(header, form, None, "it comes before the first keyframe, from which on pictures can be decoded")
+        data, self._parameters = self._parameters + data, b""
         try:
+            if self.codec == "h264" and not self._order.follows(data):
+                raise ImageError("a message before it was lost; waiting for the next keyframe")
             image = self._picture(data)
         except ImageError as error:
-            self._started, self._context = False, None
+            self._started, self._context, self._order = False, None, PictureOrder()
             return VideoFrame(header, form, None, str(error))
         self._started = True
         return VideoFrame(header, form, image)
@@ -115,12 +127,10 @@ def _open(codec: str) -> Any:
     return context
 
 
-def _has_keyframe(data: bytes, codec: str) -> bool:
-    """Whether a picture in these bytes can be decoded without any before it: by the types of their NAL units."""
-    at = data.find(b"\x00\x00\x01")
+def _unit_types(data: bytes, codec: str) -> set[int]:
+    """The types of the NAL units in these bytes."""
+    found, at = set(), data.find(b"\x00\x00\x01")
     while 0 <= at < len(data) - 3:
-        kind = data[at + 3] & 0x1F if codec == "h264" else data[at + 3] >> 1 & 0x3F
-        if kind == 5 if codec == "h264" else 16 <= kind <= 21:
-            return True
+        found.add(data[at + 3] & 0x1F if codec == "h264" else data[at + 3] >> 1 & 0x3F)
         at = data.find(b"\x00\x00\x01", at + 3)
-    return False
+    return found

@@ -1,6 +1,7 @@
 """Films that are written here are read back; broken ones are refused in words."""
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -88,3 +89,70 @@ def test_films_are_turned_upright_as_their_header_says():
     assert upright(picture, 90).tolist() == [[2, 5], [1, 4], [0, 3]]
     assert upright(picture, -90).tolist() == [[3, 0], [4, 1], [5, 2]]
     assert upright(picture, 180).tolist() == [[5, 4, 3], [2, 1, 0]]
+
+
+# ---------------------------------------------------------------- presentation times
+
+TIMES_MS = [0, 33, 67, 150, 400, 433, 467, 900]
+
+
+def write_film(path: Path, codec: str, times_ms: list[int], rate: int = 30, base: Fraction = Fraction(1, 1000), **options: str) -> Path:
+    """Frame n has a grey of 40 + 8n and is shown at times_ms[n]."""
+    with av.open(str(path), "w", options={"live": "1"} if path.suffix == ".webm" else {}) as container:
+        stream = container.add_stream(codec, rate=rate, options=options)
+        stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        stream.codec_context.time_base = base
+        for number, time_ms in enumerate(times_ms):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), 40 + 8 * number, np.uint8), format="bgr24")
+            frame.pts, frame.time_base = round(time_ms / 1000 / base), base
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return path
+
+
+@pytest.mark.parametrize(("name", "codec", "options"), [
+    ("browser.webm", "libvpx", {"deadline": "realtime", "lag-in-frames": "0"}), ("variable.mkv", "libx264", {"bf": "2"}),
+    ("variable.mp4", "libx264", {"bf": "2"}),
+])
+def test_times_are_those_of_the_frames_not_of_the_header(name, codec, options, tmp_path):
+    """A browser's WebM, whose header says 1000 frames a second and no length; variable rates, stored in another order than shown."""
+    path = write_film(tmp_path / name, codec, TIMES_MS, 1000 if codec == "libvpx" else 30, **options)
+    with VideoReader(path) as reader:
+        assert reader.frames == len(TIMES_MS)
+        np.testing.assert_allclose(reader.times, np.array(TIMES_MS) / 1000, atol=1e-3)
+        assert reader.fps == pytest.approx(7 / 0.9, rel=0.01)
+        assert [round(grey(picture)) for picture in reader] == pytest.approx([40 + 8 * n for n in range(8)], abs=5)
+
+
+def test_dropped_slots_of_an_avi(tmp_path):
+    """Its header counts ten slots, the camera filled six; a file that ends before the tenth was cut off all the same."""
+    path = write_film(tmp_path / "dropped.avi", "mpeg4", [0, 100, 200, 500, 600, 900], 10, Fraction(1, 10))
+    with VideoReader(path) as reader:
+        assert reader.frames == 6
+        np.testing.assert_allclose(reader.times, [0, 0.1, 0.2, 0.5, 0.6, 0.9])
+    data = path.read_bytes()
+    at = data.rindex(b"00dc", 0, data.index(b"idx1"))       # the last frame
+    (tmp_path / "cut.avi").write_bytes(data[:at])
+    with pytest.raises(VideoError, match="was cut off: only . of 10 frames"):
+        VideoReader(tmp_path / "cut.avi")
+
+
+def test_a_stream_without_times_says_so(tmp_path, caplog):
+    path = write_film(tmp_path / "raw.h264", "libx264", TIMES_MS)
+    with VideoReader(path) as reader:
+        np.testing.assert_allclose(reader.times, np.arange(8) / 25)
+    assert [record.getMessage() for record in caplog.records] == [f"{path} has no time stamps: 25 frames a second are assumed"]
+
+
+def test_written_films_keep_their_times(tmp_path):
+    with VideoWriter(tmp_path / "timed.mp4", 10) as writer:
+        for number, time_ms in enumerate(TIMES_MS):
+            writer.write(np.full((48, 64, 3), 40 + 8 * number, np.uint8), time_ms / 1000)
+    with VideoReader(tmp_path / "timed.mp4") as reader:
+        np.testing.assert_allclose(reader.times, np.array(TIMES_MS) / 1000, atol=2e-5)
+        assert [round(grey(picture)) for picture in reader] == pytest.approx([40 + 8 * n for n in range(8)], abs=5)
+    with VideoWriter(tmp_path / "still.mp4", 10) as writer:
+        for _ in range(3):
+            writer.write(np.zeros((48, 64, 3), np.uint8), 0.5)
+    with VideoReader(tmp_path / "still.mp4") as reader:
+        assert reader.frames == 3 and (np.diff(reader.times) > 0).all()

@@ -1,6 +1,7 @@
 """H.264 and H.265 message by message, as cameras publish them: every picture comes out at once, none that is damaged passes for one."""
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -28,7 +29,7 @@ def encoded(codec: str, options: dict[str, str] | None = None) -> list[bytes]:
     if ENCODERS[codec] not in av.codecs_available:
         pytest.skip(f"PyAV has no {ENCODERS[codec]}")
     context = av.CodecContext.create(ENCODERS[codec], "w")
-    context.width, context.height, context.pix_fmt, context.time_base = 64, 48, "yuv420p", "1/10"
+    context.width, context.height, context.pix_fmt, context.time_base = 64, 48, "yuv420p", Fraction(1, 10)
     context.gop_size = KEY_EVERY
     quiet = {"x265-params": "log-level=none:repeat-headers=1:open-gop=0:bframes=0"} if codec == "hevc" else {}
     context.options = {"tune": "zerolatency", "crf": "5", **quiet} if options is None else options
@@ -56,7 +57,7 @@ def test_every_picture_comes_with_its_own_message(codec: str, form: str) -> None
     for number, data in enumerate(encoded(codec)):
         frame = streams.decoded("/image", message(data, form, number))
         assert frame.header["stamp"]["nanosec"] == number * 100_000_000 % 1_000_000_000
-        assert to_color(frame).shape == (48, 64, 3) and grey(frame) == pytest.approx(40 + 12 * number, abs=2)
+        assert to_color(frame).shape == (48, 64, 3) and grey(frame) == pytest.approx(40 + 12 * number, abs=4)
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
@@ -68,7 +69,7 @@ def test_frames_before_the_first_keyframe_say_so(codec: str) -> None:
             with pytest.raises(ImageError, match="before the first keyframe"):
                 to_color(frame)
         else:
-            assert grey(frame) == pytest.approx(40 + 12 * number, abs=2)
+            assert grey(frame) == pytest.approx(40 + 12 * number, abs=4)
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
@@ -79,8 +80,21 @@ def test_after_a_damaged_message_the_next_keyframe_is_waited_for(codec: str) -> 
         frame = streams.decoded("/image", message(b"\x00\x00\x01" if number == 2 else data, codec))
         results.append(frame.image is not None)
         if frame.image is not None:
-            assert grey(frame) == pytest.approx(40 + 12 * number, abs=2)
+            assert grey(frame) == pytest.approx(40 + 12 * number, abs=4)
     assert results == [True, True, False, False, False, False] + [True] * 6
+
+
+@pytest.mark.parametrize("lost", [1, 2, 5])
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_after_a_lost_message_the_next_keyframe_is_waited_for(codec: str, lost: int) -> None:
+    """FFmpeg alone shows a wrong picture there."""
+    streams = VideoStreams()
+    frames = {number: streams.decoded("/image", message(data, codec)) for number, data in enumerate(encoded(codec)) if number != lost}
+    missing = [number for number, frame in frames.items() if frame.image is None]
+    assert missing == list(range(lost + 1, KEY_EVERY))
+    for number, frame in frames.items():
+        if number not in missing:
+            assert grey(frame) == pytest.approx(40 + 12 * number, abs=4)
 
 
 def test_reordered_pictures_are_refused() -> None:
@@ -92,12 +106,21 @@ def test_reordered_pictures_are_refused() -> None:
     assert any("B-frames" in problem for problem in problems)
 
 
+def test_parameters_in_a_message_of_their_own() -> None:
+    streams, units = VideoStreams(), encoded("h264")
+    at = units[0].index(b"\x00\x00\x01\x65")         # the first picture, behind the parameters
+    with pytest.raises(ImageError, match="holds parameters of the stream"):
+        to_color(streams.decoded("/image", message(units[0][:at], "h264")))
+    for number, data in enumerate([units[0][at:], *units[1:]]):
+        assert grey(streams.decoded("/image", message(data, "h264"))) == pytest.approx(40 + 12 * number, abs=4)
+
+
 def test_topics_do_not_mix() -> None:
     streams, units = VideoStreams(), encoded("h264")
     for number, data in enumerate(units):
-        assert grey(streams.decoded("/left", message(data, "h264"))) == pytest.approx(40 + 12 * number, abs=2)
+        assert grey(streams.decoded("/left", message(data, "h264"))) == pytest.approx(40 + 12 * number, abs=4)
         if number >= KEY_EVERY:
-            assert grey(streams.decoded("/right", message(data, "h264"))) == pytest.approx(40 + 12 * number, abs=2)
+            assert grey(streams.decoded("/right", message(data, "h264"))) == pytest.approx(40 + 12 * number, abs=4)
 
 
 def test_other_messages_pass() -> None:
@@ -111,10 +134,10 @@ def test_packets_of_other_packages() -> None:
     data = encoded("h264")[0]
     foxglove = SimpleNamespace(timestamp="stamp", frame_id="cam", format="h264", data=data)
     frame = VideoStreams().decoded("/video", foxglove)
-    assert frame.header.stamp == "stamp" and frame.header.frame_id == "cam" and grey(frame) == pytest.approx(40, abs=2)
+    assert frame.header.stamp == "stamp" and frame.header.frame_id == "cam" and grey(frame) == pytest.approx(40, abs=4)
     for name in ("libx264", "h264_nvenc", "h264;yuv420p;bgr8;bgr8"):
         packet = SimpleNamespace(header="head", encoding=name, data=data)
-        assert grey(VideoStreams().decoded("/packets", packet)) == pytest.approx(40, abs=2)
+        assert grey(VideoStreams().decoded("/packets", packet)) == pytest.approx(40, abs=4)
 
 
 @pytest.mark.parametrize("codec", ["h264", "hevc"])
@@ -133,4 +156,4 @@ def test_a_recording_is_read_with_its_depth(codec: str, scene: type, tmp_path: P
         assert (chosen.color, chosen.depth, chosen.camera_info) == (video, scene.depth, scene.info)
         streams = VideoStreams()
         frames = [streams.decoded(raw.topic, source.deserialize(raw)) for raw in source.messages([video])]
-    assert [grey(frame) for frame in frames] == pytest.approx([40 + 12 * n for n in range(FRAMES)], abs=2)
+    assert [grey(frame) for frame in frames] == pytest.approx([40 + 12 * n for n in range(FRAMES)], abs=4)
