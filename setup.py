@@ -17,8 +17,8 @@ setup(
     package_dir={"dalf_training": "training"},
     package_data={"": ["*.*", "*/*.*"]},
     # Lower bounds; requirements/*.txt hold the exact versions that are tested.
-    install_requires=["torch>=2.4", "numpy>=1.26", "scipy>=1.11", "numba>=0.60", "opencv-python-headless>=4.9", "kornia>=0.7",
-                      "safetensors", "openvino>=2024", "tqdm"],
-    extras_require={"tools": ["matplotlib", "pyvista", "av"], "train": ["matplotlib", "pyyaml", "tensorboard"],
+    install_requires=["torch>=2.9", "numpy>=1.26", "scipy>=1.11", "numba>=0.60", "opencv-python-headless>=4.9",
+                      "safetensors", "imagesize>=2.0", "openvino>=2024", "tqdm"],
+    extras_require={"tools": ["matplotlib", "pyvista", "av"], "train": ["kornia>=0.8", "matplotlib", "pyyaml", "tensorboard"],
                     "cuda": ["warp-lang>=1.19"]},
 )

@@ -23,8 +23,8 @@ from extractors import NAMES, make_extractor
 
 from dalf_core import Matches
 from dalf_core.drawing.draw import draw_matches
+from dalf_core.files.whole_file import write_whole
 from dalf_core.weights import WeightsError
-from dalf_core.whole_file import write_whole
 
 DRAWN = 150                                         # matches in a picture, about
 

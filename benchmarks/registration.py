@@ -25,9 +25,9 @@ from registration_methods import METHODS, run_ours
 from tqdm import tqdm
 
 from dalf_core import NonRigidRegistration
+from dalf_core.files.whole_file import whole_file
 from dalf_core.registration.devices import solver_on
 from dalf_core.registration.graph import automatic_spacing, build_graph
-from dalf_core.whole_file import whole_file
 
 ONE_THREAD = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
 DEVICES = ("cpu", "cuda")

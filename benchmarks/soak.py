@@ -24,7 +24,7 @@ import numpy as np
 from scipy.stats import theilslopes
 from tqdm import tqdm
 
-from dalf_core.whole_file import whole_file
+from dalf_core.files.whole_file import whole_file
 from dalf_ros.launch_support.child_process import Process
 
 NODES = ("feature_node", "registration_node")

@@ -24,7 +24,7 @@ from typing import Any
 
 import numba
 
-from .user_cache import cache_folder
+from .files.user_cache import cache_folder
 
 # Floating-point freedom for kernels that meet NaN or infinity: sums may be reordered, but tests for NaN stay (`fastmath=True` drops them).
 REORDERED = {"reassoc", "contract", "arcp", "nsz"}

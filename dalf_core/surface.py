@@ -11,7 +11,8 @@ from scipy.sparse.csgraph import connected_components
 
 from .camera import PinholeCamera
 from .depth import FAR_M, NEAR_M, clean_depth, is_reading, jump_slope, smooth_depth
-from .whole_file import write_whole
+from .files.whole_file import write_whole
+from .sixteen_bit import to_eight_bit
 
 MAX_VERTICES = 20_000
 MIN_VERTICES = 30
@@ -40,7 +41,7 @@ def surface_from_depth(depth_m: np.ndarray, camera: PinholeCamera, image: np.nda
                        far_m: float = FAR_M) -> Surface:
     """Triangulate a depth image, cutting at depth jumps.
 
-    depth_m: (H, W) metres. image: HxWx3 BGR or HxW uint8, same pixels, for colours. mask: (H, W), nonzero = keep.
+    depth_m: (H, W) metres. image: HxWx3 BGR or HxW, uint8 or uint16, same pixels, for colours. mask: (H, W), nonzero = keep.
     max_vertices: the pixel grid is thinned until no more remain. pieces: "all" drops only specks, "largest" keeps one piece.
     near_m, far_m: readings outside this range are ignored, metres.
     Raises SurfaceError when nothing usable remains, ValueError on arrays that do not fit the camera.
@@ -116,7 +117,7 @@ def _keep_pieces(pixels: np.ndarray, triangles: np.ndarray, pieces: str) -> tupl
 
 
 def _sample_colors(image: np.ndarray, pixels: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    image = np.asarray(image)
+    image = to_eight_bit(np.asarray(image))
     if image.shape[:2] != shape:
         raise ValueError(f"image is {image.shape[1]}x{image.shape[0]} px, depth {shape[1]}x{shape[0]}; align them first")
     values = image[pixels[:, 1], pixels[:, 0]]

@@ -61,7 +61,7 @@ class Matches:
     def __len__(self) -> int:
         return len(self.reference_index)
 
-    def chosen(self, rows: np.ndarray) -> Matches:
+    def select(self, rows: np.ndarray) -> Matches:
         """Some of them: rows (K,) indices or (M,) bool."""
         return Matches(self.reference_index[rows], self.query_index[rows], self.distance[rows], self.inlier[rows])
 

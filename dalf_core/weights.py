@@ -22,8 +22,8 @@ from safetensors.torch import save_file
 
 from .features.geometry import CORRECTED, GEOMETRIES, ORIGINAL
 from .features.network import ARCHITECTURE, DalfNetwork, rename_official
-from .user_cache import cache_folder
-from .whole_file import whole_file
+from .files.user_cache import cache_folder
+from .files.whole_file import whole_file
 
 OFFICIAL = "official"
 OFFICIAL_URL = "https://raw.githubusercontent.com/verlab/DALF_CVPR_2023/main/weights/model_ts-fl_final.pth"
@@ -41,7 +41,7 @@ log = logging.getLogger(__name__)
 
 
 class WeightsError(RuntimeError):
-    """The weights cannot be had or read. The message names the cause and what to put where."""
+    """The weights cannot be obtained or read. The message names the cause and the remedy."""
 
 
 @dataclass(frozen=True)
@@ -131,7 +131,7 @@ def _read_safetensors(path: Path) -> Weights:
 
 
 def _number(path: Path, metadata: dict[str, str], key: str, default: float) -> float:
-    """A finite number from the metadata of a file. WeightsError: it is none."""
+    """A finite number from the metadata of a file. Raises WeightsError."""
     try:
         value = float(metadata.get(key, default))
     except ValueError:

@@ -74,6 +74,24 @@ def photo_files(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.fixture
+def blank_png() -> Callable[[int, int], bytes]:
+    """`blank_png(width, height)`: an encoded picture of one colour, a thousandth of what it takes once decoded, or less."""
+    import struct
+    import zlib
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    def made(width: int, height: int) -> bytes:
+        packer, row = zlib.compressobj(9), bytes(1 + -(-width // 8))         # one bit a pixel
+        data = b"".join(packer.compress(row) for _ in range(height)) + packer.flush()
+        header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)
+        return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+    return made
+
+
 # ---------------------------------------------------------------- ROS
 
 class RosProcess:

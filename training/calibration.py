@@ -1,4 +1,4 @@
-"""What a trained detector must be told apart from its weights: which heatmap values are keypoints, and how far it is off on average."""
+"""Calibration of a trained detector: the heatmap threshold of a keypoint, and the average error of its places."""
 from __future__ import annotations
 
 import numpy as np

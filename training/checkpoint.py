@@ -1,4 +1,4 @@
-"""The folder of a training run: what lies where, one run at a time, every file whole or not there."""
+"""The folder of a training run: its files, locked against a second run, each written whole."""
 from __future__ import annotations
 
 import fcntl
@@ -14,8 +14,8 @@ import torch
 from safetensors import SafetensorError
 
 from dalf_core.features.network import ARCHITECTURE, DalfNetwork
+from dalf_core.files.whole_file import write_whole
 from dalf_core.weights import save_weights
-from dalf_core.whole_file import write_whole
 
 FORMAT = "dalf-training-1"
 

@@ -32,14 +32,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--device", help="auto, cpu, cuda, cuda:N; short for --set device=...")
     p.add_argument("--weights", metavar="START", help="weights to start from: a path or 'official' (default: random ones)")
     p.add_argument("--resume", action="store_true", help="go on with the run in RUN; settings are taken from there")
-    p.add_argument("--minutes", type=float, metavar="M", help="save and stop after so many minutes; --resume goes on")
+    p.add_argument("--minutes", type=float, metavar="M", help="save and stop after M minutes; --resume goes on")
     p.add_argument("--cache", type=Path, metavar="DIR", help="folder for the resized photos (default: in the user's cache)")
     return p
 
 
 def main(args: list[str] | None = None) -> int:
-    """Exit status: 0 done, or stopped after --minutes; 1 the training diverged; 2 an error, told in one line; 130 after Ctrl-C, 143 after
-    SIGTERM, with the run saved if a step was done."""
+    """Exit status: 0 done, or stopped after --minutes; 1 the training diverged; 2 an error, printed in one line; 130 after Ctrl-C, 143
+    after SIGTERM, with the run saved if a step was done."""
     options = parser().parse_args(args)
     signals = StopSignals()
     try:
@@ -74,7 +74,7 @@ def _train(options: argparse.Namespace, signals: StopSignals) -> int:
 
 @contextmanager
 def quiet_threads() -> Iterator[None]:
-    """No traceback of a thread is printed: ours and TensorBoard's hand their errors to the main thread, which tells them in one line."""
+    """No traceback of a thread is printed: ours and TensorBoard's pass their errors to the main thread, which prints them in one line."""
     before, threading.excepthook = threading.excepthook, lambda _: None
     try:
         yield

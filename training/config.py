@@ -35,14 +35,14 @@ class TrainingConfig:
 
     photo_size: width, height to which photos are brought. crop_size: of the images the network sees.
     difficulty: schedule of the level of warp and light, 0 to 3. least_difficulty: each batch's level is drawn between this share of it
-    and all of it. rotation: schedule of the bound of in-plane rotation, degrees. occluders: so many in an image at most, at level 3.
+    and all of it. rotation: schedule of the bound of in-plane rotation, degrees. occluders: the most in an image at level 3.
 
     border: pixels at the rim without keypoints. reward_radius: schedule, pixels within which keypoints show the same place.
     keypoint_cost: of each keypoint, grown in over the first keypoint_cost_ramp of the stage. wrong_match_cost: of a match that the
     descriptors get wrong, from progress punish_from on.
 
-    descriptor_weight: of the descriptors' loss relative to the detector's. margin: of the triplet loss. negative_group: negatives come
-    from so many pairs; divides the pairs of each process. least_apart: pixels; nearer keypoints are no negatives of each other.
+    descriptor_weight: of the descriptors' loss relative to the detector's. margin: of the triplet loss. negative_group: number of pairs
+    that share negatives; divides the pairs of each process. least_apart: pixels; nearer keypoints are no negatives of each other.
     matches: of a pair at most, that are described. dropout: in warper and polar descriptor.
 
     device: auto, cpu, cuda, cuda:N. precision: bfloat16 where convolutions may, float32, or auto: bfloat16 where the machine has it.

@@ -22,7 +22,7 @@ PATIENCE = timedelta(hours=2)       # of processes that wait for one that makes 
 
 @dataclass(frozen=True)
 class World:
-    """rank: of this process, of so many processes. device: its own."""
+    """rank: of this process, from 0. processes: how many there are. device: this process's."""
 
     rank: int
     processes: int
@@ -76,7 +76,7 @@ class _Sum(torch.autograd.Function):
     """The sum of a tensor over all processes; so is its gradient, for what each computes from the sum depends on all."""
 
     @staticmethod
-    def forward(_ctx: Any, x: torch.Tensor) -> torch.Tensor:
+    def forward(_: Any, x: torch.Tensor) -> torch.Tensor:
         x = x.clone()
         dist.all_reduce(x)
         return x

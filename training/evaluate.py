@@ -41,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--descriptor", nargs="+", choices=("auto", "fused", "polar", "backbone"), default=["auto"], metavar="D",
                    help="auto (the one the weights were trained for), fused, polar, backbone; several are compared, too")
     p.add_argument("--geometry", choices=("corrected", "original"), default="corrected", help="original: the official code's reading")
-    p.add_argument("--top-k", type=int, default=2048, help="at most so many keypoints an image")
+    p.add_argument("--top-k", type=int, default=2048, help="most keypoints in an image")
     p.add_argument("--threshold", type=float, help="least heatmap value of a keypoint, for all weights (default: each one's own)")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
     p.add_argument("--output", type=Path, metavar="DIR", help="write every pair's scores (CSV) and plots (PNG) there")
@@ -53,7 +53,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Exit status: 0 done; 2 an error, told in one line; 130 interrupted."""
+    """Exit status: 0 done; 2 an error, printed in one line; 130 interrupted."""
     options = parser().parse_args(args)
     return exit_status(lambda: evaluate(options))
 
@@ -137,8 +137,8 @@ def descriptor_of(weights: str | None) -> str:
     from dalf_core.features.network import DESCRIPTORS
     from dalf_core.weights import read_weights, resolve
 
-    told = read_weights(resolve(weights)).metadata.get("descriptor", "fused")
-    return told if told in DESCRIPTORS else "fused"
+    named = read_weights(resolve(weights)).metadata.get("descriptor", "fused")
+    return named if named in DESCRIPTORS else "fused"
 
 
 if __name__ == "__main__":

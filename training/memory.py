@@ -14,8 +14,8 @@ _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4     # of mallopt(3)
 def keep_freed_memory() -> None:
     """Keep freed memory for the next use. Call it before PyTorch is imported.
 
-    A step on the CPU frees and takes gigabytes; got from the system anew each time, their pages are cleared first, which takes a third of
-    the step. Does nothing about that where the C library is not glibc. On a GPU, where each batch has another number of patches, PyTorch
+    A step on the CPU frees and allocates gigabytes. Pages that come fresh from the system are cleared first, which takes a third of the
+    step. Does nothing about that where the C library is not glibc. On a GPU, where each batch has another number of patches, PyTorch
     is told to let its blocks grow instead of keeping one for each size; PYTORCH_CUDA_ALLOC_CONF, if set, stays as it is.
     """
     os.environ.setdefault("PYTORCH_CUDA_ALLOC_CONF", "expandable_segments:True")
@@ -27,8 +27,8 @@ def keep_freed_memory() -> None:
 class FreedMemory:
     """Bounds what keep_freed_memory keeps.
 
-    Every batch needs blocks of other sizes, so freed memory falls to pieces, and a process that only keeps it grows to several times what
-    it needs. Once it has grown by a quarter since the first batch, all is given back, which happens every few batches.
+    Every batch needs blocks of other sizes, so freed memory becomes fragmented, and a process that only keeps it grows to several times
+    what it needs. When it has grown by a quarter since the first batch, all is given back; that happens every few batches.
     """
 
     def __init__(self) -> None:
@@ -45,7 +45,7 @@ class FreedMemory:
 
 
 def resident() -> float:
-    """Bytes of memory the process holds; 0 where the system does not tell."""
+    """Bytes of memory the process holds; 0 where the system does not say."""
     try:
         return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * float(os.sysconf("SC_PAGE_SIZE"))
     except OSError:

@@ -1,4 +1,4 @@
-"""What a run tells: progress bar, history, TensorBoard."""
+"""Progress bar, history and TensorBoard of a run."""
 from __future__ import annotations
 
 import sys
@@ -48,7 +48,7 @@ class Report:
             return SummaryWriter(str(self._folder.tensorboard), purge_step=step + 1 if step else None)
 
     def step(self, step: int, measures: torch.Tensor, learning_rate: float) -> None:
-        """After each step. measures: see step.Outcome; what is told is their mean since the last time."""
+        """After each step. measures: see step.Outcome; their mean since the last record is reported."""
         if not self._leads:
             return
         self._bar.update(1)

@@ -11,8 +11,8 @@ from typing import Any
 import torch
 import yaml
 
-from dalf_core.features.extractor import choose_device
 from dalf_core.features.network import DalfNetwork
+from dalf_core.torch_device import FULL_FLOAT32, choose_device
 from dalf_core.weights import load_network
 
 from .checkpoint import RunError, RunFolder
@@ -25,14 +25,14 @@ from .trainer import DONE, STOPPED, TimeLimit, Trainer
 
 
 def train(options: argparse.Namespace, should_stop: Callable[[], bool]) -> None:
-    """Do what the options of command.parser ask for, until should_stop() says so. What it can raise, command.main tells the user."""
+    """Do what the options of command.parser ask for, until should_stop(). command.main reports what it raises."""
     if options.minutes is not None and options.minutes <= 0:
         raise ValueError(f"--minutes must be positive, not {options.minutes:g}")
     config, saved = _settings(options)
     if saved is None and options.weights is None and MODES[config.stage_configs()[0].mode].second:
         raise ValueError(f"mode {config.stage_configs()[0].mode} goes on from a first stage: give its weights with --weights")
     folder = RunFolder(options.output)
-    with join_world(choose_device(config.device)) as world, _held(folder, world):
+    with FULL_FLOAT32, join_world(choose_device(config.device)) as world, _held(folder, world):
         if saved is None and world.leads and folder.checkpoint.exists():
             raise RunError(f"{options.output} holds a training run; say --resume to go on with it, or name another folder")
         cache = _photos(options, config, world)
@@ -139,6 +139,6 @@ def _tell(options: argparse.Namespace, trainer: Trainer, state: str) -> None:
     if trainer.config.tensorboard:
         print(f"curves and pictures: ./run exec tensorboard --logdir {folder.path}")
     if state == DONE and options.smoke:
-        print("all works; to learn weights of use, give the same command without --smoke and with another --output")
+        print("all works; for useful weights, give the same command without --smoke and with another --output")
     elif state == DONE:
         print(f"compare them: ./run evaluate --photos {options.images} --weights default {folder.best}")

@@ -8,14 +8,14 @@ import torch
 from dalf_core.features.network import DalfNetwork
 
 from .config import TrainingConfig
-from .data.draws import Source, uniform
+from .data.random_numbers import Source, uniform
 from .data.schedule import value_at
 from .data.views import Views
-from .losses.correspondence import Correspondence, choose, mutual_nearest
+from .losses.correspondence import Correspondence, mutual_nearest, sample_matches
 from .losses.description import describe_slots
 from .losses.descriptor_loss import triplet_loss, wrongly_described
 from .losses.detector_loss import detector_loss
-from .losses.keypoint_draw import DrawnKeypoints, draw_chance, draw_keypoints
+from .losses.keypoint_sampling import SampledKeypoints, sample_keypoints, sampling_numbers
 from .modes import MODES
 
 
@@ -31,8 +31,8 @@ class Outcome:
     loss: torch.Tensor
     measures: torch.Tensor
     heatmap: torch.Tensor
-    a: DrawnKeypoints
-    b: DrawnKeypoints
+    a: SampledKeypoints
+    b: SampledKeypoints
     found: Correspondence
     patches: torch.Tensor | None
 
@@ -49,13 +49,13 @@ def batch_loss(network: DalfNetwork, views: Views, config: TrainingConfig, progr
     mode = MODES[config.mode]
     pairs, size = len(views.gray_a), (views.gray_a.shape[-1], views.gray_a.shape[-2])
     gray = torch.cat([views.gray_a, views.gray_b]).contiguous(memory_format=torch.channels_last)
-    chance = draw_chance(source, pairs, size, cell_offset).to(gray.device)
+    chance = sampling_numbers(source, pairs, size, cell_offset).to(gray.device)
     with torch.autocast(gray.device.type, autocast, enabled=autocast is not None):
         heatmap, features = network(gray)
-        keypoints = draw_keypoints(heatmap, chance, config.border, cell_offset)
+        keypoints = sample_keypoints(heatmap, chance, config.border, cell_offset)
         a, b = keypoints.images(0, pairs), keypoints.images(pairs, 2 * pairs)
         found = _correspondence(a, b, views, value_at(config.reward_radius, progress))
-        slots, valid = choose(found.matched, uniform(source, 0, 1, *found.matched.shape).to(gray.device), config.matches)
+        slots, valid = sample_matches(found.matched, uniform(source, 0, 1, *found.matched.shape).to(gray.device), config.matches)
         xy_a, xy_b = _taken(a.xy, slots), _taken(b.xy, found.partner.gather(1, slots))
         described, patches = describe_slots(network, gray, features, torch.cat([xy_a, xy_b]), torch.cat([valid, valid]), mode.descriptors)
     descriptors = {kind: (both[:pairs], both[pairs:]) for kind, both in described.items()}
@@ -75,7 +75,7 @@ def batch_loss(network: DalfNetwork, views: Views, config: TrainingConfig, progr
 
 
 @torch.no_grad()
-def _correspondence(a: DrawnKeypoints, b: DrawnKeypoints, views: Views, radius: float) -> Correspondence:
+def _correspondence(a: SampledKeypoints, b: SampledKeypoints, views: Views, radius: float) -> Correspondence:
     with torch.autocast(a.xy.device.type, enabled=False):       # in half precision the truth would be off by a pixel
         b_in_a, shown = views.to_a(b.xy)
         return mutual_nearest(a.xy, a.accepted, b_in_a, b.accepted & shown, radius)

@@ -17,9 +17,9 @@ from dalf_core.features.network import DalfNetwork
 from .calibration import calibrate
 from .checkpoint import RunError, RunFolder
 from .config import TrainingConfig, to_plain
-from .data.draws import Share, seeded
 from .data.photo_cache import PhotoCache
 from .data.photo_loader import VIEW, PhotoBatch, PhotoLoader
+from .data.random_numbers import Share, seeded
 from .data.schedule import value_at
 from .data.views import Views, make_views
 from .distributed import World, average, share_batch_norms
@@ -34,7 +34,7 @@ DONE, STOPPED = "done", "stopped"
 
 
 class DivergedError(RuntimeError):
-    """The loss or a gradient is no finite number."""
+    """The loss or a gradient is not finite."""
 
 
 @dataclass
@@ -77,7 +77,7 @@ class Trainer:
         self._validation_photos = kept if len(kept) else cache.training()
 
     def run(self, should_stop: Callable[[], bool] = lambda: False) -> str:
-        """Train to the end (DONE), or until it is told to stop (STOPPED); the state is saved either way.
+        """Train to the end (DONE) or until should_stop() (STOPPED); the state is saved either way.
 
         DivergedError: see there; OSError: something cannot be written. The last checkpoint that was saved stays.
         """
@@ -215,7 +215,7 @@ def _chunks(batches: Iterator[PhotoBatch], size: int) -> Iterator[list[PhotoBatc
 
 
 class TimeLimit:
-    """Called, says whether so many minutes have passed since it was made."""
+    """Call it to ask whether `minutes` have passed since it was made."""
 
     def __init__(self, minutes: float) -> None:
         self._end = time.monotonic() + 60 * minutes

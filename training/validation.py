@@ -12,8 +12,8 @@ from dalf_core.features.network import DalfNetwork
 
 from .config import TrainingConfig
 from .data.difficulty import LEVELS, warp_range
-from .data.draws import Share, seeded
 from .data.photo_cache import PhotoCache
+from .data.random_numbers import Share, seeded
 from .data.schedule import Difficulty
 from .data.views import Views, cut_sheet, draw_warp, make_views
 from .losses.correspondence import mutual_nearest

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -30,11 +29,13 @@ def add_extractor_options(parser: argparse.ArgumentParser, precision: str) -> No
 
 def make_extractor(options: argparse.Namespace) -> DALF:
     """The extractor that these options ask for. Raises what DALF raises."""
-    from ..features.extractor import DALF, choose_device
+    from ..features.acceleration import openvino_fault
+    from ..features.extractor import DALF
+    from ..torch_device import choose_device
 
     precision = options.precision
     if precision == "auto":
-        on_openvino = choose_device(options.device).type == "cpu" and importlib.util.find_spec("openvino") is not None
+        on_openvino = choose_device(options.device).type == "cpu" and not openvino_fault()
         precision = "bfloat16" if on_openvino else "float32"
     return DALF(options.weights, options.device, top_k=options.top_k, descriptor=options.descriptor, precision=precision)
 

@@ -1,4 +1,4 @@
-"""Files of the commands: outputs are refused early; pictures."""
+"""What the commands write: refused early; pictures."""
 from __future__ import annotations
 
 import os
@@ -8,7 +8,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from ..whole_file import write_whole
+from ..files.whole_file import write_whole
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
@@ -39,13 +39,3 @@ def write_picture(path: Path, bgr: np.ndarray) -> None:
     if not ok:
         raise OSError(f"{path}: OpenCV cannot write {path.suffix} pictures")
     write_whole(path, data.tobytes())
-
-
-def read_picture(path: Path) -> np.ndarray:
-    """HxWx3 uint8 BGR, turned upright as its EXIF says. Raises OSError saying what is wrong with the file."""
-    if not path.is_file():
-        raise OSError(f"{path}: " + ("this is no file" if path.exists() else "no such file"))
-    picture = cv2.imdecode(np.fromfile(path, np.uint8), cv2.IMREAD_COLOR) if path.stat().st_size else None
-    if picture is None:
-        raise OSError(f"{path} is no picture that OpenCV can read, or it was cut off")
-    return picture

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..whole_file import write_whole
+from ..files.whole_file import write_whole
 
 if TYPE_CHECKING:
     from ..image_registration.template_tracking import TemplateFrame

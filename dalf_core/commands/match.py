@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..files.picture_file import read_picture
 from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor
-from .files import PICTURES, check_output, read_picture, write_picture
+from .files import PICTURES, check_output, write_picture
 
 if TYPE_CHECKING:
     from ..features.extractor import DALF
@@ -58,7 +59,7 @@ def draw_pair(options: argparse.Namespace, dalf: DALF, a: np.ndarray, b: np.ndar
     matches = replace(matches, inlier=verify(reference, query, matches))
     print(f"keypoints: {len(reference)} in A, {len(query)} in B")
     print(f"matches: {len(matches)}, of which {matches.inlier.sum()} verified")
-    write_picture(options.output, draw_matches(a, b, reference, query, matches if options.all else matches.chosen(matches.inlier)))
+    write_picture(options.output, draw_matches(a, b, reference, query, matches if options.all else matches.select(matches.inlier)))
     if options.registered:
         write_registered(options.registered, dalf, a, b)
 

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from ..features.geometry import CORRECTED, image_to_heatmap
+from ..sixteen_bit import to_eight_bit
 from ..types import Features, Matches
 
 SUBPIXEL_BITS = 4
@@ -14,8 +15,7 @@ DROPPED = (60, 60, 60)      # BGR of matches that verification dropped
 
 def as_bgr(image: np.ndarray) -> np.ndarray:
     """A BGR uint8 copy of an image as DALF takes it."""
-    if image.dtype != np.uint8:
-        image = (np.clip(image, 0, 1) * 255).astype(np.uint8)
+    image = to_eight_bit(image)
     if image.ndim == 2 or image.shape[2] == 1:
         return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
     return np.ascontiguousarray(image[:, :, :3]).copy()

@@ -1,6 +1,6 @@
 """The network's two heavy parts, the U-Net and the patch descriptor, run by OpenVINO on the CPU.
 
-Same weights, same results to rounding, about half the time of PyTorch. PyTorch stays the reference.
+The results equal PyTorch's up to rounding and take about half the time. PyTorch is the reference.
 """
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import logging
 import os
 import warnings
 from collections import OrderedDict
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -22,34 +23,60 @@ log = logging.getLogger(__name__)
 BACKENDS = ("auto", "openvino", "pytorch")
 PRECISIONS = ("float32", "bfloat16", "float16")
 OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
-SHAPES_KEPT = 4          # compiled graphs for so many image sizes
+SHAPES_KEPT = 4          # image sizes whose compiled models are kept
 ROWS = 32                # patches described at once
 
 
 def accelerate(network: DalfNetwork, backend: str = "auto", precision: str = "float32") -> str:
     """Hand the convolutions of a folded network on the CPU to OpenVINO. Returns what is used.
 
-    backend: "openvino" (ImportError without it), "pytorch" (does nothing), "auto" (OpenVINO where it is installed; says so when not).
+    backend: "openvino" (RuntimeError where it does not run), "pytorch" (does nothing), "auto" (OpenVINO where it runs; says so where not).
     """
     if backend == "pytorch":
         return "pytorch"
-    try:
-        import openvino
-    except ImportError:
+    if fault := openvino_fault():
         if backend == "openvino":
-            raise
-        log.warning("OpenVINO is not installed: the CPU runs PyTorch, at about half the speed (pip install openvino)")
+            raise RuntimeError(f'{fault}; take backend="pytorch"')
+        log.warning("%s: the CPU runs PyTorch, at about half the speed", fault)
         return "pytorch"
+    import openvino
+
     core = openvino.Core()
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[precision], "PERFORMANCE_HINT": "LATENCY"}
-    if threads := os.environ.get("OMP_NUM_THREADS"):
-        settings["INFERENCE_NUM_THREADS"] = int(threads)
+    if (threads := threads_asked_for()) is not None:
+        settings["INFERENCE_NUM_THREADS"] = threads
     if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
         log.warning("this CPU has no bfloat16: float32 is used")
     network.backbone = OpenVinoBackbone(network.backbone, core, settings)                               # type: ignore[assignment]
     network.warper.convolutions = OpenVinoModule(network.warper.convolutions, core, settings)          # type: ignore[assignment]
     network.patch_descriptor = OpenVinoBatches(network.patch_descriptor, core, settings)               # type: ignore[assignment]
     return f"openvino {openvino.__version__.split('-')[0]}"
+
+
+@lru_cache(maxsize=1)
+def openvino_fault() -> str:
+    """Why OpenVINO does not run here; empty where it does."""
+    try:
+        import openvino
+    except ImportError:
+        return "OpenVINO is not installed (pip install openvino)"
+    shape = (1, 1, 8, 8)
+    try:        # the layer that fails first where a processor lacks AVX
+        compiled(converted(nn.InstanceNorm2d(1).eval(), shape), shape, openvino.Core(), {})
+    except RuntimeError as error:
+        return f"OpenVINO does not run on this processor ({str(error).strip().splitlines()[-1]})"
+    return ""
+
+
+def threads_asked_for() -> int | None:
+    """The number in OMP_NUM_THREADS, the first of a list ("4,2": one for each level of nesting); None where it holds none."""
+    text = os.environ.get("OMP_NUM_THREADS", "")
+    first = text.split(",")[0].strip()
+    if first.isdecimal() and int(first) > 0:
+        return int(first)
+    if text.strip():
+        log.warning("OMP_NUM_THREADS=%s asks for no number of threads and is ignored", text)
+    return None
 
 
 class OpenVinoBackbone(nn.Module):

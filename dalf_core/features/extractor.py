@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 import torch
 
+from ..torch_device import choose_device, gpu_work
 from ..types import Features
 from ..weights import load_network
 from .acceleration import BACKENDS, PRECISIONS, accelerate
@@ -16,7 +17,7 @@ from .cuda_graph import GraphedFunction
 from .geometry import CORRECTED, GEOMETRIES, ORIGINAL
 from .image_input import MIN_SIDE, check_mask, to_gray
 from .network import DESCRIPTORS
-from .pipeline import OPENVINO_CHUNK, Found, Pipeline
+from .pipeline import CHUNK, OPENVINO_CHUNK, TILE_ABOVE, Found, Pipeline
 
 KEYPOINT_SIZE = 6.0         # pixels; cv2.KeyPoint wants one, the official code's
 MULTI_SCALE = (1 / 6, 1 / 4, 1 / 2, 1.0)        # the official code's
@@ -30,18 +31,19 @@ class DALF:
 
     weights: None = the default, "official", or a path; see dalf_core.weights.
     device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:N".
-    top_k: at most so many keypoints, the strongest.
-    geometry: "corrected" reads the network's maps where they lie, keypoints are sub-pixel; "original" is the official code's reading.
-    threshold: least heatmap value of a keypoint; None: the one that belongs to the weights.
-    descriptor: "fused" (128 numbers), "polar" or "backbone" (64); polar alone stands large rotations better.
-    precision: "float32"; "bfloat16" on the CPU: faster, keypoints move by some tenths of a pixel; "float16" on a GPU: half precision
-    where it costs nothing, run as one CUDA graph.
-    backend: what runs the network on the CPU: "openvino", "pytorch", or "auto", OpenVINO where it is installed. CUDA and the original
-    geometry always take PyTorch.
-    scales: the image is looked at resized by each of these factors, and each gets an equal part of top_k; what the coarser ones leave
-    goes to the finest. MULTI_SCALE is the official choice. A scale that makes the image smaller than 32x32 is left out.
+    top_k: the largest number of keypoints; the strongest are kept.
+    geometry: "corrected" samples the network's maps where they belong and places keypoints between pixels; "original" samples them as
+    the official code does.
+    threshold: smallest heatmap value of a keypoint; None: the one that belongs to the weights.
+    descriptor: "fused" (128 numbers), "polar" or "backbone" (64); polar alone withstands large rotations better.
+    precision: "float32", on a GPU without TF32; "bfloat16" on the CPU: faster, keypoints move by some tenths of a pixel; "float16" on a
+    GPU: half precision where it costs no accuracy, run as one CUDA graph.
+    backend: what runs the network on the CPU: "openvino", "pytorch", or "auto", OpenVINO where it runs. CUDA and the original geometry
+    always use PyTorch.
+    scales: the image is searched at each of these scales, each with an equal share of top_k; what the coarser ones do not use goes to the
+    finest. MULTI_SCALE is the official choice. Scales that make the image smaller than 32x32 are left out.
 
-    Raises WeightsError (no or bad weights), RuntimeError (CUDA asked for, but absent), ValueError (other arguments).
+    Raises WeightsError (missing or bad weights), RuntimeError (CUDA or OpenVINO requested but unusable), ValueError (other arguments).
     One object serves one thread at a time.
     """
 
@@ -59,42 +61,43 @@ class DALF:
         self.top_k, self.geometry, self.descriptor = int(top_k), geometry, descriptor
         self.scales = tuple(sorted(float(scale) for scale in scales))
         network, loaded = load_network(weights)
-        self.threshold = loaded.threshold if threshold is None else float(threshold)
         if loaded.geometry == CORRECTED and geometry == ORIGINAL:
             log.warning("%s was trained with corrected geometry; reading it as %r loses accuracy", loaded.source, geometry)
         self.weights = loaded.source
-        # rounding decides which samples of a plateau are maxima, so parity needs the official order of operations
-        self.network = (network.requires_grad_(False).to(self.device) if geometry == ORIGINAL
-                        else network.folded().to(self.device, memory_format=torch.channels_last))
-        self.keypoint_bias = loaded.keypoint_bias if geometry == CORRECTED else 0.0
-        self._pipeline = Pipeline(self.network, self.device, geometry, self.threshold, descriptor, self.keypoint_bias)
-        self._graph: GraphedFunction | None = None
+        with gpu_work(self.device):
+            # rounding decides which samples of a plateau are maxima, so parity needs the official order of operations
+            self.network = (network.requires_grad_(False).to(self.device) if geometry == ORIGINAL
+                            else network.folded().to(self.device, memory_format=torch.channels_last))
+            self._graph = GraphedFunction(_run_fixed, self.device) if precision == "float16" else None
+            self.backend, chunk = self._accelerate(backend, precision)
+        self._pipeline = Pipeline(self.network, self.device, geometry, loaded.threshold if threshold is None else float(threshold),
+                                  descriptor, loaded.keypoint_bias if geometry == CORRECTED else 0.0, chunk,
+                                  TILE_ABOVE[self.device.type])
         self._short_of_memory = False
-        self.backend = self._accelerate(backend, precision)
         log.info("DALF on %s (%s), weights %s, %s geometry", self.device, self.backend, loaded.source, geometry)
 
-    def _accelerate(self, backend: str, precision: str) -> str:
-        """What runs the network, in words. ValueError: the precision is not to be had."""
+    def _accelerate(self, backend: str, precision: str) -> tuple[str, int]:
+        """What runs the network, in words, and how many patches it takes at once. ValueError: the precision is not available."""
         on_cpu, corrected = self.device.type == "cpu", self.geometry == CORRECTED
-        used = "pytorch"
         if precision == "float16":
             if on_cpu or not corrected:
                 raise ValueError("precision 'float16' needs a GPU and the corrected geometry")
             self.network.to_half()
-            self._graph = GraphedFunction(lambda gray: self._pipeline.run_fixed(gray, self.top_k), self.device)
-            return "pytorch, one CUDA graph"
-        if on_cpu and corrected:
-            used = accelerate(self.network, backend, precision)
-            if used != "pytorch":
-                self._pipeline.chunk = OPENVINO_CHUNK
+            return "pytorch, one CUDA graph", CHUNK[self.device.type]
+        used = accelerate(self.network, backend, precision) if on_cpu and corrected else "pytorch"
         if precision == "bfloat16" and used == "pytorch":
             raise ValueError("precision 'bfloat16' needs the OpenVINO backend and the corrected geometry on the CPU")
-        return used
+        return used, CHUNK[self.device.type] if used == "pytorch" else OPENVINO_CHUNK
 
     @property
-    def dimension(self) -> int:
-        """Length of a descriptor."""
-        return DESCRIPTORS[self.descriptor]
+    def threshold(self) -> float:
+        """Least heatmap value of a keypoint."""
+        return self._pipeline.threshold
+
+    @property
+    def keypoint_bias(self) -> float:
+        """Pixels by which the detector answers too far right and down; keypoints are set right by it."""
+        return self._pipeline.bias
 
     def detectAndCompute(self, image: np.ndarray, mask: np.ndarray | None = None) -> tuple[list[cv2.KeyPoint], np.ndarray]:  # noqa: N802
         """As OpenCV's feature extractors: ([cv2.KeyPoint], (N, D) float32), strongest first. Arguments as for extract."""
@@ -110,9 +113,9 @@ class DALF:
     def extract(self, image: np.ndarray, mask: np.ndarray | None = None) -> Features:
         """Keypoints and descriptors of an image, strongest first. scores are heatmap values over the heatmap's maximum.
 
-        image: HxWx3 BGR, HxWx4 BGRA (alpha is ignored) or HxW; uint8, or float in 0 to 1. At least 32x32.
+        image: HxWx3 BGR, HxWx4 BGRA (alpha is ignored) or HxW; uint8, uint16 (stretched) or float in 0 to 1. At least 32x32.
         mask: HxW of any resolution, nonzero (or True) where keypoints may lie. ValueError: anything else, NaN, or a constant image.
-        RuntimeError: the GPU's memory does not do even in the smallest steps.
+        RuntimeError: the GPU has too little memory even for the smallest steps.
         """
         return self.extract_batch([image], [mask])[0]
 
@@ -129,15 +132,17 @@ class DALF:
         allowed = [None if mask is None else torch.from_numpy(check_mask(mask, gray.shape)) for gray, mask in zip(grays, masks)]
         results: dict[int, Features] = {}
         for indices in _same_size(grays, BATCH[self.device.type]):
-            some = self._extract_some([grays[i] for i in indices], [allowed[i] for i in indices])
+            with gpu_work(self.device):
+                some = self._extract_some([grays[i] for i in indices], [allowed[i] for i in indices])
             results.update(zip(indices, some))
         return [results[i] for i in range(len(grays))]
 
     @torch.inference_mode()
     def heatmap(self, image: np.ndarray) -> np.ndarray:
         """(H, W) float32, the detector's response. Its positions are the network's; geometry.heatmap_to_image has the pixels."""
-        gray = torch.from_numpy(to_gray(image)).to(self.device)[None, None]
-        return self._pipeline.maps(gray)[0][0, 0].float().cpu().numpy()
+        gray = torch.from_numpy(to_gray(image))[None, None]
+        with gpu_work(self.device):
+            return self._pipeline.maps(gray.to(self.device))[0][0, 0].float().cpu().numpy()
 
     def _extract_some(self, grays: list[np.ndarray], allowed: list[torch.Tensor | None]) -> list[Features]:
         """Images of the same size, at all scales."""
@@ -155,29 +160,45 @@ class DALF:
         return [_join(some) for some in parts]
 
     def _run(self, grays: list[np.ndarray], allowed: list[torch.Tensor | None], top_k: int) -> list[Found]:
-        """The pipeline on images of the same size. When the GPU's memory does not do, in smaller steps."""
+        """The pipeline on images of the same size. When the GPU runs out of memory, in smaller steps."""
         batch = torch.from_numpy(np.stack(grays)[:, None])
         if self.device.type == "cuda":
             batch = batch.pin_memory()
         while True:
             try:
-                if self._graph and len(batch) == 1 and allowed[0] is None and top_k == self.top_k:
-                    return [_found_rows(Found(*self._graph(batch)))]
+                if (graph := self._graph_for(batch, allowed)) is not None:
+                    return [_found_rows(Found(*graph(batch, self._pipeline, top_k)))]
                 return self._pipeline.run(batch.to(self.device, non_blocking=True), allowed, top_k)
             except torch.OutOfMemoryError as error:
                 cause = error
-            self._graph = None
+            if self._graph is not None:
+                self._graph.clear()
             if len(batch) > 1:
                 return [self._run([gray], [mask], top_k)[0] for gray, mask in zip(grays, allowed)]
-            if not self._pipeline.shrink():
-                raise RuntimeError(f"the memory of {self.device} does not do for an image of {batch.shape[3]}x{batch.shape[2]} and {top_k} "
-                                   "keypoints, even in the smallest steps: free some, make the image smaller, or take device='cpu'"
-                                   ) from cause
-            if not self._short_of_memory:
-                log.warning("the memory of %s was too small: working in smaller steps from now on, which takes longer", self.device)
-            self._short_of_memory = True
-            if self.device.type == "cuda":
-                torch.cuda.empty_cache()
+            self._take_smaller_steps(batch, top_k, cause)
+
+    def _graph_for(self, batch: torch.Tensor, allowed: list[torch.Tensor | None]) -> GraphedFunction | None:
+        """What runs a batch (B, 1, H, W) as a graph; None where it cannot be one: several images, a mask, or tiles."""
+        alone = len(batch) == 1 and allowed[0] is None
+        return self._graph if alone and not self._pipeline.tiles(*batch.shape[2:]) else None
+
+    def _take_smaller_steps(self, batch: torch.Tensor, top_k: int, cause: Exception) -> None:
+        """From now on. RuntimeError: they cannot get smaller."""
+        smaller = self._pipeline.smaller()
+        if smaller is None:
+            raise RuntimeError(f"{self.device} has too little memory for an image of {batch.shape[3]}x{batch.shape[2]} and {top_k} "
+                               "keypoints, even in the smallest steps: free some, make the image smaller, or use device='cpu'") from cause
+        self._pipeline = smaller
+        if not self._short_of_memory:
+            log.warning("%s ran out of memory: working in smaller steps from now on, which takes longer", self.device)
+        self._short_of_memory = True
+        if self.device.type == "cuda":
+            torch.cuda.empty_cache()
+
+
+def _run_fixed(gray: torch.Tensor, pipeline: Pipeline, top_k: int) -> Found:
+    """What is captured as a graph."""
+    return pipeline.run_fixed(gray, top_k)
 
 
 def _check_choices(geometry: str, descriptor: str, precision: str, backend: str) -> None:
@@ -188,7 +209,7 @@ def _check_choices(geometry: str, descriptor: str, precision: str, backend: str)
 
 
 def _same_size(grays: list[np.ndarray], most: int) -> Iterator[list[int]]:
-    """Indices of images of one size, at most so many together."""
+    """Indices of images of one size, at most `most` together."""
     by_size: dict[tuple[int, ...], list[int]] = {}
     for index, gray in enumerate(grays):
         by_size.setdefault(gray.shape, []).append(index)
@@ -205,9 +226,9 @@ def _resized(gray: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 def _found_rows(found: Found) -> Found:
-    """The rows that are keypoints, copied from where the next image's will be written."""
+    """The rows that are keypoints."""
     count = int((found.scores > -torch.inf).sum())
-    return Found(*(values[:count].clone() for values in found))
+    return Found(*(values[:count] for values in found))
 
 
 def _to_features(found: Found, count: int, scale: float, image_size: tuple[int, int]) -> Features:
@@ -230,20 +251,3 @@ def _join(parts: list[Features]) -> Features:
     keypoints, scores, descriptors, scales = (np.concatenate([getattr(part, name) for part in parts])[order]
                                               for name in ("keypoints", "scores", "descriptors", "scales"))
     return Features(keypoints, scores, descriptors, parts[0].image_size, scales)
-
-
-def choose_device(name: str) -> torch.device:
-    """The device a name means. "auto" takes a GPU if there is one and says what it took. RuntimeError: CUDA is absent."""
-    if name == "auto":
-        chosen = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        log.info("device auto: using %s", torch.cuda.get_device_name() if chosen.type == "cuda" else "the CPU, no CUDA GPU is usable")
-        return chosen
-    try:
-        device = torch.device(name)
-    except (RuntimeError, TypeError):
-        raise ValueError(f'unknown device {name!r}; use "auto", "cpu", "cuda" or "cuda:N"') from None
-    if device.type not in ("cpu", "cuda"):
-        raise ValueError(f'device {name!r} is not supported; use "auto", "cpu", "cuda" or "cuda:N"')
-    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
-        raise RuntimeError(f'device {name!r} was asked for, but PyTorch sees {torch.cuda.device_count()} CUDA GPUs; use "cpu" or "auto"')
-    return device

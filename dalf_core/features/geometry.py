@@ -8,19 +8,19 @@ to corner, and the patches half a pixel up and left. It is kept for parity.
 """
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache
 
 import torch
 
 ORIGINAL, CORRECTED = "original", "corrected"
 GEOMETRIES = (CORRECTED, ORIGINAL)
-PatchOffset = {ORIGINAL: -0.5, CORRECTED: 0.0}      # pixels added to where patches are read
+PATCH_OFFSET = {ORIGINAL: -0.5, CORRECTED: 0.0}      # pixels added to where patches are read
 
 _DECODER_LOSS = 2       # samples a side, at half resolution, lost to the decoder's two unpadded convolutions
 _WARPER_LOSS = 1        # samples a side, at an eighth, lost to the warper's unpadded convolution
 
 
-@lru_cache(maxsize=256)
+@cache      # none is ever freed: CUDA graphs read them where they lie
 def _constant(values: tuple[int, ...], dtype: torch.dtype, device: torch.device) -> torch.Tensor:
     with torch.inference_mode(False):       # training needs it, too
         return torch.tensor(values, dtype=dtype, device=device)

@@ -5,25 +5,31 @@ import cv2
 import numpy as np
 
 from ..camera import is_resized
+from ..sixteen_bit import stretched
 
 MIN_SIDE = 32               # pixels; the network halves the image three times and then loses a border
 
 
 def to_gray(image: np.ndarray) -> np.ndarray:
-    """Checks an image and returns it as HxW float32 in 0 to 1: the plain mean of the colours, as the network was trained."""
+    """Checks an image and returns it as HxW float32 in 0 to 1: the plain mean of the colours, as the network was trained.
+
+    uint8 is divided by 255. uint16, of which sensors often fill a small part, is stretched (see sixteen_bit).
+    """
     if not isinstance(image, np.ndarray):
         raise ValueError(f"image must be a NumPy array, not {type(image).__name__}; could the file be read?")
     if image.ndim == 3 and image.shape[2] == 1:
         image = image[:, :, 0]
     if image.ndim not in (2, 3) or (image.ndim == 3 and image.shape[2] not in (3, 4)):
         raise ValueError(f"image must be HxW, HxWx3 (BGR) or HxWx4 (BGRA), not of shape {image.shape}")
-    if image.dtype != np.uint8 and not np.issubdtype(image.dtype, np.floating):
-        raise ValueError(f"image must be uint8 or float in 0 to 1, not {image.dtype}")
+    if image.dtype not in (np.uint8, np.uint16) and not np.issubdtype(image.dtype, np.floating):
+        raise ValueError(f"image must be uint8, uint16 or float in 0 to 1, not {image.dtype}")
     if min(image.shape[:2]) < MIN_SIDE:
         raise ValueError(f"image must be at least {MIN_SIDE}x{MIN_SIDE} pixels, not {image.shape[1]}x{image.shape[0]}")
     gray = _channel_mean(image)
     if image.dtype == np.uint8:
         gray /= 255.0
+    elif image.dtype == np.uint16:
+        gray = stretched(gray)
     low, high = float(gray.min()), float(gray.max())
     if not np.isfinite(low + high):
         raise ValueError("image holds NaN or infinity")
@@ -38,7 +44,7 @@ def _channel_mean(image: np.ndarray) -> np.ndarray:
     """HxW float32, a new array."""
     if image.ndim == 2:
         return image.astype(np.float32)
-    if image.dtype == np.uint8:
+    if image.dtype in (np.uint8, np.uint16):
         image = np.ascontiguousarray(image)
         weights = np.full((1, image.shape[2]), 1 / 3, np.float32)
         weights[0, 3:] = 0

@@ -12,7 +12,7 @@ BORDER = 2                  # heatmap samples at the rim that see the network's 
 def peaks(heatmap: torch.Tensor, threshold: float, border: int = 0, plateaus: bool = False) -> torch.Tensor:
     """(H, W) bool, the 3x3 local maxima above threshold; a plateau counts once.
 
-    heatmap: (H, W). border: maxima within so many samples of the rim are left out.
+    heatmap: (H, W). border: width in samples of the rim without keypoints.
     plateaus: keep every sample of a plateau, as the official code does.
     """
     height, width = heatmap.shape
@@ -33,7 +33,7 @@ def peaks(heatmap: torch.Tensor, threshold: float, border: int = 0, plateaus: bo
 def find_keypoints(heatmap: torch.Tensor, threshold: float, geometry: str, bias: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
     """All keypoints of a heatmap (H, W), strongest first: positions (N, 2) in image pixels, and heatmap values (N,).
 
-    bias: pixels by which the detector's answer lies too far right and down.
+    bias: pixels by which the detector places keypoints too far right and down.
     """
     height, width = heatmap.shape
     if geometry == CORRECTED:

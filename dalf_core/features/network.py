@@ -12,8 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .geometry import CORRECTED, PatchOffset, constant, image_to_features, image_to_warper
-from .polar_grid import PolarWarp, sample_patches
+from .geometry import CORRECTED, PATCH_OFFSET, constant, image_to_features, image_to_warper
+from .polar_grid import PolarGrid, sample_patches
 from .tiles import TiledBackbone
 
 ARCHITECTURE = "ts-fl"
@@ -163,16 +163,16 @@ class DalfNetwork(nn.Module):
         super().__init__()
         self.backbone = Backbone()
         self.warper = Warper()
-        self.polar_warp = PolarWarp()
+        self.polar_grid = PolarGrid()
         self.patch_descriptor = PatchDescriptor()
         self.fusion = Fusion()
 
-    def forward(self, gray: torch.Tensor, whole_pixels: float = math.inf) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, gray: torch.Tensor, tile_above: float = math.inf) -> tuple[torch.Tensor, torch.Tensor]:
         """gray: (B, 1, H, W). Returns heatmap (B, 1, H, W) and features (B, 64, H//8, W//8).
 
-        whole_pixels: larger images are worked on in tiles.
+        tile_above: images with more pixels are worked on in tiles.
         """
-        if gray.shape[-2] * gray.shape[-1] > whole_pixels:
+        if gray.shape[-2] * gray.shape[-1] > tile_above:
             return self.backbone.tiled(gray)
         return self.backbone(gray)
 
@@ -187,8 +187,8 @@ class DalfNetwork(nn.Module):
         image_size = (gray.shape[-1], gray.shape[-2])
         padding = "border" if geometry == CORRECTED else "zeros"
         sampled = sample_map(warper_map, image_to_warper(xy, image_size, geometry), mode="bilinear", padding=padding)
-        offsets = self.polar_warp(self.warper.spline_parameters(sampled).to(xy.dtype))
-        return sample_patches(gray, xy[:, :, None] + offsets + PatchOffset[geometry])
+        offsets = self.polar_grid(self.warper.spline_parameters(sampled).to(xy.dtype))
+        return sample_patches(gray, xy[:, :, None] + offsets + PATCH_OFFSET[geometry])
 
     def describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor, *, geometry: str = CORRECTED,
                  descriptor: str = "fused", chunk: int | None = None) -> torch.Tensor:
@@ -231,7 +231,7 @@ def dtype_of(module: nn.Module) -> torch.dtype:
 
 
 def rename_official(name: str) -> str:
-    """The name here of a tensor in an official checkpoint; the name itself where it is none of theirs."""
+    """Our name of a tensor in an official checkpoint; other names stay as they are."""
     for official, ours in OFFICIAL_NAMES.items():
         if name.startswith(official):
             return ours + name[len(official):]

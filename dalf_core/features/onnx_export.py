@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ..whole_file import whole_file
+from ..files.whole_file import whole_file
 from .extractor import DALF
 from .geometry import CORRECTED
 from .network import ARCHITECTURE
@@ -30,7 +30,7 @@ LEAST_COSINE = 0.9999
 
 
 class ExportError(RuntimeError):
-    """The graph could not be made, or does not do what PyTorch does."""
+    """The graph could not be made, or its results differ from PyTorch's."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,7 @@ class _Extraction(nn.Module):
 def export_onnx(path: str | os.PathLike[str], dalf: DALF, width: int, height: int) -> Agreement:
     """Write the extractor as an ONNX file for images of width x height, and check it on a made-up picture.
 
-    dalf: on the CPU, backend="pytorch", corrected geometry, one scale. An existing file is taken over only when the new one is right.
+    dalf: on the CPU, backend="pytorch", corrected geometry, one scale. An existing file is replaced only after that check.
     Raises ExportError (differs from PyTorch), ValueError (another dalf), ImportError (pip install onnx onnxscript onnxruntime), OSError.
     """
     if dalf.device.type != "cpu" or dalf.backend != "pytorch" or dalf.geometry != CORRECTED or dalf.scales != (1.0,):
@@ -76,7 +76,7 @@ def _metadata(dalf: DALF, width: int, height: int) -> dict[str, str]:
 
 
 def _write(path: Path, module: nn.Module, gray: torch.Tensor, metadata: dict[str, str]) -> None:
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)         # it tells that torchvision is not installed
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)         # it warns that torchvision is not installed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         program = torch.onnx.export(module, (gray,), dynamo=True, opset_version=OPSET, input_names=["gray"],

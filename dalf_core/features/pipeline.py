@@ -1,6 +1,7 @@
 """Tensors in, tensors out: from a batch of grey images to keypoints and descriptors on the device."""
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import torch
@@ -11,8 +12,8 @@ from .network import DalfNetwork
 
 CHUNK = {"cpu": 64, "cuda": 1024}                   # patches described at once: fits a processor's cache, fills a GPU
 OPENVINO_CHUNK = 1024           # it makes its own small batches
-WHOLE_PIXELS = {"cpu": 2_100_000, "cuda": 9_000_000}    # larger images are worked on in tiles, which is slower; 2.1: full HD
-LEAST_CHUNK, LEAST_WHOLE_PIXELS = 32, 300_000
+TILE_ABOVE = {"cpu": 2_100_000, "cuda": 9_000_000}      # pixels of an image; tiles are slower; 2.1 million: full HD
+LEAST_CHUNK, LEAST_TILE_ABOVE = 32, 300_000
 
 
 class Found(NamedTuple):
@@ -23,33 +24,43 @@ class Found(NamedTuple):
     descriptors: torch.Tensor
 
 
+@dataclass(frozen=True)
 class Pipeline:
-    """The network with how its maps are read. See DALF for the arguments."""
+    """The network with how its maps are read. See DALF for the arguments. It never changes, so a CUDA graph may hold all of it.
 
-    def __init__(self, network: DalfNetwork, device: torch.device, geometry: str, threshold: float, descriptor: str, bias: float) -> None:
-        self._network, self._device = network, device
-        self._geometry, self._threshold, self._descriptor, self._bias = geometry, threshold, descriptor, bias
-        self.chunk, self.whole_pixels = CHUNK[device.type], WHOLE_PIXELS[device.type]
+    bias: see find_keypoints. chunk: patches described at once. tile_above: images with more pixels are worked on in tiles.
+    """
 
-    def shrink(self) -> bool:
-        """Take smaller steps from now on; False when they cannot get smaller."""
-        if self.chunk <= LEAST_CHUNK and self.whole_pixels <= LEAST_WHOLE_PIXELS:
-            return False
-        self.chunk = max(self.chunk // 4, LEAST_CHUNK)
-        self.whole_pixels = max(self.whole_pixels // 4, LEAST_WHOLE_PIXELS)
-        return True
+    network: DalfNetwork
+    device: torch.device
+    geometry: str
+    threshold: float
+    descriptor: str
+    bias: float
+    chunk: int
+    tile_above: int
+
+    def smaller(self) -> Pipeline | None:
+        """The same in smaller steps; None when they cannot get smaller."""
+        if self.chunk <= LEAST_CHUNK and self.tile_above <= LEAST_TILE_ABOVE:
+            return None
+        return replace(self, chunk=max(self.chunk // 4, LEAST_CHUNK), tile_above=max(self.tile_above // 4, LEAST_TILE_ABOVE))
+
+    def tiles(self, height: int, width: int) -> bool:
+        """Whether images of this size are worked on in tiles."""
+        return height * width > self.tile_above
 
     def maps(self, gray: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Heatmap and features of gray (B, 1, H, W). The original geometry takes one CPU thread, so that its rounding does not depend
         on their number, and the whole image at once."""
-        if self._geometry != ORIGINAL:
-            return self._network(gray, self.whole_pixels)
+        if self.geometry != ORIGINAL:
+            return self.network(gray, self.tile_above)
         threads = torch.get_num_threads()
-        if self._device.type != "cpu" or threads == 1:
-            return self._network(gray)
+        if self.device.type != "cpu" or threads == 1:
+            return self.network(gray)
         torch.set_num_threads(1)
         try:
-            return self._network(gray)
+            return self.network(gray)
         finally:
             torch.set_num_threads(threads)
 
@@ -58,24 +69,26 @@ class Pipeline:
         heatmaps, features = self.maps(gray)
         found = []
         for image, heatmap, feature, mask in zip(gray.split(1), heatmaps, features.split(1), allowed):
-            xy, score = find_keypoints(heatmap[0], self._threshold, self._geometry, self._bias)
+            xy, score = find_keypoints(heatmap[0], self.threshold, self.geometry, self.bias)
             if mask is not None:
                 inside = _inside(xy, mask, heatmap.shape[-2:])
                 xy, score = xy[inside], score[inside]
             xy, score = xy[:top_k], score[:top_k]
-            found.append(Found(xy, score / heatmap.max(), self._describe(image, feature, xy)))
+            found.append(Found(xy, score / heatmap.max(), self.describe(image, feature, xy)))
         return found
 
     def run_fixed(self, gray: torch.Tensor, top_k: int) -> Found:
         """As run for one image (1, 1, H, W) without a mask, with corrected geometry, always top_k rows: those beyond the last keypoint
-        have a score of -inf. Nothing in here waits for the GPU, so that it can be captured as one graph."""
-        assert self._geometry == CORRECTED
-        heatmap, features = self.maps(gray)
-        xy, score = strongest_keypoints(heatmap[0, 0], top_k, self._threshold, self._bias)
-        return Found(xy, score / heatmap.max(), self._describe(gray, features, xy))
+        have a score of -inf. The image is never worked on in tiles. Nothing in here waits for the GPU, so that it can be captured as
+        one graph."""
+        assert self.geometry == CORRECTED
+        heatmap, features = self.network(gray)
+        xy, score = strongest_keypoints(heatmap[0, 0], top_k, self.threshold, self.bias)
+        return Found(xy, score / heatmap.max(), self.describe(gray, features, xy))
 
-    def _describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
-        return self._network.describe(gray, features, xy, geometry=self._geometry, descriptor=self._descriptor, chunk=self.chunk)
+    def describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
+        """Descriptors (N, D) of pixels xy (N, 2) of gray (1, 1, H, W), whose features are (1, 64, H//8, W//8)."""
+        return self.network.describe(gray, features, xy, geometry=self.geometry, descriptor=self.descriptor, chunk=self.chunk)
 
 
 def _inside(xy: torch.Tensor, mask: torch.Tensor, size: torch.Size) -> torch.Tensor:

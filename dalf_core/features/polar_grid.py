@@ -27,7 +27,7 @@ def polar_offsets(dtype: torch.dtype = torch.float64) -> torch.Tensor:
     return torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
 
 
-class PolarWarp(nn.Module):
+class PolarGrid(nn.Module):
     """Constants of the polar grid: turns warper parameters into sampling offsets, and offsets into patches."""
 
     offsets: torch.Tensor

@@ -14,6 +14,7 @@ import numpy as np
 from ..features.extractor import DALF
 from ..matching.nearest_neighbours import match
 from ..matching.verification import verify
+from ..sixteen_bit import to_eight_bit
 from ..stopwatch import Stopwatch
 from ..types import Features, Matches
 from .image_warp import MIN_MATCHES, ImageWarp, ImageWarpError, fit_image_warp, warp_to_template
@@ -65,7 +66,7 @@ class TemplateFrame:
 class TemplateTracker:
     """Registers images to a template, one after the other.
 
-    dalf: an extractor. template: HxWx3 uint8 BGR or HxW uint8. ValueError: a template with too few keypoints.
+    dalf: an extractor. template: HxWx3 BGR or HxW, uint8 or uint16, as the images are. ValueError: a template with too few keypoints.
     """
 
     def __init__(self, dalf: DALF, template: np.ndarray, *, min_verified: int = MIN_VERIFIED) -> None:
@@ -145,4 +146,5 @@ def _pairs(matches: Matches, query_count: int) -> np.ndarray:
 
 
 def _gray(image: np.ndarray) -> np.ndarray:
+    image = to_eight_bit(image)
     return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image

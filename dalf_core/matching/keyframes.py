@@ -72,7 +72,7 @@ class Keyframes:
         found = []
         for number in self._most_alike(features):
             pairs = match(self._kept[number], features)
-            pairs = pairs.chosen(verify(self._kept[number], features, pairs) & ~taken[pairs.query_index])
+            pairs = pairs.select(verify(self._kept[number], features, pairs) & ~taken[pairs.query_index])
             taken[pairs.query_index] = True
             found.append(_named(number, pairs.reference_index, features.keypoints[pairs.query_index]))
             if len(pairs) >= MIN_VERIFIED:

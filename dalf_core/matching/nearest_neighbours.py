@@ -4,6 +4,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from ..torch_device import gpu_work
 from ..types import Features, Matches
 
 ELEMENTS_AT_ONCE = 1 << 23      # similarities held in memory at once: 32 MiB
@@ -23,9 +24,10 @@ def match(reference: Features, query: Features, *, ratio: float | None = None, m
     expected = _check_predicted(reference, predicted, radius)
     if len(reference) == 0 or len(query) == 0:
         return _matches(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32))
-    ours, theirs = _tensors(reference, query)
-    search = None if expected is None else (expected.to(ours), torch.from_numpy(query.keypoints).to(ours), float(radius or 0))
-    forward, backward, best, second = _nearest(ours, theirs, search)
+    with gpu_work(torch.device("cpu") if query.on_device is None else query.on_device.device):
+        ours, theirs = _tensors(reference, query)
+        search = None if expected is None else (expected.to(ours), torch.from_numpy(query.keypoints).to(ours), float(radius or 0))
+        forward, backward, best, second = _nearest(ours, theirs, search)
     rows = np.flatnonzero((backward[forward] == np.arange(len(forward))) & np.isfinite(best))
     distance, second = _distance(best[rows]), _distance(second[rows])
     keep = np.ones(len(rows), bool)

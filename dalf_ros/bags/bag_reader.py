@@ -15,6 +15,7 @@ from ..conversions.camera_model import is_rectified, lens_of
 from ..conversions.image_conversion import ImageError, to_color, to_depth, to_mask
 from ..conversions.messages import NANOSECONDS, stamp_ns
 from ..conversions.stamps import has_restarted
+from ..conversions.video_stream import VideoStreams
 from .bag_source import BagError, BagSource, RawMessage
 from .bag_topics import CameraTopics, list_topics
 
@@ -25,7 +26,7 @@ WINDOW_FRAMES = 256                # and how many frames wait at most
 
 @dataclass(frozen=True)
 class RgbdFrame:
-    """One camera frame. image: HxWx3 BGR or HxW uint8. depth_m: HxW float32 metres, NaN = none; None where no depth belongs to it.
+    """One camera frame. image: HxWx3 BGR or HxW, uint8 or uint16. depth_m: HxW float32 metres, NaN = none; None: no depth belongs to it.
 
     mask: HxW uint8 or None. stamp_ns, frame_id: of the colour image. problem: why depth or mask is missing, else empty.
     """
@@ -68,8 +69,9 @@ def read_frames(source: BagSource, topics: CameraTopics, tolerance_s: float = TO
     """Every colour image, with the depth and mask of the same stamp, or else of the nearest within tolerance_s."""
     pairer = FramePairer(topics, int(tolerance_s * NANOSECONDS))
     wanted = [name for name in (topics.color, topics.depth, topics.mask) if name is not None]
+    videos = VideoStreams()
     for raw in source.messages(wanted):
-        message = source.deserialize(raw)
+        message = videos.decoded(raw.topic, source.deserialize(raw))
         for group in pairer.add(raw, message):
             yield _decoded(group)
     for group in pairer.flush():

@@ -9,9 +9,18 @@ METRES_PER_UNIT = {"integer": 0.001, "float": 1.0}      # REP 118: 16-bit number
 IMPLAUSIBLE_M = 50.0                                    # no camera of deforming surfaces has half of its readings beyond
 
 
-def metres_per_unit_of(dtype: np.dtype) -> float:
-    """What REP 118 says of numbers of this type."""
-    return METRES_PER_UNIT["float" if np.issubdtype(dtype, np.floating) else "integer"]
+def to_metres(pixels: np.ndarray, metres_per_unit: float | None) -> np.ndarray:
+    """A depth image's numbers to float32 metres, NaN where dalf_core.depth.is_reading says that there is none (0 for one).
+
+    metres_per_unit: None: what REP 118 says of numbers of this type.
+    """
+    if metres_per_unit is None:
+        metres_per_unit = METRES_PER_UNIT["float" if np.issubdtype(pixels.dtype, np.floating) else "integer"]
+    depth = pixels.astype(np.float32)
+    if metres_per_unit != 1.0:
+        depth *= np.float32(metres_per_unit)
+    depth[~is_reading(depth)] = np.nan
+    return depth
 
 
 def unit_hint(depth_m: np.ndarray, option: str = "depth_scale") -> str:

@@ -11,9 +11,12 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dalf_core.depth import is_reading
+from dalf_core.files.picture_file import decode_picture
 
-from .depth_units import metres_per_unit_of
+from .compressed_depth import decode_depth
+from .depth_units import to_metres
+from .errors import ImageError
+from .video_stream import VideoFrame
 
 try:
     from cv_bridge import CvBridge
@@ -37,12 +40,10 @@ _YUV = {
 }
 _PLANAR = {"nv12": cv2.COLOR_YUV2BGR_NV12, "nv21": cv2.COLOR_YUV2BGR_NV21, "nv24": cv2.COLOR_YUV2BGR_NV12}   # Y, then U and V
 _TO_BGR = {
-    "bgr8": None,
-    "8UC3": None,
-    "rgb8": cv2.COLOR_RGB2BGR,
-    "bgra8": cv2.COLOR_BGRA2BGR,
-    "8UC4": cv2.COLOR_BGRA2BGR,
-    "rgba8": cv2.COLOR_RGBA2BGR,
+    **dict.fromkeys(("bgr8", "bgr16", "8UC3", "16UC3"), None),
+    **dict.fromkeys(("rgb8", "rgb16"), cv2.COLOR_RGB2BGR),
+    **dict.fromkeys(("bgra8", "bgra16", "8UC4", "16UC4"), cv2.COLOR_BGRA2BGR),
+    **dict.fromkeys(("rgba8", "rgba16"), cv2.COLOR_RGBA2BGR),
     **_BAYER,
     **_BAYER16,
     **_YUV,
@@ -50,6 +51,7 @@ _TO_BGR = {
 _LAYOUT: dict[str, tuple[str, int]] = {  # encoding: NumPy type of one channel, number of channels
     "mono8": ("u1", 1), "8UC1": ("u1", 1), "mono16": ("u2", 1), "16UC1": ("u2", 1), "32FC1": ("f4", 1),
     "rgb8": ("u1", 3), "bgr8": ("u1", 3), "8UC3": ("u1", 3), "rgba8": ("u1", 4), "bgra8": ("u1", 4), "8UC4": ("u1", 4),
+    "rgb16": ("u2", 3), "bgr16": ("u2", 3), "16UC3": ("u2", 3), "rgba16": ("u2", 4), "bgra16": ("u2", 4), "16UC4": ("u2", 4),
     **{name: ("u1", 1) for name in _BAYER}, **{name: ("u2", 1) for name in _BAYER16}, **{name: ("u1", 2) for name in _YUV},
 }  # fmt: skip
 _PLAIN = re.compile(r"(8(?!F)|16|32|64(?=F))([USF])C([1-4]?)")     # OpenCV's names: bits, kind, channels
@@ -59,26 +61,27 @@ BRIDGED = ("rgb8", "bgr8", "rgba8", "bgra8", *_BAYER, *_YUV)       # what goes t
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
 
 
-class ImageError(ValueError):
-    """An image message that cannot be read; the text says which, and why."""
-
-
 def is_compressed(message: Any) -> bool:
     """Whether the message is a CompressedImage (it has a format) rather than an Image (it has an encoding)."""
     return hasattr(message, "format")
 
 
 def to_color(message: Any) -> np.ndarray:
-    """Image or CompressedImage to HxWx3 uint8 BGR, or HxW uint8 for the mono encodings. The array is the caller's own."""
+    """Image, CompressedImage or decoded VideoFrame to HxWx3 BGR, or HxW for the mono encodings. The array is the caller's own.
+
+    uint8; uint16 where the message has 16 bits, as stored: dalf_core.features.image_input says how they are looked at.
+    """
+    if isinstance(message, VideoFrame):
+        return message.picture()
     if is_compressed(message):
-        return _eight_bit(_without_alpha(_decompress(message)))
+        return _compressed_color(message)
     if message.encoding not in COLOR_ENCODINGS:
         raise ImageError(f"encoding {message.encoding!r} is not a colour image; readable: {', '.join(COLOR_ENCODINGS)}")
     if message.encoding in _PLANAR:
         return _from_planes(message)
     pixels = _pixels(message)
     if message.encoding in ("mono8", "8UC1", "mono16"):
-        return _eight_bit(pixels)
+        return pixels.copy()
     if _bridge is not None and message.encoding in BRIDGED:
         return np.array(_bridge.imgmsg_to_cv2(message, "bgr8"))
     return _to_bgr(pixels, message.encoding)
@@ -90,10 +93,10 @@ def to_depth(message: Any, metres_per_unit: float | None = None) -> np.ndarray:
     metres_per_unit: of the numbers in the message; None: 0.001 for 16-bit ones, 1 for floating point.
     """
     if is_compressed(message):
-        return _compressed_depth(message, metres_per_unit)
+        return decode_depth(message, metres_per_unit)
     if message.encoding not in DEPTH_ENCODINGS:
         raise ImageError(f"encoding {message.encoding!r} is not depth; readable: 16UC1 (millimetres) and 32FC1 (metres)")
-    return _metres(_pixels(message), metres_per_unit)
+    return to_metres(_pixels(message), metres_per_unit)
 
 
 def to_mask(message: Any) -> np.ndarray:
@@ -176,9 +179,9 @@ def _to_bgr(pixels: np.ndarray, encoding: str) -> np.ndarray:
     code = _TO_BGR[encoding]
     if encoding in _YUV and pixels.shape[1] % 2:
         raise ImageError(f"a {encoding} image must have an even width, this one has {pixels.shape[1]}")
-    if encoding in _BAYER and min(pixels.shape) < 2:
+    if encoding in (*_BAYER, *_BAYER16) and min(pixels.shape) < 2:
         raise ImageError(f"a {encoding} image must be at least 2x2 pixels")
-    return pixels.copy() if code is None else _eight_bit(cv2.cvtColor(pixels, code))
+    return pixels.copy() if code is None else cv2.cvtColor(pixels, code)
 
 
 def _from_planes(message: Any) -> np.ndarray:
@@ -201,71 +204,24 @@ def _from_planes(message: Any) -> np.ndarray:
     return np.ascontiguousarray(cv2.cvtColor(double, _PLANAR["nv24"])[::2, ::2])
 
 
-def _eight_bit(pixels: np.ndarray) -> np.ndarray:
-    """uint8 as a copy; uint16 scaled by 255/65535, as cv_bridge does."""
-    if pixels.dtype == np.uint16:
-        return cv2.convertScaleAbs(pixels, alpha=255.0 / 65535.0)
-    return np.array(pixels)
+def _compressed_color(message: Any) -> np.ndarray:
+    """A CompressedImage as BGR or grey; what was compressed as a Bayer mosaic (the format begins with its name) is demosaiced."""
+    pixels = _decompress(message)
+    mosaic = message.format.partition(";")[0].strip()
+    if pixels.ndim == 2 and mosaic in (*_BAYER, *_BAYER16):
+        return _to_bgr(pixels, mosaic)
+    return np.array(pixels[:, :, :3]) if pixels.ndim == 3 else pixels
 
 
-def _without_alpha(pixels: np.ndarray) -> np.ndarray:
-    return pixels[:, :, :3] if pixels.ndim == 3 else pixels
-
-
-def _metres(pixels: np.ndarray, metres_per_unit: float | None) -> np.ndarray:
-    """16-bit numbers (0 = none) or floating point ones (dalf_core.depth.is_reading says which are none) to float32 metres with NaN."""
-    unit = metres_per_unit_of(pixels.dtype) if metres_per_unit is None else metres_per_unit
-    depth = pixels.astype(np.float32)
-    if unit != 1.0:
-        depth *= np.float32(unit)
-    depth[~is_reading(depth)] = np.nan
-    return depth
-
-
-def _decompress(message: Any, skip: int = 0) -> np.ndarray:
-    """JPEG or PNG bytes of a CompressedImage as they are stored, HxW or HxWxC."""
-    data = np.frombuffer(message.data, np.uint8)[skip:]
+def _decompress(message: Any) -> np.ndarray:
+    """The picture in a CompressedImage as it is stored, HxW or HxWxC."""
     try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
-    except cv2.error:
-        pixels = None
-    if pixels is None:
-        raise ImageError(f"compressed image of format {message.format!r} ({data.size} bytes) cannot be decoded")
+        pixels = decode_picture(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
+    except ValueError as error:
+        raise ImageError(f"compressed image of format {message.format!r} ({len(message.data)} bytes) {error}") from error
     if pixels.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"compressed image of format {message.format!r} holds {pixels.dtype}, expected 8 or 16 bits")
     return pixels
-
-
-def _compressed_depth(message: Any, metres_per_unit: float | None) -> np.ndarray:
-    """PNG, or compressedDepth: 12 bytes of header (int32, two float32), then a PNG or RVL of millimetres or of inverse depth."""
-    transport = "compressedDepth" in message.format
-    if transport and "rvl" in message.format:
-        pixels = _decode_rvl(message)
-    else:
-        pixels = _decompress(message, skip=12 if transport else 0)
-    if pixels.ndim != 2 or pixels.dtype != np.uint16:
-        raise ImageError(f"compressed depth ({message.format!r}) must be one channel of 16 bits, it is {pixels.dtype} {pixels.shape}")
-    if not (transport and "32FC1" in message.format):
-        return _metres(pixels, metres_per_unit)
-    if len(message.data) < 12:
-        raise ImageError(f"compressed depth of {len(message.data)} bytes has no header")
-    slope, offset = np.frombuffer(message.data, np.uint8)[4:12].view("<f4")
-    with np.errstate(all="ignore"):     # the header may hold any two numbers
-        return _metres(np.where(pixels > 0, slope / (pixels.astype(np.float32) - offset), np.float32(np.nan)), metres_per_unit)
-
-
-def _decode_rvl(message: Any) -> np.ndarray:
-    """compressedDepth's RVL: after the header two uint32, width and height, then the code."""
-    from .rvl import decode
-
-    data = np.frombuffer(message.data, np.uint8)
-    if data.size < 20:
-        raise ImageError(f"compressed depth of format {message.format!r} and {data.size} bytes has no header")
-    width, height = data[12:20].view("<u4").tolist()
-    try:
-        return decode(data[20:], width, height)
-    except ValueError as error:
-        raise ImageError(f"compressed depth of format {message.format!r}: {error}") from error
 
 
 def _image_fields(pixels: np.ndarray, encoding: str, header: dict) -> dict:

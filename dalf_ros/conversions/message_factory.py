@@ -93,11 +93,11 @@ def bag_message(type_name: str, fields: dict) -> Any:
         return store.types[type_name](**fields)
     members = {}
     for name, kind in declared:
-        members[name] = _bag_value(store, kind, fields[name]) if name in fields else _bag_default(store, kind)
+        members[name] = _bag_value(kind, fields[name]) if name in fields else _bag_default(store, kind)
     return store.types[type_name](**members)
 
 
-def _bag_value(store: Any, kind: tuple, value: Any) -> Any:
+def _bag_value(kind: tuple, value: Any) -> Any:
     node, detail = kind
     if node.name == "NAME":
         return bag_message(detail, value)

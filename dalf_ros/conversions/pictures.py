@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
+from dalf_core.drawing.draw import as_bgr
 from dalf_core.tracking import FrameMatches
 
 GREEN, RED, GREY = (90, 220, 90), (60, 60, 230), (150, 150, 150)
@@ -17,7 +18,7 @@ def draw_motion(image: np.ndarray, matches: FrameMatches | None, keypoints: np.n
 
     region: x, y, width, height of a frame to draw.
     """
-    picture = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image.copy()
+    picture = as_bgr(image)
     for x, y in _pixels(keypoints if keypoints is not None else np.empty((0, 2))):
         cv2.circle(picture, (x, y), 1, GREY, -1)
     if region is not None:

@@ -9,18 +9,21 @@ from __future__ import annotations
 import numpy as np
 
 from dalf_core.compiled import njit
+from dalf_core.files.picture_file import MOST_PIXELS
 
-MAX_PIXELS = 1 << 25        # more is no image but a damaged header
+
+class RvlError(ValueError):
+    """Bytes that are no RVL of an image of the given size."""
 
 
 def decode(data: np.ndarray, width: int, height: int) -> np.ndarray:
-    """(height, width) uint16 of the coded bytes (N,) uint8. Raises ValueError when they do not give exactly that many pixels."""
-    if not 0 < width * height <= MAX_PIXELS:
-        raise ValueError(f"{data.size} bytes of RVL do not hold an image of {width}x{height} pixels")
+    """(height, width) uint16 of the coded bytes (N,) uint8. Raises RvlError when they do not give exactly that many pixels."""
+    if not 0 < width * height <= MOST_PIXELS:
+        raise RvlError(f"has {width}x{height} pixels by its header, and at most {MOST_PIXELS / 1e6:.0f} million are decoded")
     words = np.frombuffer(data[: data.size // 4 * 4].tobytes(), "<u4").astype(np.uint32)
     out = np.zeros(width * height, np.uint16)
     if not _decode(words, out):
-        raise ValueError(f"the RVL data ends before, or goes on after, the last of {width}x{height} pixels")
+        raise RvlError(f"ends before, or goes on after, the last of {width}x{height} pixels")
     return out.reshape(height, width)
 
 

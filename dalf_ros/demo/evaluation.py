@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from dalf_core.files.whole_file import write_whole
 from dalf_core.types import TRACKED
-from dalf_core.whole_file import write_whole
 
 from ..bags.bag_source import BagSource
 from ..bags.bag_writer import bag_topic

@@ -4,7 +4,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from dalf_core.obj_file import save_obj
+from dalf_core.files.obj_file import save_obj
 from dalf_core.surface import save_ply
 from dalf_core.tracking import SurfaceTracker
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from dalf_core.whole_file import write_whole
+from dalf_core.files.whole_file import write_whole
 
 from ..bags.bag_source import BagError
 

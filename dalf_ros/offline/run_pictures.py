@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from dalf_core.camera import PinholeCamera
-from dalf_core.drawing.draw import draw_keypoints, draw_matches, write_text
+from dalf_core.drawing.draw import as_bgr, draw_keypoints, draw_matches, write_text
 from dalf_core.drawing.render import RenderingUnavailable, SurfaceRenderer
 from dalf_core.image_registration.video import VideoWriter
 from dalf_core.tracking import FeatureFrame, SurfaceFrame
@@ -106,7 +106,7 @@ class RunPictures:
 
     def _row(self, shot: Shot) -> list[np.ndarray]:
         """image | matches to the reference | mesh over the image | mesh from aside."""
-        image = cv2.cvtColor(shot.image, cv2.COLOR_GRAY2BGR) if shot.image.ndim == 2 else shot.image.copy()
+        image = as_bgr(shot.image)
         row = [write_text(image, shot.text)]
         if self._reference is not None and shot.features is not None and shot.features.matches is not None:
             reference_image, reference = self._reference
@@ -123,8 +123,7 @@ class RunPictures:
         """The mesh as a grid over the image, and shaded from aside; nothing where there is no depth in the whole recording."""
         if shot.camera is None or not self._can_render:
             return []
-        image = shot.pinhole_image
-        plain = cv2.cvtColor(image, cv2.COLOR_GRAY2BGR) if image.ndim == 2 else image
+        plain = as_bgr(shot.pinhole_image)
         if shot.surface is None or shot.surface.registration is None:
             return [plain.copy(), np.zeros_like(plain)]
         result = shot.surface.registration
@@ -153,7 +152,7 @@ class RunPictures:
 def _some(matches: Matches) -> Matches:
     """An even choice of the matches, by their distance."""
     chosen = np.unique(np.linspace(0, len(matches) - 1, min(MAX_LINES, len(matches))).astype(int)) if len(matches) else np.zeros(0, int)
-    return matches.chosen(chosen)
+    return matches.select(chosen)
 
 
 def _around_surface(picture: np.ndarray, shot: Shot) -> np.ndarray:

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from dalf_core.obj_file import save_obj
+from dalf_core.files.obj_file import save_obj
 from dalf_core.surface import SurfaceError, save_ply, surface_from_depth, vertex_normals
 
 from .analytic import CAMERA, DISTANCE, RolledSheet, turn

@@ -48,7 +48,7 @@ def test_the_descriptor_is_the_one_that_was_trained(weights: Path) -> None:
     assert evaluate.descriptor_of(str(weights)) == "polar"
     options = evaluate.parser().parse_args(["--photos", "x", "--weights", str(weights), "--threshold", "3", "--top-k", "50"])
     (name, extractor), = evaluate.make_extractors(options).items()
-    assert name == "random.safetensors" and extractor.extract.__self__.dimension == 64
+    assert name == "random.safetensors" and extractor.extract.__self__.descriptor == "polar"
     assert (extractor.extract.__self__.threshold, extractor.extract.__self__.top_k) == (3, 50)
 
 

@@ -6,13 +6,13 @@ import pytest
 import torch
 from dalf_training.config import TrainingConfig, sheet_size
 from dalf_training.data.difficulty import warp_range
-from dalf_training.data.draws import Share, seeded
+from dalf_training.data.random_numbers import Share, seeded
 from dalf_training.data.schedule import Difficulty
 from dalf_training.data.views import Views, draw_warp, make_views
 from dalf_training.losses.correspondence import mutual_nearest
 from dalf_training.losses.descriptor_loss import TINY
 from dalf_training.losses.fast_layers import make_fast
-from dalf_training.losses.keypoint_draw import draw_chance
+from dalf_training.losses.keypoint_sampling import sampling_numbers
 from dalf_training.modes import MODES, prepare, train_parts
 from dalf_training.step import MEASURES, batch_loss
 
@@ -80,7 +80,7 @@ def literal_step(network: DalfNetwork, views: Views, config: TrainingConfig) -> 
     """The definition. Batch norms need the whole batch at once; all else goes one by one."""
     gray = torch.cat([views.gray_a, views.gray_b])
     heatmap, features = network(gray)
-    chance = draw_chance(seeded("cpu", 7), PAIRS, SIZE, (3, 1))
+    chance = sampling_numbers(seeded("cpu", 7), PAIRS, SIZE, (3, 1))
     keypoints = [draw_one_by_one(heatmap[image, 0], chance[image], config.border) for image in range(2 * PAIRS)]
     matches = []
     for pair in range(PAIRS):
@@ -144,7 +144,7 @@ def describe_one_by_one(network: DalfNetwork, gray: torch.Tensor, features: torc
                     sampled.append((image, xy, sample_map(warper_map[image][None], place, mode="bilinear", padding="border")))
     found = {"backbone": torch.cat(backbone)}
     if sampled:
-        offsets = network.polar_warp(network.warper.spline_parameters(torch.cat([row for _, _, row in sampled])))
+        offsets = network.polar_grid(network.warper.spline_parameters(torch.cat([row for _, _, row in sampled])))
         patches = [sample_patches(gray[image][None], xy[:, :, None] + offset) for (image, xy, _), offset in zip(sampled, offsets)]
         found["polar"] = network.patch_descriptor(torch.cat(patches))
         found["fused"] = network.fusion(found["polar"], found["backbone"])

@@ -118,7 +118,7 @@ def test_a_full_disk_keeps_the_last_checkpoint(photos: PhotoCache, small_config:
         def full(*_: object) -> None:
             raise OSError(28, "No space left on device")
 
-        monkeypatch.setattr("dalf_core.whole_file.os.fsync", full)
+        monkeypatch.setattr("dalf_core.files.whole_file.os.fsync", full)
         with pytest.raises(OSError, match="cannot be written: No space left on device; the last good state is kept"):
             trainer.run()
     assert folder.checkpoint.read_bytes() == good

@@ -1,11 +1,15 @@
-"""Change of light and camera: exposure, gamma, colour, a smooth light field, a cast shadow, blur and noise. Nothing moves."""
+"""Change of light and camera: exposure, gamma, colour, a smooth light field, a cast shadow, blur and noise. Nothing moves.
+
+kornia.augmentation has most of these, but draws from PyTorch's global generator: pairs would change with how a batch is divided.
+"""
 from __future__ import annotations
 
 import torch
 import torch.nn.functional as F
+from kornia.filters import gaussian_blur2d
 
 from .difficulty import LightRange, light_range
-from .draws import normal, symmetric, uniform
+from .random_numbers import normal, symmetric, uniform
 
 LIGHT_GRID = (3, 4)         # values of the light field, rows and columns
 SHADOW_EDGE = 0.15          # width of a shadow's soft edge, in half the image
@@ -50,13 +54,7 @@ def _shadow(images: torch.Tensor, bound: float, generator: torch.Generator) -> t
 
 def _blurred(images: torch.Tensor, deviation: torch.Tensor, most: float) -> torch.Tensor:
     """Gaussian blur, one standard deviation an image (B,), pixels, at most `most`."""
-    radius = int(3 * most + 0.5)
-    if radius == 0:
+    size = 2 * int(3 * most + 0.5) + 1
+    if size == 1:
         return images
-    offsets = torch.arange(-radius, radius + 1, dtype=images.dtype, device=images.device)
-    kernel = torch.exp(-0.5 * (offsets / deviation.clamp_min(1e-3)[:, None]).square())
-    kernel = kernel / kernel.sum(dim=1, keepdim=True)
-    batch, channels, height, width = images.shape
-    stacked = F.pad(images, (radius,) * 4, mode="reflect").transpose(0, 1)                   # the batch as groups, channels as the batch
-    across = F.conv2d(stacked, kernel[:, None, None, :], groups=batch)
-    return F.conv2d(across, kernel[:, None, :, None], groups=batch).transpose(0, 1).reshape(batch, channels, height, width)
+    return gaussian_blur2d(images, size, deviation.clamp_min(1e-3)[:, None].expand(-1, 2), border_type="reflect")

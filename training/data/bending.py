@@ -2,7 +2,7 @@
 
 w interpolates displacements at a fixed grid of control points (Bookstein 1989): w(u) = sum_t c_t U(|u - p_t|) + a + A u with
 U(r) = r^2 log r. Wherever the spectral norm of its derivative stays below 1, no two points of a convex region meet, so the map
-can be inverted by Newton's method.
+can be inverted by Newton's method. kornia's spline has neither that bound nor an inverse.
 """
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import torch
 
-from .draws import normal
+from .random_numbers import normal
 
 CHECKED = (49, 37)              # places at which the stretch is bounded, and from which the inverse starts
 NEWTON_STEPS = 12
@@ -35,7 +35,7 @@ class Bending:
         return torch.cat([part + _basis(part, self.control) @ self.coefficients for part in points.split(max(1, at_once), dim=1)], dim=1)
 
     def invert(self, bent: torch.Tensor) -> torch.Tensor:
-        """Points (B, N, 2) of the rectangle that apply() sends to bent (B, N, 2). Where there is none, the answer solves nothing."""
+        """Points (B, N, 2) of the rectangle that apply() sends to bent (B, N, 2). Where there is none, the result is meaningless."""
         start = _grid(*CHECKED, self.extent, like=self.control)[None]
         nearest = torch.cdist(bent, self.apply(start)).argmin(dim=2)
         points = start[0][nearest]

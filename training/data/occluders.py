@@ -7,15 +7,15 @@ import torch
 
 from dalf_core.features.geometry import constant
 
-from .draws import Source, symmetric, uniform
+from .random_numbers import Source, symmetric, uniform
 
 SIZE = (0.08, 0.3)          # mean radius, in half the longer side of the image
-WAVES = (2, 3, 5)           # the outline's radius is modulated by so many waves around
+WAVES = (2, 3, 5)           # around the outline, which modulate its radius
 DEPTH = 0.25                # by up to this share, each
 
 
 def random_blobs(batch: int, size: tuple[int, int], most: float, source: Source, device: torch.device) -> torch.Tensor:
-    """Where blobs cover images of size (width, height): (B, h, w) bool. most: so many blobs an image at most, down to none."""
+    """Where blobs cover images of size (width, height): (B, h, w) bool. most: the largest number of blobs in an image, down to 0."""
     count = math.ceil(most)
     if count == 0:
         return torch.zeros(batch, size[1], size[0], dtype=torch.bool, device=device)

@@ -16,11 +16,10 @@ from .warps import Warp, random_warp
 class Pairs:
     """A batch of image pairs.
 
-    images_a: (B, C, H_A, W_A), images_b: (B, C, H, W); in 0 to 1. shows_a: (B, H, W) bool, pixels of B that show A and not the background.
-    warp: the map between them; positions in images_a and images_b are its.
+    images_b: (B, C, H, W) in 0 to 1; images A are the photos. shows_a: (B, H, W) bool, pixels of B that show A and not the background.
+    warp: the map from B back to A.
     """
 
-    images_a: torch.Tensor
     images_b: torch.Tensor
     shows_a: torch.Tensor
     warp: Warp
@@ -39,7 +38,7 @@ def random_pairs(photos: torch.Tensor, backgrounds: torch.Tensor | None, size: t
         light = difficulty
     warp = random_warp(len(photos), size, difficulty, generator, (photos.shape[-1], photos.shape[-2])).to(photos.device)
     images_b, shows_a = render(photos, backgrounds, warp)
-    return Pairs(photos, change_appearance(images_b, light, generator), shows_a, warp)
+    return Pairs(change_appearance(images_b, light, generator), shows_a, warp)
 
 
 def to_tensor(images: list[np.ndarray]) -> torch.Tensor:

@@ -13,10 +13,11 @@ import cv2
 import numpy as np
 from tqdm import tqdm
 
-from dalf_core.user_cache import cache_folder
-from dalf_core.whole_file import whole_file, write_whole
+from dalf_core.files.picture_file import decode_picture
+from dalf_core.files.user_cache import cache_folder
+from dalf_core.files.whole_file import whole_file, write_whole
 
-from .photos import find_photos, held_out
+from .photos import find_photos, fitted, held_out
 
 VERSION = 1             # of how photos are brought to size
 LEAST_PHOTOS = 2        # to learn from: behind one photo the next is seen
@@ -117,17 +118,14 @@ def _all_fitted(paths: list[Path], size: tuple[int, int], least: tuple[int, int]
 
 
 def _fitted(path: Path, size: tuple[int, int], least: tuple[int, int]) -> np.ndarray | str:
-    """The middle of a photo in the shape of size (width, height), uint8 BGR; or why it cannot be used. Upright photos are laid down."""
-    photo = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if photo is None:
-        return "cannot be read as a picture"
+    """A photo at size (width, height), uint8 BGR; or why it cannot be used. Upright photos are laid down."""
+    try:
+        photo = decode_picture(np.fromfile(path, np.uint8))
+    except (OSError, ValueError) as error:
+        return str(error)
     if photo.shape[0] > photo.shape[1]:
         photo = cv2.rotate(photo, cv2.ROTATE_90_CLOCKWISE)
     height, width = photo.shape[:2]
     if width < least[0] or height < least[1]:
         return f"{width}x{height} is smaller than the crop, {least[0]}x{least[1]} (setting crop_size)"
-    scale = max(size[0] / width, size[1] / height)
-    cut_width, cut_height = min(width, round(size[0] / scale)), min(height, round(size[1] / scale))
-    left, top = (width - cut_width) // 2, (height - cut_height) // 2
-    cut = photo[top:top + cut_height, left:left + cut_width]
-    return cv2.resize(cut, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return fitted(photo, size)

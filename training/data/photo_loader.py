@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from ..config import TrainingConfig, sheet_size
-from .draws import Share, seeded
 from .photo_cache import PhotoCache
+from .random_numbers import Share, seeded
 from .schedule import Difficulty, draw_difficulty
 from .views import cut_sheet, draw_warp
 from .warps import Warp
@@ -47,7 +47,8 @@ class PhotoLoader:
         self._rows = (rank * part, (rank + 1) * part)
         self._orders: dict[int, np.ndarray] = {}        # of the photos, by how often all were seen before; the last two
         self._numbers = iter(range(first, config.steps * config.accumulate))
-        self._pool = ThreadPoolExecutor(config.prefetch, "photos")
+        on_gpu = device.type == "cuda"          # a thread begins with the first GPU, on which it would pin its memory
+        self._pool = ThreadPoolExecutor(config.prefetch, "photos", *((torch.cuda.set_device, (device,)) if on_gpu else ()))
         self._ahead: deque[Future[PhotoBatch]] = deque()
         for _ in range(config.prefetch):
             self._begin_next()

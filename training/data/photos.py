@@ -8,6 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from dalf_core.files.picture_file import read_picture
+
 SUFFIXES = {".webp", ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
 HELD_OUT_SHARE = 0.1
 
@@ -30,10 +32,12 @@ def find_photos(folder: str | os.PathLike) -> list[Path]:
 
 
 def read_photo(path: str | os.PathLike, size: tuple[int, int]) -> np.ndarray:
-    """A photo as HxWx3 uint8 BGR of size (width, height): its middle, cut to that shape and resized. ValueError: it cannot be read."""
-    image = cv2.imread(str(path), cv2.IMREAD_COLOR)
-    if image is None:
-        raise ValueError(f"{path} cannot be read as a picture")
+    """A photo as HxWx3 uint8 BGR of size (width, height): its middle, cut to that shape and resized. OSError: it cannot be read."""
+    return fitted(read_picture(Path(path)), size)
+
+
+def fitted(image: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """The middle of an image in the shape of size (width, height), resized to it."""
     height, width = image.shape[:2]
     scale = max(size[0] / width, size[1] / height)
     cut_width, cut_height = min(width, round(size[0] / scale)), min(height, round(size[1] / scale))

@@ -37,7 +37,10 @@ def render(images: torch.Tensor, background: torch.Tensor | None, warp: Warp, sa
 
 
 def sample(images: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
-    """Images (B, C, H, W) read bilinearly at pixels xy (B, h, w, 2), pixel centres at integers: (B, C, h, w). Beyond the rim it repeats."""
+    """Images (B, C, H, W) read bilinearly at pixels xy (B, h, w, 2), pixel centres at integers: (B, C, h, w). Beyond the rim it repeats.
+
+    kornia's remap does the same, from x and y apart, which it stacks again.
+    """
     size = constant((images.shape[-1], images.shape[-2]), xy)
     return F.grid_sample(images, (xy * 2 + 1) / size - 1, mode="bilinear", padding_mode="border", align_corners=False)
 

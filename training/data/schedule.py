@@ -1,4 +1,4 @@
-"""What changes while a stage of the training goes on: values between given points are interpolated."""
+"""Settings that change during a stage of training: values between given points are interpolated."""
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
@@ -16,7 +16,7 @@ def value_at(points: Points, progress: float) -> float:
 
 @dataclass(frozen=True)
 class Difficulty:
-    """How strongly the pairs of one batch differ. warp: ranges of the warp. light: 0 to 3. occluders: so many an image at most."""
+    """How strongly the pairs of one batch differ. warp: ranges of the warp. light: 0 to 3. occluders: the most in an image."""
 
     warp: WarpRange
     light: float

@@ -17,8 +17,8 @@ from dalf_core.features.geometry import constant
 from ..config import sheet_size
 from .appearance import change_appearance
 from .dense_positions import dense_positions
-from .draws import Share, symmetric
 from .occluders import random_blobs
+from .random_numbers import Share, symmetric
 from .rendering import sample, within_pixels
 from .schedule import Difficulty
 from .warps import Warp, inside, random_warp

@@ -24,8 +24,8 @@ from dalf_core.features.geometry import constant
 
 from .bending import Bending, random_bending
 from .difficulty import WarpRange, warp_range
-from .draws import symmetric, uniform
 from .folds import Folds
+from .random_numbers import symmetric, uniform
 
 FINE_CONTROL, COARSE_CONTROL = (9, 7), (4, 3)       # control points of the two bendings, along x and y
 COARSE_MARGIN = 1.2         # the coarse one reaches beyond the image, for the fine one moves points out of it
@@ -157,7 +157,7 @@ def _random_folds(batch: int, bounds: WarpRange, generator: torch.Generator) -> 
 
 
 def _project(homography: torch.Tensor, points: torch.Tensor) -> torch.Tensor:
-    """Points (B, N, 2) under homographies (B, 3, 3): (B, N, 2)."""
+    """Points (B, N, 2) under homographies (B, 3, 3): (B, N, 2). kornia's transform_points adds 1e-8 to what it divides by."""
     moved = points @ homography[:, :, :2].mT + homography[:, None, :, 2]
     return moved[..., :2] / moved[..., 2:]
 

@@ -1,4 +1,4 @@
-"""The fixed matching benchmark: photos kept from training, each beside a warped copy of itself, at three levels.
+"""The fixed matching benchmark: photos kept from training, each with a warped copy of itself, at three levels.
 
 A pair depends on its photos, its level and its number alone. The levels (difficulty.LEVELS) are set such that the original reading of
 the official weights scores on them as it did where its faults were first measured; see docs/benchmarks.md.
@@ -51,7 +51,7 @@ def benchmark_photos(folder: str | os.PathLike, most: int | None = None) -> list
 
 
 def benchmark_pairs(folder: str | os.PathLike, level: str, count: int, first: int = 0) -> Iterator[BenchmarkPair]:
-    """So many pairs of a level ("easy", "medium", "hard") from a folder of photos, from number `first` on.
+    """`count` pairs of a level ("easy", "medium", "hard") from a folder of photos, from number `first` on.
 
     Where there are more pairs than photos, these come again, warped in another way. ValueError: see benchmark_photos; an unknown level.
     """

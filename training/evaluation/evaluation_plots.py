@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dalf_core.whole_file import write_whole
+from dalf_core.files.whole_file import write_whole
 
 from .extractor_scores import THRESHOLDS, PairResult, grouped, mean_accuracy
 
@@ -16,7 +16,7 @@ DPI = 120
 
 
 def plot_accuracy(path: Path, results: Sequence[PairResult]) -> None:
-    """A panel for each level: the share of matches within so many pixels, a curve for each extractor."""
+    """A panel for each level: the share of matches within a distance, a curve for each extractor."""
     curves = {key: mean_accuracy(rows) for key, rows in grouped(results).items()}
     levels = list(dict.fromkeys(level for level, _ in curves))
     figure = _figure(4.2 * len(levels) + 0.6, 4)

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from dalf_core import DALF, Features, match
-from dalf_core.whole_file import write_whole
+from dalf_core.files.whole_file import write_whole
 
 from ..data.warps import Warp
 from .benchmark import BenchmarkPair, benchmark_pairs
@@ -71,7 +71,7 @@ def mutual_matches(a: Features, b: Features) -> np.ndarray:
 
 
 def matched_pairs(photos: Path, levels: Sequence[str], count: int, extractors: Mapping[str, Extractor]) -> Iterator[MatchedPair]:
-    """Every extractor on so many pairs of each level, with a progress bar. ValueError: see benchmark.benchmark_pairs."""
+    """Every extractor on `count` pairs of each level, with a progress bar. ValueError: see benchmark.benchmark_pairs."""
     from tqdm import tqdm
 
     with tqdm(total=len(levels) * count, unit="pair") as bar:

@@ -1,4 +1,4 @@
-"""Pictures that show the same thing twice: tiled textures. Of two copies no local descriptor can tell which is meant."""
+"""Pictures that show the same thing twice: tiled textures. No local descriptor can tell two copies apart."""
 from __future__ import annotations
 
 import cv2

@@ -19,8 +19,8 @@ import cv2
 import numpy as np
 import torch
 
-from dalf_core.commands.files import read_picture
 from dalf_core.features.thin_plate_spline import radial_kernel, reduced_basis
+from dalf_core.files.picture_file import read_picture
 
 DATASETS = ("Kinect1", "Kinect2Sampled", "DeSurTSampled", "SimulationICCV")
 # Objects whose names hold one of these do not count in the original's tables.

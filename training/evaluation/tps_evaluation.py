@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dalf_core.whole_file import write_whole
+from dalf_core.files.whole_file import write_whole
 
 from .extractor_scores import NAME_WIDTH, Extractor
 from .tps_benchmark import DeformingObject

@@ -24,8 +24,8 @@ def mutual_nearest(xy_a: torch.Tensor, usable_a: torch.Tensor, xy_b_in_a: torch.
     return Correspondence(partner, (back == own) & (nearest <= radius))
 
 
-def choose(matched: torch.Tensor, chance: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """At most so many matches of each pair, at random: their keypoints in A (B, K), and which of these slots hold a match (B, K) bool.
+def sample_matches(matched: torch.Tensor, chance: torch.Tensor, most: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """At most `most` matches of each pair, at random: their keypoints in A (B, K), and which of these slots hold a match (B, K) bool.
 
     matched: (B, C) bool. chance: (B, C) uniform in 0 to 1.
     """

@@ -53,7 +53,7 @@ def bent_patches(network: DalfNetwork, gray: torch.Tensor, sampled: torch.Tensor
     sampled: (M, 128) the warper's map at the keypoints. None of it in half precision, which would move the samples.
     """
     with torch.autocast(gray.device.type, enabled=False):
-        return sample_atlas(gray, image, xy[:, :, None] + network.polar_warp(network.warper.spline_parameters(sampled)))
+        return sample_atlas(gray, image, xy[:, :, None] + network.polar_grid(network.warper.spline_parameters(sampled)))
 
 
 def sample_atlas(gray: torch.Tensor, image: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:

@@ -7,7 +7,7 @@ from .fast_layers import full_precision
 
 NEAR_DUPLICATE = 0.01       # descriptors nearer than this are taken for the same thing
 LEAST_MATCHES = 16          # pairs with fewer matches teach no descriptors
-FAR = 1e3                   # stands for no negative at all
+FAR = 1e3                   # the distance of a negative that does not exist
 TINY = 1e-8                 # squared distance; keeps the root's slope finite
 
 
@@ -38,7 +38,7 @@ def triplet_loss(a: torch.Tensor, b: torch.Tensor, xy_a: torch.Tensor, valid: to
 
 
 def _neighbours(xy: torch.Tensor, group: int, least_apart: float) -> torch.Tensor:
-    """(B / group, group * K, group * K) bool: slots of the same image less than so many pixels apart, and each slot with itself."""
+    """(B / group, group * K, group * K) bool: slots of the same image less than least_apart pixels apart, and each slot with itself."""
     pairs, slots, _ = xy.shape
     near = torch.cdist(xy, xy, compute_mode="donot_use_mm_for_euclid_dist") < least_apart
     near = near | torch.eye(slots, dtype=torch.bool, device=xy.device)

@@ -4,10 +4,10 @@ from __future__ import annotations
 import torch
 
 from .correspondence import Correspondence
-from .keypoint_draw import DrawnKeypoints
+from .keypoint_sampling import SampledKeypoints
 
 
-def detector_loss(a: DrawnKeypoints, b: DrawnKeypoints, found: Correspondence, wrong: torch.Tensor, keypoint_cost: float,
+def detector_loss(a: SampledKeypoints, b: SampledKeypoints, found: Correspondence, wrong: torch.Tensor, keypoint_cost: float,
                   wrong_match_cost: float) -> torch.Tensor:
     """(B,) loss of each pair.
 

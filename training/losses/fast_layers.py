@@ -34,7 +34,7 @@ def autocast_type(precision: str, device: torch.device) -> torch.dtype | None:
     else:
         supported = torch.backends.mkldnn.is_available() and "avx512_bf16" in _cpu_flags()
     if precision == "bfloat16" and not supported:
-        raise ValueError(f"precision bfloat16 is not to be had on this machine's {device.type}; take auto or float32")
+        raise ValueError(f"precision bfloat16 is not available on this machine's {device.type}; use auto or float32")
     return torch.bfloat16 if supported else None
 
 
@@ -72,11 +72,11 @@ class Float32Conv2d(nn.Conv2d):
 
 class _CircularRows(torch.autograd.Function):
     @staticmethod
-    def forward(_ctx: Any, x: torch.Tensor) -> torch.Tensor:
+    def forward(_: Any, x: torch.Tensor) -> torch.Tensor:
         return torch.cat([x[:, :, -1:], x, x[:, :, :1]], dim=2)
 
     @staticmethod
-    def backward(_ctx: Any, gradient: torch.Tensor) -> torch.Tensor:
+    def backward(_: Any, gradient: torch.Tensor) -> torch.Tensor:
         inner = gradient[:, :, 1:-1].clone(memory_format=torch.preserve_format)
         inner[:, :, -1:] += gradient[:, :, :1]
         inner[:, :, :1] += gradient[:, :, -1:]

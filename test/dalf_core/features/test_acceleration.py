@@ -1,4 +1,7 @@
 """OpenVINO against PyTorch, the reference."""
+import os
+import subprocess
+import sys
 from functools import partial
 
 import cv2
@@ -8,7 +11,7 @@ import pytest
 from dalf_core import DALF
 from dalf_core.features import acceleration
 
-pytest.importorskip("openvino")
+runs_openvino = pytest.mark.skipif(bool(acceleration.openvino_fault()), reason=acceleration.openvino_fault())
 
 
 @pytest.fixture(scope="module")
@@ -21,6 +24,7 @@ def weights(data_folder):
     return str(data_folder / "dalf/model_ts-fl_final.pth")
 
 
+@runs_openvino
 def test_results_equal_those_of_pytorch(image, weights):
     ours, reference = (DALF(weights, "cpu", top_k=200, backend=backend) for backend in ("openvino", "pytorch"))
     assert ours.backend.startswith("openvino") and reference.backend == "pytorch"
@@ -29,6 +33,7 @@ def test_results_equal_those_of_pytorch(image, weights):
     assert (got.descriptors * expected.descriptors).sum(axis=1).min() > 0.99999
 
 
+@runs_openvino
 def test_sizes_are_compiled_once_and_the_network_is_converted_once(image, weights, monkeypatch):
     ours, calls = DALF(weights, "cpu", top_k=100, backend="openvino"), {"converted": [], "compiled": []}
     plain = {name: getattr(acceleration, name) for name in calls}
@@ -50,6 +55,7 @@ def test_sizes_are_compiled_once_and_the_network_is_converted_once(image, weight
     np.testing.assert_allclose(other.keypoints, reference.keypoints, atol=1e-3)
 
 
+@runs_openvino
 def test_bfloat16_stays_close(image, weights):
     ours, reference = (DALF(weights, "cpu", top_k=200, precision=precision) for precision in ("bfloat16", "float32"))
     got, expected = ours.extract(image), reference.extract(image)
@@ -66,3 +72,38 @@ def test_bfloat16_stays_close(image, weights):
 def test_impossible_choices_are_refused(weights, options, cause):
     with pytest.raises(ValueError, match=cause):
         DALF(weights, "cpu", **options)
+
+
+@pytest.mark.parametrize(("setting", "threads"), [("3", 3), ("4,2", 4), (" 2 , 1", 2), ("", None), ("many", None), ("0", None)])
+def test_the_number_of_threads_is_the_first_of_a_list(monkeypatch, caplog, setting, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", setting)
+    assert acceleration.threads_asked_for() == threads
+    assert ("ignored" in caplog.text) == (setting in ("many", "0"))
+
+
+@runs_openvino
+def test_a_list_of_thread_numbers_is_no_error(monkeypatch, image, weights):
+    monkeypatch.setenv("OMP_NUM_THREADS", "2,1")
+    assert len(DALF(weights, "cpu", top_k=20, descriptor="backbone", backend="openvino").extract(image)) == 20
+
+
+def test_where_openvino_does_not_run_pytorch_does_and_says_so(monkeypatch, caplog, weights):
+    monkeypatch.setattr(acceleration, "openvino_fault", lambda: "OpenVINO does not run on this processor (bad combination)")
+    assert DALF(weights, "cpu").backend == "pytorch"
+    assert "bad combination" in caplog.text and "runs PyTorch" in caplog.text
+    with pytest.raises(RuntimeError, match="bad combination.*pytorch"):
+        DALF(weights, "cpu", backend="openvino")
+    with pytest.raises(ValueError, match="OpenVINO"):
+        DALF(weights, "cpu", precision="bfloat16")
+
+
+def test_openvino_is_tried_before_it_is_used():
+    """With the newest processors' instructions taken away, as on a virtual machine's basic processor."""
+    program = ("import numpy; from dalf_core.features import acceleration; from dalf_core.features.extractor import DALF; "
+               "print(repr(acceleration.openvino_fault())); "
+               "image = numpy.random.default_rng(0).integers(0, 255, (64, 64), numpy.uint8); "
+               "DALF(device='cpu', top_k=5, descriptor='backbone').extract(image)")
+    environment = {**os.environ, "ONEDNN_MAX_CPU_ISA": "SSE41"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, text=True, capture_output=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "''" or "does not run on this processor" in done.stdout and "runs PyTorch" in done.stderr

@@ -10,8 +10,9 @@ import torch
 
 from dalf_core import DALF, match
 from dalf_core.features import extractor
-from dalf_core.features.extractor import MULTI_SCALE, choose_device
+from dalf_core.features.extractor import MULTI_SCALE
 from dalf_core.features.image_input import to_gray
+from dalf_core.features.keypoints import find_keypoints
 from dalf_core.features.network import DalfNetwork
 from dalf_core.types import Features
 from dalf_core.weights import OFFICIAL_FILE, save_weights
@@ -19,6 +20,7 @@ from dalf_core.weights import OFFICIAL_FILE, save_weights
 from ..feature_fixtures import textured
 
 CROP = (slice(20, 441), slice(1, 638))      # where reference_kanagawa_1_crop_421x637 was cut
+ROUNDING = 5e-3         # of heatmap values, up to 462, between processors; the networks' sums differ by 1e-4
 
 
 @pytest.fixture(scope="module")
@@ -42,22 +44,57 @@ def untrained(tmp_path_factory) -> DALF:
 
 # ---------------------------------------------------------------- parity
 
+@pytest.fixture(scope="module")
+def original(official) -> DALF:
+    return DALF(official, device="cpu", top_k=512, geometry="original")
+
+
+def prominence(heatmap: np.ndarray) -> np.ndarray:
+    """(H, W): by how much each sample exceeds its highest neighbour. Rounding decides the sign where this is near zero: on plateaus."""
+    ring = np.ones((3, 3), np.uint8)
+    ring[1, 1] = 0
+    return heatmap - cv2.dilate(heatmap, ring)
+
+
 @pytest.mark.parametrize("name", ["kanagawa_1", "kanagawa_2", "bag_000", "bag_150", "kanagawa_1_crop_421x637"])
-def test_original_geometry_is_the_official_code(data_folder, official, name):
+def test_original_geometry_is_the_official_code(data_folder, original, name):
+    """Only what every processor agrees on: official keypoints that stand out from their neighbours, not those on plateaus."""
     expected = np.load(data_folder / "dalf" / f"reference_{name}.npz")
     image = cv2.imread(str(data_folder / "dalf" / f"{name.removesuffix('_crop_421x637')}.png"))
     image = image[CROP] if "crop" in name else image
-    dalf = DALF(official, device="cpu", top_k=512, geometry="original")
-    heatmap = dalf.heatmap(image)
-    assert np.abs(heatmap - expected["heatmap"].astype(np.float32)).max() < 0.13       # stored as float16, up to 462
-    features = dalf.extract(image)
-    assert features.image_size == (image.shape[1], image.shape[0])
+    gray = torch.from_numpy(to_gray(image))[None, None]
+    with torch.inference_mode():
+        maps, features = original._pipeline.maps(gray)
+        places, scores = (values.numpy() for values in find_keypoints(maps[0, 0], original.threshold, "original"))
+        descriptors = original._pipeline.describe(gray, features, torch.from_numpy(expected["keypoints"])).numpy()
+    heatmap = maps[0, 0].numpy()
+    half_a_step = np.spacing(np.abs(expected["heatmap"])).astype(np.float32) / 2
+    assert (np.abs(heatmap - expected["heatmap"].astype(np.float32)) < half_a_step + ROUNDING).all()
+
+    def prominent(keypoints: np.ndarray) -> np.ndarray:
+        return prominence(heatmap)[keypoints[:, 1].astype(int), keypoints[:, 0].astype(int)] > ROUNDING
+
+    found = dict(zip(map(tuple, places.tolist()), (scores / heatmap.max()).tolist()))
+    wanted = dict(zip(map(tuple, expected["keypoints"].tolist()), expected["scores"].tolist()))
+    sure = [tuple(xy) for xy in expected["keypoints"][prominent(expected["keypoints"])].tolist()]
+    assert len(sure) > 130
+    assert {xy: found.get(xy) for xy in sure} == pytest.approx({xy: wanted[xy] for xy in sure}, abs=1e-5)
+    among_strongest = scores / heatmap.max() > expected["scores"].min() + 1e-5
+    assert {tuple(xy) for xy in places[prominent(places) & among_strongest].tolist()} <= wanted.keys()
+    assert (descriptors * expected["descriptors"]).sum(axis=1).min() >= 0.9999
+
+
+def test_extraction_in_original_geometry_is_the_official_code(data_folder, original, picture):
+    """The whole way, on a picture without plateaus."""
+    expected = np.load(data_folder / "dalf" / "reference_bag_000.npz")
+    features = original.extract(picture)
+    assert features.image_size == (640, 360) and len(features) == 512
     rows = {tuple(xy): row for row, xy in enumerate(expected["keypoints"].tolist())}
-    pairs = np.array([(row, rows[tuple(xy)]) for row, xy in enumerate(features.keypoints.tolist()) if tuple(xy) in rows])
-    assert len(pairs) >= 0.995 * len(rows)
-    cosine = (features.descriptors[pairs[:, 0]] * expected["descriptors"][pairs[:, 1]]).sum(axis=1)
-    assert cosine.min() >= 0.9999
-    assert np.abs(features.scores[pairs[:, 0]] - expected["scores"][pairs[:, 1]]).max() < 1e-5
+    common = np.array([tuple(xy) in rows for xy in features.keypoints.tolist()])
+    assert common.mean() >= 0.995               # the last ones may change places with the next
+    theirs = [rows[tuple(xy)] for xy in features.keypoints[common].tolist()]
+    assert (features.descriptors[common] * expected["descriptors"][theirs]).sum(axis=1).min() >= 0.9999
+    assert np.abs(features.scores[common] - expected["scores"][theirs]).max() < 1e-5
 
 
 # ---------------------------------------------------------------- geometry
@@ -146,7 +183,7 @@ def test_a_mask_only_takes_away(official, picture):
 @pytest.mark.parametrize(("descriptor", "length"), [("fused", 128), ("polar", 64), ("backbone", 64)])
 def test_kinds_of_descriptor(official, picture, descriptor, length):
     dalf = DALF(official, device="cpu", top_k=20, descriptor=descriptor)
-    assert dalf.dimension == length and dalf.extract(picture).descriptors.shape == (20, length)
+    assert dalf.extract(picture).descriptors.shape == (20, length)
 
 
 def test_kinds_of_image_are_equivalent(untrained):
@@ -241,7 +278,7 @@ def test_little_memory_means_smaller_steps_then_an_error(monkeypatch, untrained,
         return describe(network, gray, features, xy, chunk=chunk, **options)
 
     monkeypatch.setattr(DalfNetwork, "describe", crammed)
-    before = vars(untrained._pipeline).copy()
+    before = untrained._pipeline
     try:
         with caplog.at_level(logging.WARNING):
             assert np.allclose(untrained.extract(image).descriptors, expected.descriptors, atol=1e-5)
@@ -249,10 +286,10 @@ def test_little_memory_means_smaller_steps_then_an_error(monkeypatch, untrained,
             untrained.extract(image)
             assert len(caplog.records) == 1                 # said once
         room = 0
-        with pytest.raises(RuntimeError, match="memory of cpu does not do for an image of 96x64"):
+        with pytest.raises(RuntimeError, match="cpu has too little memory for an image of 96x64"):
             untrained.extract(image)
     finally:
-        vars(untrained._pipeline).update(before)
+        untrained._pipeline = before
 
 
 def test_half_precision_stays_close_where_it_may(official, picture):
@@ -325,16 +362,6 @@ def test_a_mask_of_another_resolution_is_resized(untrained, factor):
 def test_wrong_options_are_named(options):
     with pytest.raises(ValueError, match=next(iter(options))):
         DALF(**options)
-
-
-def test_cuda_is_never_replaced_in_silence(monkeypatch, caplog):
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    with pytest.raises(RuntimeError, match="cuda"):
-        choose_device("cuda")
-    with caplog.at_level(logging.INFO):
-        assert choose_device("auto").type == "cpu"
-    assert "CPU" in caplog.text
 
 
 @pytest.mark.gpu

@@ -7,7 +7,7 @@ import torch
 
 from dalf_core.features.geometry import CORRECTED, ORIGINAL, heatmap_to_image, image_to_features, image_to_heatmap, image_to_warper
 from dalf_core.features.network import DESCRIPTORS, DalfNetwork, sample_map
-from dalf_core.features.polar_grid import MAX_RADIUS, PATCH_SIZE, PolarWarp, polar_offsets, sample_patches
+from dalf_core.features.polar_grid import MAX_RADIUS, PATCH_SIZE, PolarGrid, polar_offsets, sample_patches
 from dalf_core.features.thin_plate_spline import reduced_basis
 
 
@@ -43,14 +43,14 @@ def test_unbent_grid_is_a_disc():
     assert offsets.shape == (PATCH_SIZE, PATCH_SIZE, 2)
     radius = offsets.norm(dim=-1)
     assert torch.allclose(radius, ((torch.arange(PATCH_SIZE) + 0.5) * MAX_RADIUS / PATCH_SIZE).double().expand(PATCH_SIZE, -1))
-    assert torch.allclose(PolarWarp()(torch.zeros(3, 66, 2))[1], offsets.reshape(-1, 2).t().float())
+    assert torch.allclose(PolarGrid()(torch.zeros(3, 66, 2))[1], offsets.reshape(-1, 2).t().float())
 
 
 def test_an_offset_parameter_moves_the_whole_grid():
     parameters = torch.zeros(1, 66, 2)
     parameters[0, 63] = torch.tensor([0.3, -0.15])      # in units of the spline: the grid is 0.3 wide
     extent = 63 * np.cos(np.pi / 32)
-    moved = PolarWarp()(parameters)[0] - PolarWarp().offsets
+    moved = PolarGrid()(parameters)[0] - PolarGrid().offsets
     assert torch.allclose(moved, torch.tensor([[extent], [-extent / 2]]).float().expand_as(moved), atol=1e-3)
 
 

@@ -1,12 +1,15 @@
 """The backbone in tiles against the whole one."""
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 import torch.nn.functional as F
 
 from dalf_core import DALF
 from dalf_core.features import tiles
+from dalf_core.features.acceleration import openvino_fault
 from dalf_core.features.network import DalfNetwork
 from dalf_core.features.tiles import stretch
 
@@ -24,7 +27,7 @@ def test_tiles_give_the_whole_maps(monkeypatch, network, height, width):
     monkeypatch.setattr(tiles, "TILE_PIXELS", 1)          # the thinnest
     gray = torch.rand(2, 1, height, width, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        whole, parts = network(gray), network(gray, whole_pixels=1)
+        whole, parts = network(gray), network(gray, tile_above=1)
     for expected, got in zip(whole, parts):
         assert got.shape == expected.shape
         assert (got - expected).abs().max() < 1e-5 * expected.abs().max()
@@ -41,12 +44,13 @@ def test_stretched_rows_are_those_of_the_whole(mode):
 @pytest.mark.parametrize("backend", ["openvino", "pytorch"])
 def test_a_large_image_gives_the_same_features(monkeypatch, data_folder, backend):
     if backend == "openvino":
-        pytest.importorskip("openvino")
+        if fault := openvino_fault():
+            pytest.skip(fault)
     dalf = DALF(data_folder / "dalf" / "model_ts-fl_final.pth", "cpu", top_k=150, backend=backend)
     image = textured(301, 232)
     whole = dalf.extract(image)
     monkeypatch.setattr(tiles, "TILE_PIXELS", 1)
-    dalf._pipeline.whole_pixels = 1
+    dalf._pipeline = replace(dalf._pipeline, tile_above=1)
     parts = dalf.extract(image)
     assert len(whole) == 150
     assert abs(whole.keypoints - parts.keypoints).max() < 0.01 and (whole.descriptors * parts.descriptors).sum(axis=1).min() > 0.9999

@@ -50,9 +50,20 @@ def test_mono8(encoding: str) -> None:
 
 
 @pytest.mark.parametrize("big_endian", [False, True])
-def test_mono16_is_scaled(big_endian: bool) -> None:
+def test_sixteen_bits_are_kept(big_endian: bool) -> None:
+    """Every number as it was stored, in 16 bits: nothing of a thermal camera's range is lost."""
     wide = np.array([[0, 257, 65535], [128 * 257, 300, 1]], np.uint16)
-    np.testing.assert_array_equal(ic.to_color(image(wide, "mono16", padding=2, big_endian=big_endian)), [[0, 1, 255], [128, 1, 0]])
+    got = ic.to_color(image(wide, "mono16", padding=2, big_endian=big_endian))
+    assert got.dtype == np.uint16
+    np.testing.assert_array_equal(got, wide)
+    bgr = np.stack([wide, wide + 1, wide + 2], axis=2).astype(np.uint16)
+    for encoding, channels in (("bgr16", (0, 1, 2)), ("16UC3", (0, 1, 2)), ("rgb16", (2, 1, 0)), ("bgra16", (0, 1, 2, 0)),
+                               ("rgba16", (2, 1, 0, 0))):
+        got = ic.to_color(image(bgr[:, :, channels], encoding, padding=2, big_endian=big_endian))
+        assert got.dtype == np.uint16
+        np.testing.assert_array_equal(got, bgr)
+    png = SimpleNamespace(format="mono16; png compressed ", data=cv2.imencode(".png", wide)[1].tobytes())
+    np.testing.assert_array_equal(ic.to_color(png), wide)
 
 
 @pytest.mark.parametrize(("encoding", "order"), [("yuv422", "uyvy"), ("uyvy", "uyvy"), ("yuv422_yuy2", "yuyv"), ("yuyv", "yuyv")])
@@ -76,10 +87,23 @@ def test_bayer(pattern: str) -> None:
 @pytest.mark.parametrize("big_endian", [False, True])
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
 def test_bayer16(pattern: str, big_endian: bool) -> None:
-    wide = mosaic(pattern).astype(np.uint16) * 257 + 60       # 257: 8 bits spread over 16; the rest must not matter
+    wide = mosaic(pattern).astype(np.uint16) * 257 + 60
     got = ic.to_color(image(wide, f"bayer_{pattern}16", padding=6, big_endian=big_endian))
-    assert got.dtype == np.uint8
-    np.testing.assert_array_equal(got[2:-2, 2:-2].reshape(-1, 3), np.tile([50, 100, 200], (16, 1)))
+    assert got.dtype == np.uint16
+    np.testing.assert_array_equal(got[2:-2, 2:-2].reshape(-1, 3), np.tile(np.array([50, 100, 200]) * 257 + 60, (16, 1)))
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
+def test_compressed_bayer(pattern: str, bits: int) -> None:
+    """As image_transport compresses the mosaic of an industrial camera: colour comes out, not the mosaic as grey."""
+    scale = 1 if bits == 8 else 257
+    data = cv2.imencode(".png", mosaic(pattern).astype(f"u{bits // 8}") * np.array(scale, f"u{bits // 8}"))[1].tobytes()
+    got = ic.to_color(SimpleNamespace(format=f"bayer_{pattern}{bits}; png compressed ", data=data))
+    np.testing.assert_array_equal(got[2:-2, 2:-2].reshape(-1, 3), np.tile([50 * scale, 100 * scale, 200 * scale], (16, 1)))
+    if bits == 8:       # what a driver has demosaiced before is left alone
+        colour = cv2.imencode(".png", BGR)[1].tobytes()
+        np.testing.assert_array_equal(ic.to_color(SimpleNamespace(format=f"bayer_{pattern}8; png compressed bgr8", data=colour)), BGR)
 
 
 STUDIO = {"white": ((235, 128, 128), (255, 255, 255)), "red": ((81, 90, 240), (0, 0, 254)), "blue": ((41, 240, 110), (255, 0, 0))}
@@ -254,7 +278,7 @@ def test_quantised_inverse_depth(codec: str) -> None:
 
 
 @pytest.mark.parametrize("change", [
-    {"encoding": "rgb16"}, {"encoding": ""}, {"data": b""}, {"step": 3}, {"height": 0}, {"width": 100}, {"height": 7},
+    {"encoding": "rgb64"}, {"encoding": ""}, {"data": b""}, {"step": 3}, {"height": 0}, {"width": 100}, {"height": 7},
     {"encoding": "32FC1"},
 ])
 def test_refusals(change: dict) -> None:

@@ -1,7 +1,7 @@
 """What a bending is built from."""
 import torch
 from dalf_training.data.bending import spectral_norm
-from dalf_training.data.draws import seeded
+from dalf_training.data.random_numbers import seeded
 
 
 def test_spectral_norm() -> None:

@@ -31,23 +31,25 @@ def test_cache(photo_folder: Path, tmp_path: Path) -> None:
     assert open_photos(photo_folder, (120, 96), (96, 64), tmp_path, progress=False).key != cache.key
 
 
-def test_what_cannot_be_used_is_told(tmp_path: Path, texture) -> None:
+def test_what_cannot_be_used_is_told(tmp_path: Path, texture, blank_png) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     cv2.imwrite(str(folder / "upright.png"), texture(1, (100, 200)))
     cv2.imwrite(str(folder / "small.png"), texture(2, (90, 60)))
     (folder / "broken.jpg").write_bytes(b"no picture")
+    (folder / "bomb.png").write_bytes(blank_png(30000, 30000))
     cache = open_photos(folder, (144, 96), (96, 64), tmp_path / "cache", progress=False)
     assert cache.names == ("upright.png",)
     laid = cv2.rotate(cv2.imread(str(folder / "upright.png")), cv2.ROTATE_90_CLOCKWISE)        # 200x100: the middle 150 to 144
     expected = cv2.resize(laid[:, 25:175], (144, 96), interpolation=cv2.INTER_AREA)
     assert np.abs(cache.pixels[0].astype(int) - expected).mean() < 1
-    assert dict(cache.skipped) == {"broken.jpg": "cannot be read as a picture",
+    assert dict(cache.skipped) == {"broken.jpg": "is no picture that can be read (PNG, JPEG, WebP, TIFF, BMP), or it was cut off",
+                                   "bomb.png": "has 30000x30000 pixels, more than the 250 million that are decoded: make it smaller first",
                                    "small.png": "90x60 is smaller than the crop, 96x64 (setting crop_size)"}
     with pytest.raises(ValueError, match=r"1 photos to learn from|0 photos to learn from"):
         cache.training()
     (folder / "upright.png").unlink()
-    with pytest.raises(ValueError, match="none of the 2 photos.*broken.jpg cannot be read"):
+    with pytest.raises(ValueError, match="none of the 3 photos.*broken.jpg is no picture"):
         open_photos(folder, (144, 96), (96, 64), tmp_path / "cache", progress=False)
 
 
@@ -55,7 +57,7 @@ def test_a_full_disk_leaves_nothing(photo_folder: Path, tmp_path: Path, monkeypa
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("dalf_core.whole_file.os.replace", full)
+    monkeypatch.setattr("dalf_core.files.whole_file.os.replace", full)
     with pytest.raises(OSError, match="No space left on device.*--cache"):
         open_photos(photo_folder, (144, 96), (96, 64), tmp_path, progress=False)
     assert list(tmp_path.iterdir()) == []
@@ -123,3 +125,14 @@ def test_every_photo_comes_as_often_as_the_others(photos: PhotoCache, small_conf
 def test_errors_of_the_thread_are_raised(photos: PhotoCache, small_config: TrainingConfig) -> None:
     with PhotoLoader(photos, np.array([99]), small_config, 0, 0, CPU) as loader, pytest.raises(IndexError):
         next(iter(loader))
+
+
+def test_threads_work_on_the_gpu_of_their_process(photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new thread begins with the first GPU, whichever its process has; that one would pin its memory and hold a context for it."""
+    chosen: list[torch.device] = []
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    cache = open_photos(photo_folder, (144, 96), (96, 64), tmp_path, progress=False)
+    config = TrainingConfig(photo_size=(144, 96), crop_size=(96, 64), pairs=3, prefetch=2)
+    for device in (CPU, torch.device("cuda", 1)):
+        PhotoLoader(cache, cache.training(), config, 0, 0, device).close()
+    assert set(chosen) == {torch.device("cuda", 1)}

@@ -6,8 +6,8 @@ import torch
 from dalf_training.config import sheet_size
 from dalf_training.data.dense_positions import dense_positions
 from dalf_training.data.difficulty import WarpRange, warp_range
-from dalf_training.data.draws import Share, seeded
 from dalf_training.data.occluders import random_blobs
+from dalf_training.data.random_numbers import Share, seeded
 from dalf_training.data.rendering import sample
 from dalf_training.data.schedule import Difficulty, draw_difficulty, value_at
 from dalf_training.data.views import Views, cut_sheet, draw_warp, make_views

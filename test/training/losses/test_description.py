@@ -1,7 +1,7 @@
 """Descriptors of many images at once are those that the network gives image by image."""
 import pytest
 import torch
-from dalf_training.data.draws import seeded
+from dalf_training.data.random_numbers import seeded
 from dalf_training.losses.description import describe_slots, sample_atlas
 
 from dalf_core.features.network import DESCRIPTORS, DalfNetwork

@@ -4,7 +4,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from dalf_training.data.draws import seeded
+from dalf_training.data.random_numbers import seeded
 from dalf_training.losses.fast_layers import FastCircularRows, autocast_type, enlarge, make_fast
 
 from dalf_core.features.network import CircularRows, DalfNetwork
@@ -62,7 +62,7 @@ def test_a_gpu_that_emulates_bfloat16_takes_float32(monkeypatch: pytest.MonkeyPa
     """It is many times slower there."""
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True: including_emulation)
     assert autocast_type("auto", torch.device("cuda")) is None
-    with pytest.raises(ValueError, match="bfloat16 is not to be had"):
+    with pytest.raises(ValueError, match="bfloat16 is not available"):
         autocast_type("bfloat16", torch.device("cuda"))
 
 

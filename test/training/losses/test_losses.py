@@ -4,11 +4,11 @@ import math
 import pytest
 import torch
 import torch.nn.functional as F
-from dalf_training.data.draws import seeded
-from dalf_training.losses.correspondence import choose, mutual_nearest
+from dalf_training.data.random_numbers import seeded
+from dalf_training.losses.correspondence import mutual_nearest, sample_matches
 from dalf_training.losses.descriptor_loss import triplet_loss, wrongly_described
 from dalf_training.losses.detector_loss import detector_loss
-from dalf_training.losses.keypoint_draw import DrawnKeypoints
+from dalf_training.losses.keypoint_sampling import SampledKeypoints
 
 
 def test_mutual_nearest() -> None:
@@ -32,17 +32,17 @@ def test_mutual_nearest() -> None:
     assert not nothing.matched.any()
 
 
-def test_choose() -> None:
+def test_sample_matches() -> None:
     matched = torch.rand(4, 50, generator=seeded("cpu", 2)) < 0.5
-    slots, valid = choose(matched, torch.rand(4, 50, generator=seeded("cpu", 3)), 30)
+    slots, valid = sample_matches(matched, torch.rand(4, 50, generator=seeded("cpu", 3)), 30)
     for pair in range(4):
         taken = slots[pair][valid[pair]].tolist()
         assert len(set(taken)) == len(taken) == min(30, int(matched[pair].sum())) and matched[pair][taken].all()
-    assert choose(matched, torch.zeros(4, 50), 100)[1].sum() == matched.sum()      # all fit, even with the least chance
+    assert sample_matches(matched, torch.zeros(4, 50), 100)[1].sum() == matched.sum()      # all fit, even with the least chance
 
 
-def drawn(generator: torch.Generator) -> DrawnKeypoints:
-    return DrawnKeypoints(torch.zeros(2, 12, 2), -torch.rand(2, 12, generator=generator), torch.rand(2, 12, generator=generator) < 0.8)
+def drawn(generator: torch.Generator) -> SampledKeypoints:
+    return SampledKeypoints(torch.zeros(2, 12, 2), -torch.rand(2, 12, generator=generator), torch.rand(2, 12, generator=generator) < 0.8)
 
 
 def test_detector_loss() -> None:
@@ -70,8 +70,8 @@ def test_detector_loss() -> None:
 def test_the_detector_learns_to_repeat_itself() -> None:
     """A step down the loss makes rewarded keypoints likelier, unrewarded ones rarer."""
     log_probability = torch.full((1, 2), -1.0, requires_grad=True)
-    side = DrawnKeypoints(torch.tensor([[[0.0, 0.0], [9.0, 9.0]]]), log_probability, torch.ones(1, 2, dtype=torch.bool))
-    other = DrawnKeypoints(torch.tensor([[[0.5, 0.0], [90.0, 9.0]]]), torch.full((1, 2), -1.0), torch.ones(1, 2, dtype=torch.bool))
+    side = SampledKeypoints(torch.tensor([[[0.0, 0.0], [9.0, 9.0]]]), log_probability, torch.ones(1, 2, dtype=torch.bool))
+    other = SampledKeypoints(torch.tensor([[[0.5, 0.0], [90.0, 9.0]]]), torch.full((1, 2), -1.0), torch.ones(1, 2, dtype=torch.bool))
     found = mutual_nearest(side.xy, side.accepted, other.xy, other.accepted, 1.5)
     detector_loss(side, other, found, torch.zeros(1, 2, dtype=torch.bool), 0.01, 0).sum().backward()
     assert log_probability.grad[0, 0] < 0 < log_probability.grad[0, 1]

@@ -1,4 +1,4 @@
-"""Keypoints drawn at random from a heatmap, with the probability of each: what the detector learns from."""
+"""Keypoints sampled from a heatmap, with their log-probabilities: what the detector learns from."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -8,14 +8,14 @@ import torch.nn.functional as F
 
 from dalf_core.features.geometry import CORRECTED, constant, heatmap_to_image
 
-from ..data.draws import Source, uniform
+from ..data.random_numbers import Source, uniform
 from .fast_layers import full_precision
 
 CELL = 8        # heatmap samples; one keypoint at most is drawn from each cell
 
 
 @dataclass(frozen=True)
-class DrawnKeypoints:
+class SampledKeypoints:
     """One candidate a cell, C cells an image.
 
     xy: (B, C, 2) image pixels. log_probability: (B, C), of drawing this place and accepting it; carries the gradient.
@@ -26,15 +26,16 @@ class DrawnKeypoints:
     log_probability: torch.Tensor
     accepted: torch.Tensor
 
-    def images(self, start: int, stop: int) -> DrawnKeypoints:
+    def images(self, start: int, stop: int) -> SampledKeypoints:
         """Those of some of the images."""
-        return DrawnKeypoints(self.xy[start:stop], self.log_probability[start:stop], self.accepted[start:stop])
+        return SampledKeypoints(self.xy[start:stop], self.log_probability[start:stop], self.accepted[start:stop])
 
 
-def draw_keypoints(heatmap: torch.Tensor, chance: torch.Tensor, border: float, offset: tuple[int, int] = (0, 0)) -> DrawnKeypoints:
+def sample_keypoints(heatmap: torch.Tensor, chance: torch.Tensor, border: float, offset: tuple[int, int] = (0, 0)) -> SampledKeypoints:
     """From each cell one place by a categorical draw over its values, then accepted or not by a Bernoulli draw on the value itself.
 
-    heatmap: (B, 1, H, W) logits. chance: (B, C, 2) uniform in 0 to 1, see draw_chance. border: pixels at the image's rim without keypoints.
+    heatmap: (B, 1, H, W) logits. chance: (B, C, 2) uniform in 0 to 1, see sampling_numbers.
+    border: pixels at the image's rim without keypoints.
     offset: x and y of the first cell, below CELL; what is left over at the rims belongs to no cell.
     """
     batch, _, height, width = heatmap.shape
@@ -50,11 +51,11 @@ def draw_keypoints(heatmap: torch.Tensor, chance: torch.Tensor, border: float, o
     limit = constant((width - 1, height - 1), xy) - border
     accepted = accepted & ((xy >= border) & (xy <= limit)).all(dim=-1)
     log_probability = value - torch.logsumexp(logits, dim=2) + F.logsigmoid(value)
-    return DrawnKeypoints(xy, log_probability, accepted)
+    return SampledKeypoints(xy, log_probability, accepted)
 
 
-def draw_chance(source: Source, pairs: int, size: tuple[int, int], offset: tuple[int, int] = (0, 0)) -> torch.Tensor:
-    """Uniform numbers for draw_keypoints on both images of so many pairs: (2 * pairs, C, 2), first those of all images A."""
+def sampling_numbers(source: Source, pairs: int, size: tuple[int, int], offset: tuple[int, int] = (0, 0)) -> torch.Tensor:
+    """Uniform numbers for sample_keypoints on both images of `pairs` pairs: (2 * pairs, C, 2), first those of all images A."""
     columns, rows = cells(size, offset)
     return uniform(source, 0, 1, pairs, 2, columns * rows, 2).transpose(0, 1).flatten(0, 1)
 

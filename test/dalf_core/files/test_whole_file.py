@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from dalf_core.whole_file import whole_file, write_whole
+from dalf_core.files.whole_file import whole_file, write_whole
 
 
 def test_replaces_what_was_there_and_leaves_nothing_else(tmp_path: Path) -> None:
@@ -38,7 +38,7 @@ def test_the_content_is_on_disk_before_the_name_changes(tmp_path: Path, monkeypa
     def full(_: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("dalf_core.whole_file.os.fsync", full)
+    monkeypatch.setattr("dalf_core.files.whole_file.os.fsync", full)
     with pytest.raises(OSError, match="No space left"):
         write_whole(target, b"new")
     assert target.read_bytes() == b"old" and os.listdir(tmp_path) == ["mesh.ply"]

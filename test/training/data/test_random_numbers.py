@@ -1,7 +1,7 @@
 """Draws: shares of a batch are rows of the whole, keys are independent."""
 import pytest
 import torch
-from dalf_training.data.draws import Share, normal, seeded, uniform
+from dalf_training.data.random_numbers import Share, normal, seeded, uniform
 
 
 def test_shares_are_rows_of_the_whole() -> None:

@@ -1,0 +1,88 @@
+"""The options of a run, each declared once: the nodes take them as parameters, the commands as command-line options."""
+from __future__ import annotations
+
+import argparse
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+Value = bool | int | float | str | tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option. low, high: inclusive bounds (of a tuple: of each number; its length is that of the default). choices: allowed strings."""
+
+    name: str
+    default: Value
+    description: str
+    unit: str = ""
+    low: float | None = None
+    high: float | None = None
+    choices: tuple[str, ...] = ()
+
+    @property
+    def range(self) -> str:
+        """What is allowed, in words; empty where everything is."""
+        if self.choices:
+            return ", ".join(self.choices)
+        return "" if self.low is None else f"{self.low:g} to {self.high:g}"
+
+    def problem(self, value: Any) -> str | None:
+        """What is wrong with a value, or None."""
+        if isinstance(self.default, tuple):
+            fits = len(value) == len(self.default) and all(self._holds(number) for number in value)
+            return None if fits else f"{self.name} must be {len(self.default)} numbers of {self.range}, not {list(value)}"
+        if self.choices and value not in self.choices:
+            return f"{self.name} must be one of {self.range}, not {value!r}"
+        if not self._holds(value):
+            return f"{self.name} must be {self.range}{' ' + self.unit if self.unit else ''}, not {value!r}"
+        return None
+
+    def _holds(self, value: Any) -> bool:
+        return self.low is None or self.high is None or (math.isfinite(value) and self.low <= value <= self.high)
+
+    def changed(self, **changes: Any) -> Option:
+        """The same option where another default or wording fits."""
+        return replace(self, **changes)
+
+
+def add_options(parser: argparse.ArgumentParser, *options: Option) -> None:
+    """Add options to a command line: `image_scale` becomes --image-scale. A value out of range ends the command with one line."""
+    for option in options:
+        kind = type(option.default)
+        assert kind in (int, float, str), f"{option.name}: a switch or a list has no general form on a command line"
+        unit = f"; {option.unit}" if option.unit else ""
+        parser.add_argument(f"--{option.name.replace('_', '-')}", type=_reader(option, kind), default=option.default,
+                            metavar=_metavar(option), help=f"{option.description}{unit}".replace("%", "%%"))
+
+
+def _metavar(option: Option) -> str:
+    return f"{{{','.join(option.choices)}}}" if option.choices else option.name.rpartition("_")[2].upper()
+
+
+def _reader(option: Option, kind: type) -> Any:
+    def read(text: str) -> Any:
+        try:
+            value = kind(text)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{text!r} is no {'whole ' if kind is int else ''}number") from None
+        problem = option.problem(value)
+        if problem:
+            raise argparse.ArgumentTypeError(problem)
+        return value
+
+    return read
+
+
+WEIGHTS = Option("weights", "", "checkpoint: a path, official, or empty for the built-in one")
+DEVICE = Option("device", "auto", "auto, cpu, cuda or cuda:N; a GPU that is asked for and absent is an error")
+TOP_K = Option("top_k", 2048, "at most so many keypoints, the strongest", "", 16, 16384)
+IMAGE_SCALE = Option("image_scale", 1.0, "resize images by this factor before extraction; 2 helps small objects", "", 0.05, 8.0)
+MAX_KEYFRAMES = Option("max_keyframes", 8, "views kept besides the reference and matched where it does not serve; 0: none", "", 0, 64)
+MAX_VERTICES = Option("max_vertices", 6000, "bound on the reference surface's size", "", 100, 100000)
+NODE_SPACING = Option("node_spacing", 0.0, "distance between nodes of the deformation graph; 0: chosen from the surface", "m", 0.0, 1.0)
+GROW_TO = Option("grow_to", 0, "surface that comes into view beside the reference is added up to so many vertices; 0: never", "", 0, 100000)
+PIECES = Option("pieces", "all", "all pieces of the reference surface, or the largest connected one", choices=("all", "largest"))
+STAMP_TOLERANCE = Option("stamp_tolerance", 0.02, "stamps further apart than this do not belong together; equal ones are preferred", "s",
+                         0.0, 1.0)

@@ -1,0 +1,126 @@
+"""Films that come message by message: H.264 and H.265 in CompressedImage, Foxglove's CompressedVideo and ffmpeg_image_transport's packets.
+
+A picture of such a stream is told by those before it, so every message must go through the decoder, in order, wanted or not.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+
+from dalf_core.files.picture_file import MOST_PIXELS
+
+from .errors import ImageError
+
+CODECS = {"h264": "h264", "avc": "h264", "libx264": "h264", "h265": "hevc", "hevc": "hevc", "libx265": "hevc"}
+
+
+@dataclass(frozen=True)
+class VideoFrame:
+    """What became of one message. header: std_msgs/Header. format: as the message names it. image: HxWx3 uint8 BGR; None: see problem."""
+
+    header: Any
+    format: str
+    image: np.ndarray | None
+    problem: str = ""
+
+    def picture(self) -> np.ndarray:
+        """A copy of the image, HxWx3 uint8 BGR. Raises ImageError saying why there is none."""
+        if self.image is None:
+            raise ImageError(f"video frame of format {self.format!r}: {self.problem}")
+        return self.image.copy()
+
+
+def video_codec(message: Any) -> str | None:
+    """FFmpeg's name of the codec of a message; None where it is no part of a film."""
+    name = str(getattr(message, "format", None) or getattr(message, "encoding", "")).replace(",", ";").partition(";")[0].strip().lower()
+    codec = name.removesuffix("_nvenc").removesuffix("_vaapi").removesuffix("_v4l2m2m")
+    return CODECS.get(codec)
+
+
+class VideoStreams:
+    """One decoder for each topic. One object serves one pass over the topics, in one thread."""
+
+    def __init__(self) -> None:
+        self._decoders: dict[str, VideoDecoder] = {}
+
+    def decoded(self, topic: str, message: Any) -> Any:
+        """A VideoFrame where the message is part of a film, else the message itself."""
+        codec = video_codec(message)
+        if codec is None:
+            return message
+        decoder = self._decoders.get(topic)
+        if decoder is None or decoder.codec != codec:
+            decoder = self._decoders[topic] = VideoDecoder(codec)
+        return decoder.decode(message)
+
+    def restart(self) -> None:
+        """Wait for a keyframe in every topic: what comes next does not follow what came before (a recording begins anew)."""
+        self._decoders.clear()
+
+
+class VideoDecoder:
+    """The decoder of one stream of codec "h264" or "hevc" in Annex B, each message one picture, none of them reordered (no B-frames)."""
+
+    def __init__(self, codec: str) -> None:
+        self.codec = codec
+        self._context: Any = None
+        self._started = False
+        self._number = 0
+
+    def decode(self, message: Any) -> VideoFrame:
+        """The picture of this message. Before the first keyframe, and after an error until the next one, there is none."""
+        header = message.header if hasattr(message, "header") else SimpleNamespace(stamp=message.timestamp, frame_id=message.frame_id)
+        form = str(getattr(message, "format", None) or message.encoding)
+        data = bytes(memoryview(message.data))
+        if not self._started and not _has_keyframe(data, self.codec):
+            return VideoFrame(header, form, None, "it comes before the first keyframe, from which on pictures can be decoded")
+        try:
+            image = self._picture(data)
+        except ImageError as error:
+            self._started, self._context = False, None
+            return VideoFrame(header, form, None, str(error))
+        self._started = True
+        return VideoFrame(header, form, image)
+
+    def _picture(self, data: bytes) -> np.ndarray:
+        import av
+
+        if self._context is None:
+            self._context = _open(self.codec)
+        packet = av.Packet(data)
+        packet.pts = self._number
+        self._number += 1
+        try:
+            frames = self._context.decode(packet)
+        except (av.error.FFmpegError, ValueError) as error:
+            raise ImageError(f"it cannot be decoded ({error}); waiting for the next keyframe") from error
+        if not frames:
+            raise ImageError("the decoder gives no picture: it is damaged, or the encoder reorders pictures (B-frames); switch that off")
+        frame = frames[-1]
+        if frame.is_corrupt or frame.pts != packet.pts:
+            raise ImageError("its picture is damaged, or the encoder reorders pictures (B-frames); waiting for the next keyframe")
+        return np.ascontiguousarray(frame.to_ndarray(format="bgr24"))
+
+
+def _open(codec: str) -> Any:
+    """A decoder that gives each picture at once, and errors rather than guesses."""
+    import av
+
+    context = av.CodecContext.create(codec, "r")
+    context.thread_count = 1        # more would each hold a picture back
+    context.options = {"flags": "low_delay", "err_detect": "explode", "max_pixels": str(MOST_PIXELS)}
+    return context
+
+
+def _has_keyframe(data: bytes, codec: str) -> bool:
+    """Whether a picture in these bytes can be decoded without any before it: by the types of their NAL units."""
+    at = data.find(b"\x00\x00\x01")
+    while 0 <= at < len(data) - 3:
+        kind = data[at + 3] & 0x1F if codec == "h264" else data[at + 3] >> 1 & 0x3F
+        if kind == 5 if codec == "h264" else 16 <= kind <= 21:
+            return True
+        at = data.find(b"\x00\x00\x01", at + 3)
+    return False

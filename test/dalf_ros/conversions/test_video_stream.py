@@ -1,0 +1,136 @@
+"""H.264 and H.265 message by message, as cameras publish them: every picture comes out at once, none that is damaged passes for one."""
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+av = pytest.importorskip("av")
+
+from dalf_ros.conversions.image_conversion import ImageError, to_color  # noqa: E402
+from dalf_ros.conversions.messages import header  # noqa: E402
+from dalf_ros.conversions.video_stream import VideoFrame, VideoStreams, video_codec  # noqa: E402
+
+FRAMES = 12
+KEY_EVERY = 6
+ENCODERS = {"h264": "libx264", "hevc": "libx265"}
+
+
+def picture(number: int) -> np.ndarray:
+    """48x64 BGR: its grey tells the number."""
+    return np.full((48, 64, 3), 40 + 12 * number, np.uint8)
+
+
+def encoded(codec: str, options: dict[str, str] | None = None) -> list[bytes]:
+    """One access unit in Annex B for each picture, as encoders of cameras make them."""
+    if ENCODERS[codec] not in av.codecs_available:
+        pytest.skip(f"PyAV has no {ENCODERS[codec]}")
+    context = av.CodecContext.create(ENCODERS[codec], "w")
+    context.width, context.height, context.pix_fmt, context.time_base = 64, 48, "yuv420p", "1/10"
+    context.gop_size = KEY_EVERY
+    quiet = {"x265-params": "log-level=none:repeat-headers=1:open-gop=0:bframes=0"} if codec == "hevc" else {}
+    context.options = {"tune": "zerolatency", "crf": "5", **quiet} if options is None else options
+    units = []
+    for number in range(FRAMES):
+        frame = av.VideoFrame.from_ndarray(picture(number), format="bgr24")
+        frame.pts = number
+        units += [bytes(packet) for packet in context.encode(frame)]
+    units += [bytes(packet) for packet in context.encode(None)]
+    assert len(units) == FRAMES
+    return units
+
+
+def message(data: bytes, form: str, number: int = 0) -> SimpleNamespace:
+    return SimpleNamespace(header=header(number * 100_000_000, "cam"), format=form, data=np.frombuffer(data, np.uint8))
+
+
+def grey(frame: VideoFrame) -> float:
+    return float(to_color(frame)[8:-8, 8:-8].mean())
+
+
+@pytest.mark.parametrize(("codec", "form"), [("h264", "h264"), ("h264", "H264"), ("hevc", "h265"), ("hevc", "hevc"), ("h264", "h264; avc")])
+def test_every_picture_comes_with_its_own_message(codec: str, form: str) -> None:
+    streams = VideoStreams()
+    for number, data in enumerate(encoded(codec)):
+        frame = streams.decoded("/image", message(data, form, number))
+        assert frame.header["stamp"]["nanosec"] == number * 100_000_000 % 1_000_000_000
+        assert to_color(frame).shape == (48, 64, 3) and grey(frame) == pytest.approx(40 + 12 * number, abs=2)
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_frames_before_the_first_keyframe_say_so(codec: str) -> None:
+    streams = VideoStreams()
+    for number, data in enumerate(encoded(codec)[2:], 2):
+        frame = streams.decoded("/image", message(data, codec))
+        if number < KEY_EVERY:
+            with pytest.raises(ImageError, match="before the first keyframe"):
+                to_color(frame)
+        else:
+            assert grey(frame) == pytest.approx(40 + 12 * number, abs=2)
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_after_a_damaged_message_the_next_keyframe_is_waited_for(codec: str) -> None:
+    streams = VideoStreams()
+    results = []
+    for number, data in enumerate(encoded(codec)):
+        frame = streams.decoded("/image", message(b"\x00\x00\x01" if number == 2 else data, codec))
+        results.append(frame.image is not None)
+        if frame.image is not None:
+            assert grey(frame) == pytest.approx(40 + 12 * number, abs=2)
+    assert results == [True, True, False, False, False, False] + [True] * 6
+
+
+def test_reordered_pictures_are_refused() -> None:
+    """B-frames: the decoder's picture is not the message's."""
+    streams = VideoStreams()
+    units = encoded("h264", {"bf": "2", "b-adapt": "0", "b-pyramid": "none", "preset": "medium", "rc-lookahead": "3"})
+    frames = [streams.decoded("/image", message(data, "h264")) for data in units]
+    problems = [frame.problem for frame in frames if frame.image is None]
+    assert any("B-frames" in problem for problem in problems)
+
+
+def test_topics_do_not_mix() -> None:
+    streams, units = VideoStreams(), encoded("h264")
+    for number, data in enumerate(units):
+        assert grey(streams.decoded("/left", message(data, "h264"))) == pytest.approx(40 + 12 * number, abs=2)
+        if number >= KEY_EVERY:
+            assert grey(streams.decoded("/right", message(data, "h264"))) == pytest.approx(40 + 12 * number, abs=2)
+
+
+def test_other_messages_pass() -> None:
+    streams = VideoStreams()
+    for other in (SimpleNamespace(format="jpeg", data=b""), SimpleNamespace(encoding="bgr8"), SimpleNamespace(k=[0.0])):
+        assert video_codec(other) is None and streams.decoded("/image", other) is other
+
+
+def test_packets_of_other_packages() -> None:
+    """Foxglove's CompressedVideo has no header, ffmpeg_image_transport names its encoder."""
+    data = encoded("h264")[0]
+    foxglove = SimpleNamespace(timestamp="stamp", frame_id="cam", format="h264", data=data)
+    frame = VideoStreams().decoded("/video", foxglove)
+    assert frame.header.stamp == "stamp" and frame.header.frame_id == "cam" and grey(frame) == pytest.approx(40, abs=2)
+    for name in ("libx264", "h264_nvenc", "h264;yuv420p;bgr8;bgr8"):
+        packet = SimpleNamespace(header="head", encoding=name, data=data)
+        assert grey(VideoStreams().decoded("/packets", packet)) == pytest.approx(40, abs=2)
+
+
+@pytest.mark.parametrize("codec", ["h264", "hevc"])
+def test_a_recording_is_read_with_its_depth(codec: str, scene: type, tmp_path: Path) -> None:
+    """Topics are found, and every message gives its own picture."""
+    from dalf_ros.bags.bag_source import BagSource
+    from dalf_ros.bags.bag_topics import choose_topics
+
+    video = scene.color + "/compressed"
+    messages = scene.messages(FRAMES, (video, scene.depth, scene.info))
+    units = iter(encoded(codec))
+    messages = [(topic, time_ns, {**fields, "format": codec, "data": np.frombuffer(next(units), np.uint8)} if topic == video else fields)
+                for topic, time_ns, fields in messages]
+    with BagSource(scene.write_bag2(tmp_path / "bag", messages)) as source:
+        chosen = choose_topics(source.topics)
+        assert (chosen.color, chosen.depth, chosen.camera_info) == (video, scene.depth, scene.info)
+        streams = VideoStreams()
+        frames = [streams.decoded(raw.topic, source.deserialize(raw)) for raw in source.messages([video])]
+    assert [grey(frame) for frame in frames] == pytest.approx([40 + 12 * n for n in range(FRAMES)], abs=2)
