@@ -93,9 +93,11 @@ def summarise(frames: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
 
 def why_nothing_followed(frames: list[dict[str, Any]], has_depth: bool) -> str:
     """Why not a single frame was tracked (or matched, without depth), and what would mend it; empty where one was."""
-    if any(frame["status"] in (("tracked", "degraded") if has_depth else ("matched",)) for frame in frames):
+    good = ("tracked", "degraded") if has_depth else ("matched",)
+    others = [frame for frame in frames if not frame["is_reference"]]       # a reference is always found in itself
+    if any(frame["status"] in good for frame in others or frames):
         return ""
-    (status, reason), count = Counter((frame["status"], frame["reason"]) for frame in frames).most_common(1)[0]
+    (status, reason), count = Counter((frame["status"], frame["reason"]) for frame in others or frames).most_common(1)[0]
     gaps = [frame["gap_s"] for frame in frames if frame["status"] == status and frame["gap_s"] is not None]
     mend = ""
     if gaps:
