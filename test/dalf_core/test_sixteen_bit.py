@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from dalf_core import sixteen_bit
-from dalf_core.commands.files import read_picture
 from dalf_core.features.image_input import to_gray
+from dalf_core.files.picture_file import read_picture
 from dalf_core.matching.nearest_neighbours import match
 from dalf_core.matching.verification import verify
 from dalf_core.sixteen_bit import stretched, to_eight_bit

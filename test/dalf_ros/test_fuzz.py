@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dalf_core.depth import is_reading
+from dalf_core.sixteen_bit import to_eight_bit
 from dalf_core.types import Features
 from dalf_ros.conversions import image_conversion, topics
 from dalf_ros.conversions.message_factory import ros_class, ros_message
@@ -228,6 +229,7 @@ class Extractor:
     def extract(self, image: np.ndarray, mask: np.ndarray | None = None) -> Features:
         if mask is not None and mask.shape != image.shape[:2]:
             raise ValueError("the mask is not of the image's size")
+        image = to_eight_bit(image)
         gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         if gray.min() == gray.max():
             raise ValueError("the image is constant")
