@@ -67,9 +67,9 @@ def wait_for_subscribers(publishers: list[Any]) -> None:
 
 def send_images(publishers: dict[str, Any], seconds: float, rate: float) -> int:
     """Publish pairs of images at a steady rate; returns how many."""
-    from dalf_ros.conversions.image_conversion import from_color, from_depth
     from dalf_ros.conversions.message_factory import ros_message
     from dalf_ros.conversions.messages import header
+    from dalf_ros.images.image_conversion import from_color, from_depth
 
     rng = np.random.default_rng(0)
     color = from_color(rng.integers(0, 256, (HEIGHT, WIDTH, 3), dtype=np.uint8), header(0, "camera"))
@@ -161,8 +161,8 @@ class Receiver:
         self.over = True
 
     def _work(self) -> None:
-        from dalf_ros.conversions.image_conversion import to_color, to_depth
         from dalf_ros.conversions.messages import stamp_ns
+        from dalf_ros.images.image_conversion import to_color, to_depth
 
         while not self.mailbox.closed:
             group = self.mailbox.take(timeout=0.2)

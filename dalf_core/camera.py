@@ -5,6 +5,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+SAME_SHAPE = 0.02       # aspect ratios that differ by less are those of one image, resized and rounded
+
+
+def is_resized(size: tuple[int, int], other: tuple[int, int]) -> bool:
+    """Whether images of these two sizes (width, height) may be resized copies of one image, by their aspect ratios."""
+    return abs(size[0] * other[1] / (other[0] * size[1]) - 1) <= SAME_SHAPE
+
 
 @dataclass(frozen=True)
 class PinholeCamera:

@@ -12,13 +12,14 @@ import numpy as np
 
 from .camera import PinholeCamera
 from .features.extractor import DALF
+from .features.image_input import check_mask
 from .matching.keyframes import NO_KEYFRAMES, REFERENCE_VIEW, KeyframeMatches, Keyframes, LandmarkMap
 from .matching.nearest_neighbours import match
 from .matching.verification import verify
 from .registration import NonRigidRegistration
 from .stopwatch import Stopwatch
 from .surface import Surface, SurfaceError
-from .types import TRACKED, WAITING, Features, Matches, Registration
+from .types import LOST, TRACKED, WAITING, Features, Matches, Registration
 
 MIN_JOINING = 8             # landmarks that must agree in a frame for keypoints to be joined to the surface there
 
@@ -111,7 +112,7 @@ class FeatureTracker:
                 to_previous: bool = False) -> FeatureFrame:
         """Extract one image and match it to the reference, to the image before, or to both.
 
-        image: HxWx3 uint8 BGR or HxW uint8. mask: HxW, nonzero where keypoints may lie (reference and current alike).
+        image: HxWx3 uint8 BGR or HxW uint8. mask: HxW of any resolution, nonzero where keypoints may lie (reference and current alike).
         FeatureFrame.matches is None while no image had enough keypoints to be the reference, FeatureFrame.previous for the first image.
         ValueError: as DALF.extract, or a region that reaches beyond the image.
         """
@@ -147,13 +148,15 @@ class FeatureTracker:
 
     def _extract(self, image: np.ndarray, mask: np.ndarray | None) -> Features:
         """The features of the region; pixels of the whole image."""
+        if mask is not None:
+            mask = check_mask(mask, image.shape[:2])
         if self.region is None:
             return self._above_score(self._extract_scaled(image, mask))
         (x, y, width, height), (rows, columns) = self.region, image.shape[:2]
         if x < 0 or y < 0 or x + width > columns or y + height > rows:
             raise ValueError(f"the region of {width}x{height} pixels at ({x}, {y}) reaches beyond the image, which is {columns}x{rows}")
         part = slice(y, y + height), slice(x, x + width)
-        features = self._extract_scaled(image[part], None if mask is None else np.asarray(mask)[part])
+        features = self._extract_scaled(image[part], None if mask is None else mask[part])
         moved = features.keypoints + np.array([x, y], np.float32)
         return self._above_score(replace(features, keypoints=moved, image_size=(columns, rows)))
 
@@ -168,7 +171,7 @@ class FeatureTracker:
         size = max(1, round(width * self.image_scale)), max(1, round(height * self.image_scale))
         scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if self.image_scale < 1 else cv2.INTER_CUBIC)
         if mask is not None:
-            mask = cv2.resize(np.asarray(mask).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
         features = self.dalf.extract(scaled, mask)
         return replace(features, keypoints=rescale_pixels(features.keypoints, size, (width, height)), image_size=(width, height))
 
@@ -227,6 +230,13 @@ class SurfaceTracker:
         """(V, 3) uint8 RGB, or None without an image."""
         return self.surface.colors if self.surface else None
 
+    def begins(self, matches: FrameMatches, camera: PinholeCamera) -> bool:
+        """Whether process() would make this frame the reference surface, if its depth allows: then it wants an image.
+
+        camera: of the depth image.
+        """
+        return self.registration is None or self._matched_stamp_ns != matches.reference_stamp_ns or self.registration.camera != camera
+
     def process(self, matches: FrameMatches, depth_m: np.ndarray, camera: PinholeCamera,
                 image: np.ndarray | None = None, mask: np.ndarray | None = None) -> SurfaceFrame:
         """Follow the surface into one frame.
@@ -236,7 +246,7 @@ class SurfaceTracker:
         Raises ValueError on arrays that do not fit; a frame without usable depth is a frame with a status, not an error.
         """
         camera = camera.scaled(depth_m.shape[1], depth_m.shape[0]) if depth_m.ndim == 2 else camera
-        if self._matched_stamp_ns not in (None, matches.reference_stamp_ns) or (self.registration and self.registration.camera != camera):
+        if self.begins(matches, camera):
             self.reset()
         self._matched_stamp_ns = matches.reference_stamp_ns
         size = (camera.width, camera.height)
@@ -257,6 +267,11 @@ class SurfaceTracker:
         return SurfaceFrame(matches.stamp_ns, self._reference_stamp_ns, result, result.status, result.reason, False, self.topology_id,
                             int(known.sum()), int(result.inlier.sum()), {**result.milliseconds, **clock.laps})
 
+    def unusable(self, stamp_ns: int, reason: str) -> SurfaceFrame:
+        """A frame that cannot even be tried, for a reason that the caller knows: lost, or waiting while there is no reference surface."""
+        status = WAITING if self.registration is None else LOST
+        return SurfaceFrame(stamp_ns, self._reference_stamp_ns, None, status, reason, False, self.topology_id, 0, 0)
+
     def _begin(self, matches: FrameMatches, view: np.ndarray, index: np.ndarray, query_xy: np.ndarray, depth_m: np.ndarray,
                camera: PinholeCamera, image: np.ndarray | None, mask: np.ndarray | None, clock: Stopwatch) -> SurfaceFrame:
         """Make this frame the reference surface, if it can be."""
@@ -265,8 +280,8 @@ class SurfaceTracker:
         try:
             if image is not None and image.shape[1::-1] != size:
                 image = cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-            if mask is not None and mask.shape[1::-1] != size:
-                mask = cv2.resize(np.asarray(mask).astype(np.uint8), size, interpolation=cv2.INTER_NEAREST)
+            if mask is not None:
+                mask = check_mask(mask, size[::-1])
             registration.set_reference(depth_m, image, mask)
         except SurfaceError as error:
             return SurfaceFrame(matches.stamp_ns, 0, None, WAITING, str(error), False, self.topology_id, len(index), 0)

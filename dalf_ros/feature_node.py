@@ -13,16 +13,14 @@ from typing import Any
 import numpy as np
 
 from .conversions import topics
-from .conversions.image_conversion import to_color, to_mask
-from .conversions.messages import NANOSECONDS, stamp_ns
+from .conversions.messages import stamp_ns
 from .conversions.results import feature_results, frame_id_of
+from .images.image_conversion import to_color, to_mask
 from .nodes.inputs import IMAGE_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import OK, WARN
-from .nodes.synchronizer import StampGuard, Synchronizer
 from .nodes.worker_node import WorkerNode
 
-MASK_BUFFER_S = 5.0
 LEAST_REGION = 32           # pixels a side, what the network takes
 
 
@@ -30,14 +28,11 @@ class FeatureNode(WorkerNode):
     """Wires `image` (and `mask`) to a FeatureTracker, and its results to topics.FEATURE_TOPICS."""
 
     def __init__(self) -> None:
-        super().__init__("feature_node", topics.FEATURE_TOPICS)
+        super().__init__("feature_node", topics.FEATURE_TOPICS, primary="image")
         self._tracker: Any = None
-        self._guard = StampGuard()
         self._matched = (0, 0)
-        self._size: tuple[int, int] | None = None       # of the last image
-        required = ["mask"] if self.values["use_mask"] else []
-        self._synchronizer = Synchronizer("image", required, [], tolerance_ns=int(self.values["stamp_tolerance"] * NANOSECONDS),
-                                          length_ns=int(MASK_BUFFER_S * NANOSECONDS))
+        self._size: tuple[int, int] | None = None       # of the images
+        self._odd_size: tuple[int, int] | None = None   # of the last one where it was another
 
     def load(self) -> None:
         from dalf_core import DALF
@@ -55,25 +50,15 @@ class FeatureNode(WorkerNode):
 
     def listen(self) -> None:
         transport = self.values["image_transport"]
-        self.inputs.add_image("image", "image", lambda message: self._arrived("image", message), transport)
+        self.inputs.add_image("image", "image", lambda message: self.arrived("image", message), transport)
         if self.values["use_mask"]:
-            self.inputs.add("mask", "mask", "sensor_msgs/msg/Image", lambda message: self._arrived("mask", message), IMAGE_QOS)
-
-    def _arrived(self, role: str, message: Any) -> None:
-        group = self._synchronizer.put(role, stamp_ns(message.header), message)
-        if group is not None:
-            self.enqueue(group)
+            self.inputs.add("mask", "mask", "sensor_msgs/msg/Image", lambda message: self.arrived("mask", message), IMAGE_QOS)
 
     def process(self, item: dict[str, Any]) -> None:
         started = time.perf_counter()
         stamp = stamp_ns(item["image"].header)
-        order = self._guard.check(stamp)
-        if order in ("repeated", "late"):
-            self.refuse(f"image with a {order} stamp is skipped")
+        if not self.is_in_order(stamp):
             return
-        if order == "restarted":
-            self.get_logger().info("stamps jumped back: tracking starts anew")
-            self._tracker.reset()
         image = to_color(item["image"])
         self._check_size(image)
         mask = to_mask(item["mask"]) if "mask" in item else None
@@ -91,12 +76,16 @@ class FeatureNode(WorkerNode):
         self.done(stamp, started)
 
     def _check_size(self, image: np.ndarray) -> None:
-        """Images of another resolution are another camera's, or another mode of it."""
+        """Two images of another resolution are another camera's, or another mode of it: a new reference. Raises ValueError on the first."""
         size = (image.shape[1], image.shape[0])
-        if self._size not in (None, size):
-            self.get_logger().info(f"images are now {size[0]}x{size[1]}, not {self._size[0]}x{self._size[1]}: tracking starts anew")
+        if self._size is not None and size != self._size:
+            change = f"{size[0]}x{size[1]}, not {self._size[0]}x{self._size[1]}"
+            if size != self._odd_size:
+                self._odd_size = size
+                raise ValueError(f"an image of {change} is skipped; if the next one is so too, tracking starts anew")
+            self.get_logger().info(f"images are now {change}: tracking starts anew")
             self._tracker.reset()
-        self._size = size
+        self._size, self._odd_size = size, None
 
     def _apply_parameters(self) -> None:
         """What may change at run time changes between images."""
@@ -107,7 +96,6 @@ class FeatureNode(WorkerNode):
     def forget(self) -> None:
         if self._tracker is not None:
             self._tracker.reset()
-        self._guard = StampGuard()
 
     def problem_with(self, changes: dict[str, Any]) -> str | None:
         x, y, width, height = changes.get("region", (0, 0, 0, 0))
@@ -123,9 +111,6 @@ class FeatureNode(WorkerNode):
         matches, inliers = self._matched
         level, text = (OK, "matching") if inliers else (WARN, "no verified matches")
         return level, text, {"matches": str(matches), "inliers": str(inliers)}
-
-    def why_silent(self) -> str:
-        return self._synchronizer.mismatch()
 
 
 def main(args: list[str] | None = None) -> int:

@@ -17,6 +17,7 @@ from typing import Any
 from dalf_core.interruption import Interruption
 
 from .bags.bag_source import BagError, BagSource, RawMessage
+from .nodes.ros_home import ensure_ros_home
 
 EXIT_STATUS = "exit status: 0 played, 2 an error (told in one line), 130 ended by Ctrl-C, 143 by SIGTERM"
 CLOCK_STEP_S = 0.01             # /clock goes on this often between messages
@@ -61,6 +62,7 @@ def play(source: BagSource, options: argparse.Namespace, ros_args: list[str], in
     names = chosen_topics(source, options.topics)
     if source.damaged:
         print(f"warning: {source.damaged}", file=sys.stderr)
+    ensure_ros_home()
     rclpy.init(args=ros_args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = rclpy.create_node("dalf_play")

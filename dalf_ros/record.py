@@ -15,6 +15,7 @@ from dalf_core.interruption import Interruption
 
 from .bags.bag_source import BagError
 from .bags.bag_writer import BagWriter
+from .nodes.ros_home import ensure_ros_home
 
 EXIT_STATUS = "exit status: 0 recorded, also when ended by Ctrl-C; 2 an error (told in one line); 3 nothing came; 130 told twice"
 LOOK_EVERY_S = 0.2
@@ -52,6 +53,7 @@ def record(options: argparse.Namespace, ros_args: list[str], interruption: Inter
     from rclpy.signals import SignalHandlerOptions
 
     with BagWriter(options.output) as bag:
+        ensure_ros_home()
         rclpy.init(args=ros_args, signal_handler_options=SignalHandlerOptions.NO)
         try:
             recorder = Recorder(rclpy.create_node("dalf_record"), bag, options.topics)

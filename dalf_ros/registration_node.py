@@ -16,16 +16,20 @@ from dalf_core.lens import Lens
 from dalf_core.tracking import SurfaceTracker
 
 from .conversions import topics
-from .conversions.camera_model import fitted, is_rectified, lens_of, rectified_matches, same_camera
-from .conversions.errors import SetupError
-from .conversions.image_conversion import to_color, to_depth, to_mask
-from .conversions.messages import NANOSECONDS, matches_of, stamp_ns
+from .conversions.camera_model import is_empty, is_rectified, lens_of, same_camera
+from .conversions.depth_camera import DepthCamera
+from .conversions.messages import matches_of, stamp_ns
+from .conversions.pinhole_view import PinholeView, pinhole_view, view_lens
 from .conversions.results import SurfaceResults, frame_id_of
+from .conversions.transforms import IDENTITY, plain_frame
+from .errors import SetupError
+from .images.depth_units import unit_hint
+from .images.image_conversion import to_color, to_depth, to_mask
+from .nodes.depth_alignment import DepthAlignment
 from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import ERROR, OK, WARN
 from .nodes.save_surface import save_surface
-from .nodes.synchronizer import StampGuard, Synchronizer
 from .nodes.worker_node import WorkerNode
 
 LEVELS = {"tracked": OK, "degraded": WARN, "waiting": WARN, "lost": ERROR}
@@ -35,27 +39,28 @@ class RegistrationNode(WorkerNode):
     """Wires `matches`, `depth`, `camera_info`, `image` and `mask` to a SurfaceTracker, and its results to the surface topics."""
 
     def __init__(self) -> None:
-        super().__init__("registration_node", topics.SURFACE_TOPICS)
+        super().__init__("registration_node", topics.SURFACE_TOPICS, primary="matches", required=("depth",),
+                         optional=("image", "camera_info"))
         self._tracker: SurfaceTracker | None = None
         self._results: SurfaceResults | None = None
-        self._camera_info: Any = None           # the newest
-        self._lens: Lens | None = None          # of the last frame
+        self._camera_info: Any = None           # the newest that is not empty, else the newest
+        self._lens: Lens | None = None          # of the frames
+        self._odd_lens: Lens | None = None      # of the last one where it was another
         self._last: Any = None                  # (SurfaceFrame, frame_id): what save_surface writes
         self._last_lock = threading.Lock()
-        self._reference_number = 0              # counts the requests for a new reference
-        self._guard = StampGuard()
-        required = ["depth", "mask"] if self.values["use_mask"] else ["depth"]
-        self._synchronizer = Synchronizer("matches", required, ["image", "camera_info"],
-                                          tolerance_ns=int(self.values["stamp_tolerance"] * NANOSECONDS),
-                                          length_ns=int(self.values["buffer_seconds"] * NANOSECONDS))
+        self._alignment = DepthAlignment(self)
         self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
 
     def load(self) -> None:
+        self._alignment.configure()
+        if self.values["min_depth"] >= self.values["max_depth"]:
+            raise ValueError(f"min_depth {self.values['min_depth']:g} must be less than max_depth {self.values['max_depth']:g}")
         # refuses a device that it cannot use
         device = NonRigidRegistration(PinholeCamera(1, 1, 0, 0, 1, 1), self.values["device"]).device
         self._tracker = SurfaceTracker(device=self.values["device"], max_vertices=self.values["max_vertices"],
                                        node_spacing=self.values["node_spacing"] or None, pieces=self.values["pieces"],
-                                       grow_to=self.values["grow_to"])
+                                       grow_to=self.values["grow_to"], near_m=self.values["min_depth"], far_m=self.values["max_depth"],
+                                       depth_noise_m=self.values["depth_noise"])
         self._results = SurfaceResults(self._tracker)
         started = time.perf_counter()
         self._tracker.warm_up()
@@ -66,127 +71,130 @@ class RegistrationNode(WorkerNode):
         self._tracker = self._results = self._last = None
 
     def listen(self) -> None:
-        self.inputs.add("matches", "matches", topics.TYPES[topics.MATCHES], lambda m: self._arrived("matches", m), RESULT_QOS)
-        self.inputs.add_image("depth", "depth", lambda m: self._arrived("depth", m), self.values["depth_transport"])
-        self.inputs.add("camera_info", "camera_info", "sensor_msgs/msg/CameraInfo", self._camera_arrived)
-        self.inputs.add_image("image", "image", self._color_arrived, self.values["image_transport"], optional=True)
+        self.inputs.add("matches", "matches", topics.TYPES[topics.MATCHES], lambda m: self.arrived("matches", m), RESULT_QOS)
+        self.inputs.add_image("depth", "depth", lambda m: self.arrived("depth", m), self.values["depth_transport"])
+        self.inputs.add("camera_info", "camera_info", "sensor_msgs/msg/CameraInfo", self._camera_arrived, latched=True)
+        self.inputs.add_image("image", "image", lambda m: self.arrived("image", m), self.values["image_transport"], optional=True)
         if self.values["use_mask"]:
-            self.inputs.add("mask", "mask", "sensor_msgs/msg/Image", lambda m: self._arrived("mask", m))
+            self.inputs.add("mask", "mask", "sensor_msgs/msg/Image", lambda m: self.arrived("mask", m))
+        self._alignment.listen()
 
     def _camera_arrived(self, message: Any) -> None:
+        if is_empty(message):
+            self._camera_info = self._camera_info or message        # told when a frame needs it
+            return
         self._camera_info = message
-        self._synchronizer.put("camera_info", stamp_ns(message.header), message)
-
-    def _color_arrived(self, message: Any) -> None:
-        """Colour serves the reference surface alone: it is kept only while there is none."""
-        if self._tracker is not None and self._tracker.reference_vertices is None:
-            self._synchronizer.put("image", stamp_ns(message.header), message)
-        else:
-            self._synchronizer.drop("image")
-
-    def _arrived(self, role: str, message: Any) -> None:
-        group = self._synchronizer.put(role, stamp_ns(message.header), message)
-        if group is not None:
-            self.enqueue(group)
+        if stamp_ns(message.header):        # one without a stamp holds for all images
+            self.arrived("camera_info", message)
 
     def process(self, item: dict[str, Any]) -> None:
-        started, reference_number = time.perf_counter(), self._reference_number
+        started = time.perf_counter()
         assert self._tracker is not None and self._results is not None and self.outputs is not None
         stamp = stamp_ns(item["matches"].header)
-        order = self._guard.check(stamp)
-        if order in ("repeated", "late"):
-            self.refuse(f"matches with a {order} stamp are skipped")
+        if not self.is_in_order(stamp):
             return
-        if order == "restarted":
-            self.get_logger().info("stamps jumped back: tracking starts anew")
-            self._drop_reference()
-        self._check_frames(frame_id_of(item["matches"]), frame_id_of(item["depth"]))
-        depth, matches = to_depth(item["depth"]), matches_of(item["matches"])
-        lens = self._adopt(fitted(self._lens_of(item["camera_info"]), depth.shape[1], depth.shape[0], "depth"))
-        depth, matches = lens.rectify_depth(depth), rectified_matches(matches, lens)
-        needs_color = self._tracker.reference_vertices is None and item["image"] is not None
-        image = lens.rectify_image(to_color(item["image"])) if needs_color else None
-        mask = lens.rectify_mask(to_mask(item["mask"])) if "mask" in item else None
-        frame = self._tracker.process(matches, depth, lens.camera, image, mask)
+        try:
+            view, frame_id = self._view(item)
+        except ValueError as error:     # told by the worker; here, that who waits for this frame need not
+            frame = self._tracker.unusable(stamp, str(error))
+            self.outputs.publish([self._results.status(frame, frame_id_of(item["matches"]), 0.0, self.mailbox.dropped)])
+            raise
+        frame = self._tracker.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
         with self._last_lock:
-            if reference_number == self._reference_number:
-                self._last = (frame, frame_id_of(item["depth"]))
-        self._publish(frame, matches, depth, lens.camera, frame_id_of(item["depth"]), started)
+            if self.is_current():
+                self._last = (frame, frame_id)
+        self._publish(frame, view, frame_id, started)
         self.done(stamp, started)
 
-    def _lens_of(self, camera_info: Any) -> Lens:
-        """The camera of a frame: of its own camera_info, else of the newest."""
-        camera_info = self._camera_info if camera_info is None else camera_info
-        if camera_info is None:
+    def _view(self, item: dict[str, Any]) -> tuple[PinholeView, str]:
+        """A group of messages as registration takes it, and its frame. Raises ValueError (SetupError) where it cannot be used."""
+        assert self._tracker is not None
+        depth, matches = to_depth(item["depth"], self.values["depth_scale"] or None), matches_of(item["matches"])
+        color, own = self._cameras(item)
+        lens = self._adopt(view_lens(color, (depth.shape[1], depth.shape[0]), own))
+        begins = self._tracker.begins(matches, lens.camera)
+        problem = unit_hint(depth) if begins else ""
+        if problem:
+            raise SetupError(problem)
+        if begins and item["image"] is None and self.inputs.received["image"]:
+            self.refuse("no colour image of the reference's stamp is kept: the surface is grey (buffer_megabytes, stamp_tolerance)")
+        image = to_color(item["image"]) if begins and item["image"] is not None else None
+        mask = to_mask(item["mask"]) if "mask" in item else None
+        return pinhole_view(lens, matches, depth, image, mask, own), frame_id_of(item["depth" if own is None else "matches"])
+
+    def _cameras(self, item: dict[str, Any]) -> tuple[Lens, DepthCamera | None]:
+        """Of the colour image, and of depth where that is not aligned with it."""
+        matched, measured = (frame_id_of(item[role]) for role in ("matches", "depth"))
+        info = self._camera_info if item["camera_info"] is None else item["camera_info"]
+        if info is None:
             topic = self.resolve_topic_name("camera_info")
             raise ValueError(f"no camera_info yet on {topic} (publishers: {self.count_publishers(topic)}): a surface needs the camera's "
                              "intrinsics")
-        images = [self.inputs.topic(role) for role in ("depth", "image")]
-        return lens_of(camera_info, is_rectified(self.values["image_geometry"], *images))
+        geometry, names = self.values["image_geometry"], [self.inputs.topic(role) for role in ("depth", "image")]
+        lens = lens_of(info, is_rectified(geometry, *names))
+        if not self.values["check_frames"]:
+            return lens, None
+        described = frame_id_of(info)
+        if plain_frame(described) not in ("", plain_frame(matched)) and matched:
+            raise SetupError(f"camera_info is of frame {described}, the matched images are in {matched}: remap camera_info to the colour "
+                             "camera's; if it is, and only named otherwise, set check_frames to false")
+        own = self._alignment.camera(lens, matched, measured)
+        apart = own is not None and own.to_color is not IDENTITY        # then the name of the depth topic says nothing of colour
+        return (lens_of(info, is_rectified(geometry, names[1])) if apart else lens), own
 
     def _adopt(self, lens: Lens) -> Lens:
-        """The camera of the frames before, where this is the same; another one means a new reference."""
+        """The camera of the frames before, where this is the same. Two frames of another one begin anew; ValueError on the first."""
         if self._lens is not None and same_camera(self._lens, lens):
+            self._odd_lens = None
             return self._lens
+        size = f"{lens.camera.width}x{lens.camera.height}"
+        if self._lens is not None:
+            if self._odd_lens is None or not same_camera(self._odd_lens, lens):
+                self._odd_lens = lens
+                raise ValueError(f"a frame of another camera ({size}) is skipped; if the next one is so too, tracking starts anew")
+            self.forget()
         said = "no distortion" if lens.is_pinhole else f"{lens.model} distortion, which is undone"
         again = "the camera has changed, tracking starts anew: " if self._lens is not None else ""
-        self.get_logger().info(f"{again}depth of {lens.camera.width}x{lens.camera.height}, {said}")
-        if self._lens is not None:
-            self._drop_reference()
-        self._lens = lens
+        self.get_logger().info(f"{again}depth of {size}, {said}")
+        self._lens, self._odd_lens = lens, None
         return lens
 
-    def _check_frames(self, matched: str, measured: str) -> None:
-        """Depth in another frame than the image's is most likely not aligned with it."""
-        matched, measured = matched.lstrip("/"), measured.lstrip("/")
-        if self.values["check_frames"] and matched and measured and matched != measured:
-            raise SetupError(f"depth is in frame {measured}, the matched images are in {matched}: depth must be aligned to colour (many "
-                             "drivers do that when asked); if it is, and only named otherwise, set check_frames to false")
-
-    def _publish(self, frame: Any, matches: Any, depth: Any, camera: Any, frame_id: str, started: float) -> None:
+    def _publish(self, frame: Any, view: PinholeView, frame_id: str, started: float) -> None:
         """Results in the order of their use, the status last and always."""
         results, outputs = self._results, self.outputs
         assert results is not None and outputs is not None
         results.marker_triangles, results.marker_rate = self.values["marker_triangles"], self.values["marker_rate"]
         wanted = outputs.wanted()
         outputs.publish(results.surface(frame, frame_id, wanted))
-        outputs.publish(results.landmarks(frame, matches, depth, camera, frame_id, wanted))
+        outputs.publish(results.landmarks(frame, view.matches, view.depth_m, view.camera, frame_id, wanted))
         outputs.publish([results.status(frame, frame_id, 1e3 * (time.perf_counter() - started), self.mailbox.dropped)])
         if frame.status != "tracked":
             self.get_logger().info(f"{frame.status}: {frame.reason}", throttle_duration_sec=5.0)
 
-    def _drop_reference(self) -> None:
+    def discard(self) -> None:
+        """The frame in work, if any, is of the old reference: it is not to be saved."""
+        with self._last_lock:
+            self._last = None
+
+    def forget(self) -> None:
         if self._tracker is not None and self._results is not None:
             self._tracker.reset()
             self._results.forget()
         self._last = None
-
-    def discard(self) -> None:
-        """The frame in work, if any, is of the old reference: it is not to be saved."""
-        with self._last_lock:
-            self._reference_number += 1
-            self._last = None
-
-    def forget(self) -> None:
-        self._drop_reference()
-        self._guard = StampGuard()
 
     def health(self) -> tuple[int, str, dict[str, str]]:
         last = self._last
         if last is None:
             return WARN, "waiting for a reference surface", {}
         frame = last[0]
-        more = {"status": frame.status, "matches": str(frame.matches), "inliers": str(frame.inliers),
-                "skipped": str(self._synchronizer.skipped)}
+        more = {"status": frame.status, "matches": str(frame.matches), "inliers": str(frame.inliers)}
         if frame.registration is not None:
             more["residual_m"] = f"{frame.registration.residual_m:.5f}"
         return LEVELS[frame.status], frame.reason or frame.status, more
 
-    def why_silent(self) -> str:
-        return self._synchronizer.mismatch()
-
     def _on_save(self, request: Any, response: Any) -> Any:
-        response.success, response.message, response.path = save_surface(request.path, request.overwrite, self._tracker, self._last)
+        response.success, response.message, response.path = save_surface(request.path, request.overwrite, self.values["save_folder"],
+                                                                               self._tracker, self._last)
         return response
 
 

@@ -22,10 +22,10 @@ from dalf_core.commands.files import PICTURES, check_output, write_picture
 from dalf_core.drawing.render import RenderingUnavailable, check_rendering
 
 from .bags.bag_source import BagError, BagSource
-from .conversions.image_conversion import ImageError, to_color
 from .conversions.message_factory import package_file
 from .conversions.messages import NANOSECONDS
 from .conversions.visual_messages import FLOAT32, LINE_LIST, TRIANGLE_LIST
+from .images.image_conversion import ImageError, to_color
 from .offline.rviz_layout import FIELD_OF_VIEW, Layout, load_layout, topic_of
 
 SIZE = (800, 600)           # pixels of the scene

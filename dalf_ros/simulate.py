@@ -8,11 +8,14 @@ import shutil
 import sys
 from pathlib import Path
 
+from .nodes.ros_home import ensure_ros_home
+
 SETTINGS = "settings.json"      # in the folder: what it was made with; written last
 
 
 def default_folder() -> Path:
-    """$ROS_HOME/dalf_demo, or ~/.ros/dalf_demo."""
+    """$ROS_HOME/dalf_demo, or ~/.ros/dalf_demo; where that cannot be written, in a private temporary folder."""
+    ensure_ros_home()
     return Path(os.environ.get("ROS_HOME") or Path.home() / ".ros").expanduser() / "dalf_demo"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
+from ..camera import is_resized
 from ..sixteen_bit import stretched
 
 MIN_SIDE = 32               # pixels; the network halves the image three times and then loses a border
@@ -52,7 +53,17 @@ def _channel_mean(image: np.ndarray) -> np.ndarray:
 
 
 def check_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """(H, W) bool, where keypoints may lie. ValueError: not of the image's shape."""
-    if not isinstance(mask, np.ndarray) or mask.shape[:2] != tuple(shape) or mask.size != shape[0] * shape[1]:
-        raise ValueError(f"mask must be a {shape[0]}x{shape[1]} array like the image, not {getattr(mask, 'shape', type(mask).__name__)}")
-    return mask.reshape(shape) != 0
+    """(H, W) bool, where keypoints may lie. A mask of another resolution is resized, to the nearest pixel.
+
+    ValueError: no array with one value a pixel, or of another aspect ratio than the image.
+    """
+    height, width = shape
+    if not isinstance(mask, np.ndarray) or mask.ndim not in (2, 3) or mask.size != mask.shape[0] * mask.shape[1] or not mask.size:
+        raise ValueError(f"mask must be a HxW array like the image, not {getattr(mask, 'shape', type(mask).__name__)}")
+    rows, columns = mask.shape[:2]
+    allowed = mask.reshape(rows, columns) != 0
+    if (rows, columns) == (height, width):
+        return allowed
+    if not is_resized((columns, rows), (width, height)):
+        raise ValueError(f"mask is {columns}x{rows} but the image {width}x{height}: they must be of one view, with the same aspect ratio")
+    return cv2.resize(allowed.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) != 0

@@ -12,16 +12,16 @@ import numpy as np
 from dalf_core.lens import Lens
 
 from ..conversions.camera_model import is_rectified, lens_of
-from ..conversions.image_conversion import ImageError, to_color, to_depth, to_mask
 from ..conversions.messages import NANOSECONDS, stamp_ns
-from ..conversions.video_stream import VideoStreams
+from ..conversions.stamps import has_restarted
+from ..images.image_conversion import ImageError, to_color, to_depth, to_mask
+from ..images.video_stream import VideoStreams
 from .bag_source import BagError, BagSource, RawMessage
 from .bag_topics import CameraTopics, list_topics
 
 TOLERANCE_S = 0.02                 # stamps further apart than this do not belong together
 WINDOW_NS = 1 * NANOSECONDS        # how long a frame waits, in recording time, for its depth and for earlier frames
 WINDOW_FRAMES = 256                # and how many frames wait at most
-RESTART_NS = 5 * NANOSECONDS       # stamps that jump back by more than this begin anew (a recorded loop)
 
 
 @dataclass(frozen=True)
@@ -89,14 +89,14 @@ class FramePairer:
         self._tolerance = tolerance_ns
         self._color: list[_Waiting] = []
         self._others: dict[str, list[_Waiting]] = {role: [] for role in self._roles.values() if role != "color"}
-        self._newest = -(1 << 62)
+        self._newest: dict[str, int] = {}       # stamp, by topic, since the recording began anew
 
     def add(self, raw: RawMessage, message: Any) -> Iterator[dict[str, Any]]:
         """Take one message; gives the groups that are now complete."""
         stamp = stamp_ns(message.header)
-        if stamp < self._newest - RESTART_NS:
+        if has_restarted(stamp, self._newest.get(raw.topic)):
             yield from self.flush()
-        self._newest = max(self._newest, stamp)
+        self._newest[raw.topic] = max(stamp, self._newest.get(raw.topic, stamp))
         item = _Waiting(stamp, raw.time_ns, message)
         role = self._roles[raw.topic]
         if role == "color":
@@ -112,7 +112,7 @@ class FramePairer:
             yield self._take()
         for waiting in self._others.values():
             waiting.clear()
-        self._newest = -(1 << 62)
+        self._newest.clear()
 
     def _take(self) -> dict[str, Any]:
         color = heapq.heappop(self._color)

@@ -1,21 +1,16 @@
-"""What CameraInfo says about the pixels of an image, and frames made over to the pinhole camera that registration works with."""
+"""What CameraInfo says about the pixels of an image."""
 from __future__ import annotations
 
 import re
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from dalf_core.camera import PinholeCamera
+from dalf_core.camera import PinholeCamera, is_resized
 from dalf_core.lens import Lens
 
-from .errors import SetupError
+from ..errors import SetupError
 
-if TYPE_CHECKING:
-    from dalf_core.tracking import FrameMatches
-
-SAME_SHAPE = 0.02              # aspect ratios that differ by less are those of one image, resized and rounded
 _RECTIFIED = re.compile(r"(?:^|[/_])rect(?:ified)?(?:[/_]|$)", re.IGNORECASE)
 
 
@@ -27,13 +22,17 @@ def is_rectified(geometry: str, *topics: str) -> bool:
 def lens_of(message: Any, rectified: bool = False) -> Lens:
     """CameraInfo (ROS 2 or ROS 1) to the camera of its image: K and the distortion; P alone where the image is rectified.
 
-    As everywhere in ROS, coefficients that are all zero mean that there is no distortion, whatever the model.
+    Where the one that is wanted is empty (all zero) the other stands in for it. As everywhere in ROS, coefficients that are all zero mean
+    that there is no distortion, whatever the model.
     Raises SetupError when it is not calibrated, or of a distortion model that is not known.
     """
+    if is_empty(message):
+        raise SetupError("camera_info cannot be used: K and P are all zero; is the camera calibrated?")
+    k, p = _matrices(message)
     try:
         if rectified:
-            return Lens(_in_image(_field(message, "p").reshape(3, 4), message))
-        camera, coefficients = _in_image(_field(message, "k").reshape(3, 3), message), _field(message, "d")
+            return Lens(_in_image(p if p.any() else k, message))
+        camera, coefficients = _in_image(k if k.any() else p, message), _field(message, "d")
         if not np.abs(coefficients).max(initial=0.0) > 1e-9:
             return Lens(camera)
         return Lens(camera, str(message.distortion_model), tuple(coefficients.tolist()))
@@ -41,15 +40,20 @@ def lens_of(message: Any, rectified: bool = False) -> Lens:
         raise SetupError(f"camera_info cannot be used: {error}") from error
 
 
+def is_empty(message: Any) -> bool:
+    """Whether a CameraInfo says nothing: what drivers send before they know, and cameras that are not calibrated."""
+    return not any(matrix.any() for matrix in _matrices(message))
+
+
 def fitted(lens: Lens, width: int, height: int, what: str) -> Lens:
     """The lens for images of another resolution. Raises SetupError when they have another shape: then they are not aligned."""
     camera = lens.camera
     if min(width, height) < 1:
         raise ValueError(f"{what} is of {width}x{height} pixels")
-    if abs(width * camera.height / (height * camera.width) - 1) > SAME_SHAPE:
+    if not is_resized((width, height), (camera.width, camera.height)):
         raise SetupError(f"{what} is {width}x{height} but camera_info describes {camera.width}x{camera.height}, which is no resized copy: "
                          "depth, image and camera_info must be of one camera, depth aligned to colour")
-    return lens.scaled(width, height)
+    return lens if (width, height) == (camera.width, camera.height) else lens.scaled(width, height)
 
 
 def same_camera(a: Lens, b: Lens) -> bool:
@@ -61,19 +65,9 @@ def same_camera(a: Lens, b: Lens) -> bool:
                 and np.allclose(a.coefficients, b.coefficients, rtol=0, atol=1e-3))
 
 
-def rectified_matches(matches: FrameMatches, lens: Lens) -> FrameMatches:
-    """The pixel pairs as the pinhole camera sees them; pairs that it does not see are no inliers. Raises SetupError as fitted()."""
-    sizes = matches.reference_image_size, matches.image_size
-    lenses = [fitted(lens, *size, "the matched image") for size in sizes]
-    if lens.is_pinhole:
-        return matches
-    pairs, seen = [], matches.matches.inlier
-    for xy, one, (width, height) in zip((matches.reference_xy, matches.query_xy), lenses, sizes, strict=True):
-        found = one.undistort(xy)
-        inside = ((found > -0.5) & (found < np.array([width, height]) - 0.5)).all(axis=1)
-        seen = seen & inside
-        pairs.append(np.where(inside[:, None], found, -1).astype(np.float32))
-    return replace(matches, reference_xy=pairs[0], query_xy=pairs[1], matches=replace(matches.matches, inlier=seen))
+def _matrices(message: Any) -> tuple[np.ndarray, np.ndarray]:
+    """K (3, 3) and P (3, 4)."""
+    return _field(message, "k").reshape(3, 3), _field(message, "p").reshape(3, 4)
 
 
 def _field(message: Any, name: str) -> np.ndarray:

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 from scipy.ndimage import map_coordinates
+from scipy.spatial.transform import Rotation
 
 from dalf_core.camera import PinholeCamera
 from dalf_core.image_registration.image_warp import ImageWarp
@@ -232,27 +233,12 @@ def camera_info(camera: PinholeCamera, message_header: dict, model: str = "plumb
 
 def quaternions(rotation: np.ndarray) -> np.ndarray:
     """(K, 3, 3) rotation matrices to (K, 4) unit quaternions x, y, z, w with w >= 0."""
-    r = np.asarray(rotation, np.float64).reshape(-1, 3, 3)
-    diagonal = np.einsum("kii->ki", r)
-    trace = diagonal.sum(axis=1, keepdims=True)
-    square = np.concatenate([1 + 2 * diagonal - trace, 1 + trace], axis=1)     # 4 x^2, 4 y^2, 4 z^2, 4 w^2
-    # every row of q q^T is a multiple of q: the one of the largest component is the best conditioned
-    xy, xz, yz = r[:, 0, 1] + r[:, 1, 0], r[:, 0, 2] + r[:, 2, 0], r[:, 1, 2] + r[:, 2, 1]
-    xw, yw, zw = r[:, 2, 1] - r[:, 1, 2], r[:, 0, 2] - r[:, 2, 0], r[:, 1, 0] - r[:, 0, 1]
-    x2, y2, z2, w2 = square.T
-    rows = np.array([[x2, xy, xz, xw], [xy, y2, yz, yw], [xz, yz, z2, zw], [xw, yw, zw, w2]])
-    q = rows[square.argmax(axis=1), :, np.arange(len(r))]
-    q /= np.linalg.norm(q, axis=1, keepdims=True)
-    return np.where(q[:, 3:] < 0, -q, q)
+    return Rotation.from_matrix(np.asarray(rotation, float).reshape(-1, 3, 3)).as_quat(canonical=True)
 
 
 def rotation_matrices(quaternion: np.ndarray) -> np.ndarray:
-    """(K, 4) quaternions x, y, z, w to (K, 3, 3) float32 rotation matrices."""
-    x, y, z, w = (np.asarray(quaternion, np.float64) / np.maximum(np.linalg.norm(quaternion, axis=1, keepdims=True), 1e-12)).T
-    rows = [[1 - 2 * (y * y + z * z), 2 * (x * y - z * w), 2 * (x * z + y * w)],
-            [2 * (x * y + z * w), 1 - 2 * (x * x + z * z), 2 * (y * z - x * w)],
-            [2 * (x * z - y * w), 2 * (y * z + x * w), 1 - 2 * (x * x + y * y)]]
-    return np.moveaxis(np.array(rows), 2, 0).astype(np.float32)
+    """(K, 4) quaternions x, y, z, w, of any length but zero (ValueError), to (K, 3, 3) float32 rotation matrices."""
+    return Rotation.from_quat(np.asarray(quaternion, float).reshape(-1, 4)).as_matrix().astype(np.float32)
 
 
 def _vectors(values: Any, size: int, name: str, kind: Any = np.float32) -> np.ndarray:

@@ -12,8 +12,8 @@ from dalf_core.drawing.draw_warp import draw_registered
 from dalf_core.image_registration.image_warp import ImageWarpError, fit_image_warp
 from dalf_core.tracking import FeatureFrame, FrameMatches, SurfaceFrame, SurfaceTracker, rescale_pixels
 
+from ..images.image_conversion import from_color, from_color_compressed
 from . import messages, topics, visual_messages
-from .image_conversion import from_color, from_color_compressed
 from .messages import NANOSECONDS
 from .pictures import draw_motion
 

@@ -17,6 +17,7 @@ from ..conversions import topics
 from ..conversions.message_factory import bag_typestore, ros_class
 from ..conversions.messages import STATUS_NAMES
 from ..launch_support.child_process import Process
+from ..nodes.ros_home import ensure_ros_home
 from ..simulation.recording import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, MASK_TOPIC
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -85,6 +86,7 @@ def run_live(bag: Path, frames: int, logs: Path, *, top_k: int, weights: str | N
     common = {"use_mask": "true"}
     extra = {"device": device, "top_k": str(top_k)} | ({"weights": weights} if weights else {})
     processes: list[Process] = []
+    ensure_ros_home()
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
         listener = Listener()

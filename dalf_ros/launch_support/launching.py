@@ -22,7 +22,7 @@ PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 # name: default, what it is. Topics that are not given are the camera's, or found in the recording.
 TOPIC_ARGUMENTS = {
     "color": ("", "colour image topic"),
-    "depth": ("", "depth image topic, aligned to the colour image"),
+    "depth": ("", "depth image topic, aligned to the colour image or of a camera of its own"),
     "camera_info": ("", "calibration topic of the colour camera"),
 }
 MASK_ARGUMENT = {"mask": ("", "mask topic, nonzero = object, stamps and pixels as the colour image; empty: the whole image")}

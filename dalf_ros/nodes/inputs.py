@@ -22,13 +22,18 @@ class Inputs:
     def __init__(self, node: Any) -> None:
         self._node = node
         self._subscriptions: dict[str, Any] = {}
+        self._late: dict[str, Callable[[], Any]] = {}       # subscribes to what was published before the node started
+        self._latched: dict[str, Any] = {}                  # those second subscriptions
         self._optional: set[str] = set()
         self._heard: dict[str, float] = {}          # steady time of the last message
         self.received: dict[str, int] = {}
 
     def add(self, role: str, topic: str, type_name: str, callback: Callable[[Any], None], qos: QoSProfile = IMAGE_QOS,
-            optional: bool = False) -> None:
-        """Subscribe; the callback runs for every message, on the executor's thread. optional: the node works without it."""
+            optional: bool = False, latched: bool = False) -> None:
+        """Subscribe; the callback runs for every message, on the executor's thread. optional: the node works without it.
+
+        latched: what was published once, before the node started, is heard too (look_for_latched).
+        """
         def arrived(message: Any) -> None:
             self.received[role] += 1
             self._heard[role] = time.monotonic()
@@ -40,6 +45,19 @@ class Inputs:
         self.received.setdefault(role, 0)
         self._subscriptions[role] = self._node.create_subscription(
             ros_class(type_name), topic, arrived, qos, qos_overriding_options=QoSOverridingOptions.with_default_policies())
+        if latched:
+            self._late[role] = lambda: self._node.create_subscription(ros_class(type_name), topic, arrived, LATCHED_QOS)
+
+    def look_for_latched(self) -> None:
+        """Subscribe to what publishers keep for those who come late, where nothing has come so far. To be called now and then.
+
+        A subscription that asks for what is kept does not hear publishers that keep nothing, so it is a second one.
+        """
+        for role, subscribe in self._late.items():
+            if self.received[role] == 0 and role not in self._latched and any(
+                    info.qos_profile.durability == DurabilityPolicy.TRANSIENT_LOCAL
+                    for info in self._node.get_publishers_info_by_topic(self.topic(role))):
+                self._latched[role] = subscribe()
 
     def add_image(self, role: str, topic: str, callback: Callable[[Any], None], transport: str = "raw", optional: bool = False) -> None:
         """Subscribe to an Image topic; for another transport than "raw" to the CompressedImage topic beside it, named after the
@@ -57,9 +75,11 @@ class Inputs:
         return "" if subscription is None else str(subscription.topic_name)
 
     def close(self) -> None:
-        for subscription in self._subscriptions.values():
+        for subscription in (*self._subscriptions.values(), *self._latched.values()):
             self._node.destroy_subscription(subscription)
         self._subscriptions.clear()
+        self._late.clear()
+        self._latched.clear()
 
     def explain(self, silence_s: float) -> str:
         """What the node waits for and, a topic at a time, what is known of it; silence_s: without a message for so long it does not come.

@@ -10,6 +10,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 
 from .parameters import ParameterError
 from .quiet_start import interrupt_as_usual
+from .ros_home import ensure_ros_home
 from .worker_node import WorkerNode
 
 
@@ -23,6 +24,7 @@ def run_nodes(makers: list[Callable[[], WorkerNode]], args: list[str] | None = N
     running = False
     executor = None
     try:
+        ensure_ros_home()
         rclpy.init(args=args)
         executor = SingleThreadedExecutor()
         for make in makers:

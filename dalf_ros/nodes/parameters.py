@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from dalf_core.depth import DEPTH_NOISE_M, FAR_M, NEAR_M
+
 
 @dataclass(frozen=True)
 class Parameter:
@@ -15,7 +17,7 @@ class Parameter:
     """
 
     name: str
-    default: bool | int | float | str | tuple[int, ...]
+    default: bool | int | float | str | tuple[int, ...] | tuple[float, ...]
     description: str
     unit: str = ""
     low: float | None = None
@@ -25,7 +27,8 @@ class Parameter:
 
     @property
     def type(self) -> str:
-        return {bool: "bool", int: "int", float: "double", str: "string", tuple: "int[]"}[type(self.default)]
+        names = {bool: "bool", int: "int", float: "double", str: "string"}
+        return f"{names[type(self.default[0])]}[]" if isinstance(self.default, tuple) else names[type(self.default)]
 
     @property
     def range(self) -> str:
@@ -51,6 +54,9 @@ _SHARED = (
               choices=("raw", "compressed")),
     Parameter("use_mask", False, "wait for a mask of each image's stamp and keep to its nonzero pixels"),
     Parameter("stamp_tolerance", 0.02, "stamps further apart than this do not belong together; equal ones are preferred", "s", 0.0, 1.0),
+    Parameter("buffer_seconds", 5.0, "how long messages wait for those of their stamp, by their stamps; must exceed the time that matching "
+              "takes", "s", 0.1, 60.0),
+    Parameter("buffer_megabytes", 256, "most memory of what waits, of each topic; of those that are optional half of it", "MB", 1, 100000),
     Parameter("silence_warning", 5.0, "warn after so long without data, naming topics, publishers and QoS mismatches", "s", 1.0, 3600.0),
 )
 
@@ -79,10 +85,19 @@ REGISTRATION_PARAMETERS = (
     Parameter("pieces", "all", "all pieces of the reference surface, or the largest connected one", choices=("all", "largest")),
     Parameter("image_geometry", "auto", "raw: the lens distortion of camera_info is undone; rectified: there is none, and P of camera_info "
               "holds; auto: rectified where the topic of depth or image is named so", choices=("auto", "raw", "rectified")),
-    Parameter("check_frames", True, "refuse depth whose frame is not that of the matched images: it is not aligned with them"),
+    Parameter("check_frames", True, "depth whose frame or camera_info is not that of the matched images is aligned with them, or refused; "
+              "false: it is aligned, whatever it is named"),
+    Parameter("depth_to_color", (0.0,) * 7, "x, y, z, qx, qy, qz, qw: pose of the depth camera's optical frame in the colour camera's, for "
+              "depth that is not aligned; zeros: from /tf_static", "m", -100.0, 100.0),
+    Parameter("depth_scale", 0.0, "metres that one unit of the depth image's numbers is; 0: 0.001 for 16-bit numbers, 1 for floating point "
+              "(REP 118)", "m", 0.0, 1.0),
+    Parameter("min_depth", NEAR_M, "nearer depth readings are not used", "m", 0.001, 100.0),
+    Parameter("max_depth", FAR_M, "farther depth readings are not used", "m", 0.001, 1000.0),
+    Parameter("depth_noise", DEPTH_NOISE_M, "how far off a point lifted through the depth image may be, at least; for an endoscope at 4 cm "
+              "some 0.0002", "m", 1e-6, 1.0),
     Parameter("depth_transport", "raw", "raw: Image on `depth`; else CompressedImage on `depth`/compressedDepth or `depth`/compressed",
               choices=("raw", "compressedDepth", "compressed")),
-    Parameter("buffer_seconds", 5.0, "how long depth waits for its matches, by its stamps", "s", 0.1, 60.0),
+    Parameter("save_folder", "", "`~/save_surface` writes nothing outside this folder; empty: the working directory"),
     Parameter("marker_triangles", 1000, "most triangles of the RViz marker", "", 10, 20000, read_only=False),
     Parameter("marker_rate", 5.0, "most markers a second", "Hz", 0.1, 10.0, read_only=False),
     _AUTOSTART,

@@ -15,8 +15,11 @@ class NotSaved(Exception):
     """Why there is no file, in one line."""
 
 
-def save_surface(path: str, overwrite: bool, tracker: SurfaceTracker | None, last: Any) -> tuple[bool, str, str]:
-    """Write the last frame's surface. last: (SurfaceFrame, frame_id) or None. Returns success, message, absolute path."""
+def save_surface(path: str, overwrite: bool, folder: str, tracker: SurfaceTracker | None, last: Any) -> tuple[bool, str, str]:
+    """Write the last frame's surface. last: (SurfaceFrame, frame_id) or None. Returns success, message, absolute path.
+
+    folder: nothing is written outside it; empty: the working directory.
+    """
     frame = None if last is None else last[0]
     surface = None if tracker is None else tracker.surface     # taken once: the worker may drop it at any time
     if surface is None or frame is None or frame.registration is None:
@@ -25,7 +28,7 @@ def save_surface(path: str, overwrite: bool, tracker: SurfaceTracker | None, las
     if len(result.vertices) != len(surface.vertices):
         return False, "the reference has just changed; try again", ""
     try:
-        target = target_file(path or f"surface_{frame.stamp_ns}.ply", overwrite)
+        target = target_file(path or f"surface_{frame.stamp_ns}.ply", overwrite, folder)
         WRITERS[target.suffix.lower()](target, result.vertices, surface.triangles, surface.colors, result.normals)
     except NotSaved as error:
         return False, str(error), ""
@@ -35,18 +38,18 @@ def save_surface(path: str, overwrite: bool, tracker: SurfaceTracker | None, las
     return True, f"{len(result.vertices)} vertices written to {target}{lost}", str(target)
 
 
-def target_file(path: str, overwrite: bool) -> Path:
-    """The file that a request means. Raises NotSaved; OSError where the folder cannot be looked into.
+def target_file(path: str, overwrite: bool, folder: str) -> Path:
+    """The file that a request means: a relative path is one below `folder`, an absolute one must lead there.
 
-    A relative path is one below the working directory of the node, which the one who asks may not know: .. does not lead out of it.
+    Anybody in the ROS graph may ask, so links and .. are followed first. Raises NotSaved; OSError where a folder cannot be looked into.
     """
-    try:
-        named = Path(path).expanduser()
-    except RuntimeError as error:
-        raise NotSaved(f"{path}: {error}") from error
-    if not named.is_absolute() and not (Path.cwd() / named).resolve().is_relative_to(Path.cwd().resolve()):
-        raise NotSaved(f"{path} leads out of the node's working directory {Path.cwd()}; give an absolute path")
-    target = named.absolute()
+    home = Path(folder or ".").expanduser().resolve()
+    named = home / path
+    parent = named.parent.resolve()
+    if not parent.is_relative_to(home) or named.name in ("", ".."):
+        raise NotSaved(f"{path} leads out of {home}, the only folder that this node writes to: give a path below it, or start the node "
+                       "with another save_folder")
+    target = parent / named.name
     if target.suffix.lower() not in WRITERS:
         raise NotSaved(f"{target} must end in {' or '.join(WRITERS)}")
     if not target.parent.is_dir():

@@ -2,7 +2,6 @@
 from __future__ import annotations
 
 import math
-import re
 import threading
 import time
 import traceback
@@ -12,37 +11,51 @@ from typing import Any
 from rclpy.clock import Clock, ClockType
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 
-from ..conversions.errors import SetupError
 from ..conversions.message_factory import ros_class, ros_message
-from ..conversions.messages import NANOSECONDS, header
+from ..conversions.messages import NANOSECONDS, header, stamp_ns
+from ..conversions.stamps import LATE, REPEATED, RESTARTED, StampGuard, set_missing_stamp
+from ..errors import SetupError
+from .complaints import EVERY_S, Complaints
 from .inputs import Inputs
 from .mailbox import Mailbox
-from .node_statistics import OK, WARN, Statistics, diagnostic_array
+from .node_statistics import OK, WARN, WINDOW_S, Statistics, diagnostic_array
 from .outputs import Outputs
 from .parameters import TABLES, declare
+from .synchronizer import MEGABYTE, Synchronizer, size_of
 from .watchdog import PAUSED, SILENT, Watchdog
-
-COMPLAIN_EVERY_S = 5.0
-MAX_REASONS = 100          # remembered, so that each is told at most so often
 
 
 class WorkerNode(LifecycleNode):
     """A lifecycle node around one worker thread.
 
-    A node fills in: load() and unload() the model, listen() to its topics, process() one item on the worker thread, forget() its state.
-    Callbacks put the newest item into self.mailbox; everything that touches the model runs on the worker thread.
+    A node fills in: load() and unload() the model, listen() to its topics, process() one group of messages on the worker thread,
+    forget() its state. Callbacks give messages to arrived(), which puts the newest complete group into the mailbox; everything that
+    touches the model runs on the worker thread.
+
+    primary: the role that groups are made around; required, optional: the roles that join it by stamp within buffer_s seconds.
     """
 
-    def __init__(self, name: str, topics: tuple[str, ...]) -> None:
+    def __init__(self, name: str, topics: tuple[str, ...], primary: str, optional: tuple[str, ...] = (),
+                 required: tuple[str, ...] = ()) -> None:
         super().__init__(name)
         self.values = declare(self, TABLES[name], self.problem_with)
         self._topics = topics
+        required = (*required, "mask") if self.values["use_mask"] else required
+        self.synchronizer = Synchronizer(
+            primary, required, optional, tolerance_ns=int(self.values["stamp_tolerance"] * NANOSECONDS),
+            length_ns=int(self.values["buffer_seconds"] * NANOSECONDS), max_bytes=self.values["buffer_megabytes"] * MEGABYTE,
+            given_up=self._given_up)
+        self._requests = 0              # for a new reference, so far
+        self._in_work = 0               # so many had been made when the group in work came
+        self._guard = StampGuard()
+        self._missing: dict[str, int] = {}          # primaries that were given up, by the role that had nothing for them
+        self._left_out = (-math.inf, "")            # when that was last, and why
+        self._without_stamps: set[str] = set()      # topics
         self._jobs: list[Callable[[], None]] = []
         self._worker: threading.Thread | None = None
         self._own_timers: list[Any] = []
         self._own_services: list[Any] = []
-        self._complained: dict[str, float] = {}     # reason: when it was told
-        self._standing: set[str] = set()            # reasons that were told and still hold
+        self._complaints = Complaints()
         self._watchdog = Watchdog(self.values["silence_warning"], time.monotonic())
         self.mailbox: Mailbox[Any] = Mailbox()
         self.statistics = Statistics()
@@ -62,8 +75,8 @@ class WorkerNode(LifecycleNode):
         """Add the subscriptions to self.inputs."""
         raise NotImplementedError
 
-    def process(self, item: Any) -> None:
-        """Do one item's work and publish its results; on the worker thread. ValueError: the item is refused, with its text."""
+    def process(self, item: dict[str, Any]) -> None:
+        """Do one group's work, {role: message}, and publish its results; on the worker thread. ValueError: it is refused, with its text."""
         raise NotImplementedError
 
     def forget(self) -> None:
@@ -73,17 +86,13 @@ class WorkerNode(LifecycleNode):
     def discard(self) -> None:
         """A new reference was asked for: give out nothing more of the old one. On the executor's thread, before forget()."""
 
-    def problem_with(self, changes: dict[str, Any]) -> str | None:
+    def problem_with(self, changes: dict[str, Any]) -> str | None:      # noqa: ARG002 (for nodes that have such rules)
         """What is wrong with a change of parameters beyond their own ranges; None: nothing. On the executor's thread."""
         return None
 
     def health(self) -> tuple[int, str, dict[str, str]]:
         """Diagnostics: level, text, more values."""
         return OK, "running", {}
-
-    def why_silent(self) -> str:
-        """More words for the warning that nothing comes."""
-        return ""
 
     # lifecycle
     def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
@@ -102,8 +111,8 @@ class WorkerNode(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)   # /clock may not run, and then these are needed most
         self._own_timers = [self.create_timer(1.0, self._diagnose, clock=steady), self.create_timer(1.0, self._watch, clock=steady)]
         self._own_services = [
-            self.create_service(_trigger_class(), "~/reset", self._on_reset),
-            self.create_service(_trigger_class(), "~/set_reference", self._on_set_reference),
+            self.create_service(_trigger_class(), "~/reset", self._on_new_reference),
+            self.create_service(_trigger_class(), "~/set_reference", self._on_new_reference),
         ]
         self._watchdog = Watchdog(self.values["silence_warning"], time.monotonic())
         self._worker = threading.Thread(target=self._work, args=(self.mailbox,), name=f"{self.get_name()} worker", daemon=True)
@@ -117,17 +126,18 @@ class WorkerNode(LifecycleNode):
 
     def on_cleanup(self, state: LifecycleState) -> TransitionCallbackReturn:
         self._unconfigure()
-        return TransitionCallbackReturn.SUCCESS
+        return super().on_cleanup(state)
 
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.stop()
         self._unconfigure()
-        return TransitionCallbackReturn.SUCCESS
+        return super().on_shutdown(state)
 
     def stop(self) -> None:
-        """Stop listening and working; the frame in work is finished first."""
+        """Stop listening and working; the frame in work is finished first. What waits is forgotten."""
         self.inputs.close()
         self.mailbox.close()
+        self.synchronizer.clear()
         if self._worker is not None:
             self._worker.join(timeout=30.0)
             self._worker = None
@@ -146,29 +156,46 @@ class WorkerNode(LifecycleNode):
         self.unload()
 
     # work
-    def enqueue(self, item: Any) -> None:
-        """Leave the newest item for the worker."""
-        self.mailbox.put(item)
+    def arrived(self, role: str, message: Any) -> None:
+        """Keep a message until its group is complete, and leave the newest group for the worker. On the executor's thread."""
+        if set_missing_stamp(message, self.get_clock().now().nanoseconds or time.time_ns()):
+            self._tell_missing_stamps(self.inputs.topic(role))
+        group = self.synchronizer.put(role, stamp_ns(message.header), message, size_of(message))
+        if group is not None:
+            self.mailbox.put((self._requests, group))
 
-    def on_worker(self, job: Callable[[], None]) -> None:
-        """Run a job on the worker thread, before its next item."""
-        self._jobs.append(job)
+    def _tell_missing_stamps(self, topic: str) -> None:
+        if topic not in self._without_stamps:
+            self._without_stamps.add(topic)
+            self.get_logger().warning(f"messages on {topic} have no stamps (zero): the time of their arrival is taken instead, which pairs "
+                                      "them less exactly; let the driver set them")
+
+    def _given_up(self, role: str, why: str) -> None:
+        """A primary is left out, because a role that it needs had nothing for it."""
+        self._missing[role] = self._missing.get(role, 0) + 1
+        reason = f"no_{role}: {self.synchronizer.primary} left out, {why} (stamp_tolerance {self.values['stamp_tolerance']:g} s)"
+        self._left_out = time.monotonic(), reason
+        self.refuse(reason)
+
+    def is_in_order(self, stamp: int) -> bool:
+        """Whether the primary of this stamp is to be worked on: not one that repeats or comes late. After a jump back all starts anew."""
+        order = self._guard.check(stamp)
+        if order in (REPEATED, LATE):
+            self.refuse(f"{self.synchronizer.primary} with a {order} stamp skipped")
+            return False
+        if order == RESTARTED:
+            self.get_logger().info("stamps jumped back: tracking starts anew")
+            self.forget()
+        return True
 
     def refuse(self, reason: str, once: bool = False) -> None:
-        """Count a message that cannot be used, and say why. On the worker thread.
+        """Count a message that cannot be used, and say why. Safe from any thread.
 
         The same reason is told again at most every few seconds; once: as an error, and only after a frame that was good.
         """
         self.statistics.refuse(reason)
-        kind = reason if once else re.sub(r"[\d.]+", "#", reason)[:100]
-        now = time.monotonic()
-        if kind in self._standing or now - self._complained.get(kind, -math.inf) < COMPLAIN_EVERY_S:
+        if not self._complaints.is_news(reason, once):
             return
-        if once:
-            self._standing.add(kind)
-        if len(self._complained) > MAX_REASONS:
-            self._complained.clear()
-        self._complained[kind] = now
         if once:
             self.get_logger().error(reason)
         else:
@@ -176,7 +203,7 @@ class WorkerNode(LifecycleNode):
 
     def done(self, stamp_ns: int, started: float) -> None:
         """Note that the frame of this stamp is out. started: time.perf_counter() when its work began."""
-        self._standing.clear()
+        self._complaints.good()
         latency = (self.get_clock().now().nanoseconds - stamp_ns) / NANOSECONDS
         self.statistics.done(latency, 1e3 * (time.perf_counter() - started))
 
@@ -184,46 +211,63 @@ class WorkerNode(LifecycleNode):
         while not mailbox.closed:
             item = mailbox.take(timeout=0.2)
             while self._jobs:
-                self._jobs.pop(0)()
-            if item is None:
-                continue
-            try:
-                self.process(item)
-            except ValueError as error:
-                self.refuse(str(error), once=isinstance(error, SetupError))
-            except Exception as error:   # the node stays up, whatever one frame does
-                if mailbox.closed or not self.context.ok():
-                    return
-                self.statistics.refuse(f"{type(error).__name__}: {error}")
-                self.get_logger().error(traceback.format_exc(), throttle_duration_sec=COMPLAIN_EVERY_S)
+                self._safely(self._jobs.pop(0), mailbox)
+            if item is not None:
+                requests, group = item
+                self._safely(lambda group=group, requests=requests: self._process(group, requests), mailbox)
+
+    def _process(self, group: dict[str, Any], requests: int) -> None:
+        """One group, unless a new reference has been asked for since it came: that is to be an image from after the request."""
+        self._in_work = requests
+        if self.is_current():
+            self.process(group)
+
+    def is_current(self) -> bool:
+        """Whether no new reference has been asked for since the group in work came."""
+        return self._in_work == self._requests
+
+    def _safely(self, job: Callable[[], None], mailbox: Mailbox[Any]) -> None:
+        """Run a job; whatever goes wrong is told, and the worker lives on."""
+        try:
+            job()
+        except ValueError as error:
+            self.refuse(str(error), once=isinstance(error, SetupError))
+        except Exception as error:
+            if mailbox.closed or not self.context.ok():
+                return
+            self.statistics.refuse(f"{type(error).__name__}: {error}")
+            self.get_logger().error(traceback.format_exc(), throttle_duration_sec=EVERY_S)
 
     # services and reports
-    def _on_reset(self, _: Any, response: Any) -> Any:
+    def _on_new_reference(self, _: Any, response: Any) -> Any:
+        """The same for both services: nothing that came before the request is used for the new reference."""
         def job() -> None:
-            self.mailbox.clear()
+            self._guard = StampGuard()
             self.forget()
 
+        self._requests += 1
+        self.mailbox.clear()
+        self.synchronizer.clear()
         self.discard()
-        self.on_worker(job)
-        response.success, response.message = True, "everything learnt is forgotten; the next usable frame becomes the reference"
-        return response
-
-    def _on_set_reference(self, _: Any, response: Any) -> Any:
-        self.discard()
-        self.on_worker(self.forget)
-        response.success, response.message = True, "the next usable frame becomes the reference"
+        self._jobs.append(job)
+        response.success, response.message = True, "the next usable frame that arrives becomes the reference"
         return response
 
     def _diagnose(self) -> None:
         level, text, more = self.health()
-        values = self.statistics.summary() | {"received": str(self.mailbox.received), "dropped": str(self.mailbox.dropped)} | more
+        values = self.statistics.summary() | {"received": str(self.mailbox.received), "dropped": str(self.mailbox.dropped),
+                                              "skipped": str(self.synchronizer.skipped)}
+        values |= {f"no_{role}": str(count) for role, count in self._missing.items()} | more
+        if level <= WARN and time.monotonic() - self._left_out[0] < WINDOW_S:
+            level, text = WARN, self._left_out[1]
         if self._watchdog.state:
             level, text = WARN, "no data" + (": the clock stands still" if self._watchdog.state == PAUSED else "")
         fields = diagnostic_array(header(self.get_clock().now().nanoseconds, ""), self.get_fully_qualified_name(), level, text, values)
         self._diagnostics.publish(ros_message("diagnostic_msgs/msg/DiagnosticArray", fields))
 
     def _watch(self) -> None:
-        """Warn once for each silence, with what can be known about its cause."""
+        """Warn once for each silence, with what can be known about its cause. Listen to what was published before the node started."""
+        self.inputs.look_for_latched()
         now, simulated = time.monotonic(), self.get_parameter("use_sim_time").value
         clock_ns = self.get_clock().now().nanoseconds if simulated else None
         news = self._watchdog.look(now, self.mailbox.received, clock_ns)
@@ -231,7 +275,7 @@ class WorkerNode(LifecycleNode):
             self.get_logger().info(f"no data for {self._watchdog.silent_s(now):.0f} s: /clock stands still, playback is paused or over")
         elif news == SILENT:
             no_clock = "use_sim_time is true, but no time has come on /clock" if clock_ns == 0 else ""
-            why = [self.inputs.explain(self.values["silence_warning"]), self.why_silent(), no_clock]
+            why = [self.inputs.explain(self.values["silence_warning"]), self.synchronizer.mismatch(), no_clock]
             self.get_logger().warning(f"no data for {self._watchdog.silent_s(now):.0f} s, " + ". ".join(filter(None, why)))
 
 

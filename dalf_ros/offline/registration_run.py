@@ -5,10 +5,8 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from tqdm import tqdm
 
 from dalf_core import DALF
@@ -23,9 +21,10 @@ from ..bags.bag_source import BagError, BagSource
 from ..bags.bag_topics import CameraTopics, choose_topics
 from ..bags.bag_writer import BagWriter
 from ..conversions import topics
-from ..conversions.camera_model import fitted, rectified_matches
 from ..conversions.messages import NANOSECONDS
+from ..conversions.pinhole_view import PinholeView, pinhole_view
 from ..conversions.results import SurfaceResults, feature_results
+from ..conversions.stamps import has_restarted
 from .run_output import OutputFolder, summarise
 from .run_pictures import RunPictures, Shot
 
@@ -76,17 +75,6 @@ def _announce(source: BagSource, chosen: CameraTopics) -> None:
         print("This recording has no depth: images are matched, but there is no surface to follow.")
 
 
-@dataclass(frozen=True)
-class PinholeView:
-    """A frame as a pinhole camera of the depth image's resolution sees it. Shapes and units as in RgbdFrame and FrameMatches."""
-
-    camera: PinholeCamera
-    matches: FrameMatches
-    depth_m: np.ndarray
-    image: np.ndarray
-    mask: np.ndarray | None
-
-
 class Session:
     """The trackers and what has been measured so far."""
 
@@ -102,7 +90,7 @@ class Session:
 
     def process(self, frame: RgbdFrame, bag: BagWriter) -> Shot:
         """One frame through the trackers; results to the bag; an entry for metrics.json."""
-        if self._last_stamp_ns is not None and frame.stamp_ns < self._last_stamp_ns - 5 * NANOSECONDS:
+        if has_restarted(frame.stamp_ns, self._last_stamp_ns):
             self.features.reset()
             self.surfaces.reset()
         self._last_stamp_ns = frame.stamp_ns
@@ -134,9 +122,7 @@ class Session:
         """The frame with its lens distortion undone; None where there is nothing to register."""
         if features is None or features.matches is None or frame.depth_m is None or self.camera is None:
             return None
-        lens = fitted(self.camera, frame.depth_m.shape[1], frame.depth_m.shape[0], "depth")
-        return PinholeView(lens.camera, rectified_matches(features.matches, lens), lens.rectify_depth(frame.depth_m),
-                           lens.rectify_image(frame.image), None if frame.mask is None else lens.rectify_mask(frame.mask))
+        return pinhole_view(self.camera, features.matches, frame.depth_m, frame.image, frame.mask)
 
     def _write(self, frame: RgbdFrame, features: FeatureFrame | None, view: PinholeView | None, surface: SurfaceFrame | None,
                entry: dict, bag: BagWriter) -> None:

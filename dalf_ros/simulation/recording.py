@@ -12,7 +12,7 @@ from dalf_core.camera import PinholeCamera
 
 from ..bags.bag_writer import BagWriter
 from ..conversions import messages
-from ..conversions.image_conversion import from_color, from_depth, from_mask
+from ..images.image_conversion import from_color, from_depth, from_mask
 from .cloth import DURATION_S, ClothMotion, simulate_cloth
 from .occluder import hand_place, make_hand
 from .sensor import Scene, expose, measure_depth

@@ -175,3 +175,31 @@ def test_region_is_where_keypoints_come_from(dalf, data_folder):
     tracker.region = (300, 0, 40, 40)
     with pytest.raises(ValueError, match="beyond the image, which is 320x240"):
         tracker.process(image, 3)
+
+
+def test_a_mask_of_another_resolution(dalf, data_folder):
+    """With a region and a scale too: the same keypoints as with a mask of the image's size; another aspect ratio is an error."""
+    image = cv2.resize(cv2.imread(str(data_folder / "dalf/kanagawa_1.png")), (320, 240), interpolation=cv2.INTER_AREA)
+    mask = np.zeros(image.shape[:2], np.uint8)
+    mask[60:180, 80:240] = 1
+    for tracker, region in ((FeatureTracker(dalf), (40, 40, 200, 160)), (FeatureTracker(dalf, image_scale=0.5), None)):
+        tracker.region = region
+        expected = tracker.process(image, 1, mask).features.keypoints
+        found = tracker.process(image, 2, np.kron(mask, np.ones((2, 2), np.uint8))).features.keypoints
+        assert len(expected) > 16 and np.array_equal(found, expected)
+        assert (expected >= [79, 59]).all() and (expected <= [241, 181]).all()
+        with pytest.raises(ValueError, match="aspect ratio"):
+            tracker.process(image, 3, mask[:, :-80])
+
+
+def test_a_surface_is_cut_out_by_a_mask_of_another_resolution():
+    sheet, mask = RolledSheet(), np.zeros((240, 320), np.uint8)
+    mask[60:180, 80:240] = 1
+    found = []
+    for given in (mask, mask[::2, ::2], np.kron(mask, np.ones((2, 2), np.uint8))):
+        tracker = SurfaceTracker(device="cpu")
+        tracker.process(frame_matches(sheet, ALL, 0), sheet.depth(), CAMERA, mask=given)
+        found.append(tracker.reference_vertices)
+    assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
+    with pytest.raises(ValueError, match="aspect ratio"):
+        SurfaceTracker(device="cpu").process(frame_matches(sheet, ALL, 0), sheet.depth(), CAMERA, mask=mask[:100])

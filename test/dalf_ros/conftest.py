@@ -14,9 +14,9 @@ from dalf_core.camera import PinholeCamera
 from dalf_core.lens import Lens
 from dalf_core.tracking import FrameMatches
 from dalf_core.types import Matches
-from dalf_ros.conversions.image_conversion import from_color, from_color_compressed, from_depth, from_mask
 from dalf_ros.conversions.message_factory import bag_message, bag_typestore
 from dalf_ros.conversions.messages import camera_info, header
+from dalf_ros.images.image_conversion import from_color, from_color_compressed, from_depth, from_mask
 
 CAMERA = PinholeCamera(200.0, 200.0, 95.5, 71.5, 192, 144)
 DISTANCE_M = 0.6

@@ -9,6 +9,7 @@ import array
 import math
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,9 +24,11 @@ from hypothesis import strategies as st
 from dalf_core.depth import is_reading
 from dalf_core.sixteen_bit import to_eight_bit
 from dalf_core.types import Features
-from dalf_ros.conversions import image_conversion, topics
+from dalf_ros.conversions import topics
 from dalf_ros.conversions.message_factory import ros_class, ros_message
 from dalf_ros.conversions.messages import header, stamp_ns
+from dalf_ros.conversions.stamps import StampGuard
+from dalf_ros.images import image_conversion
 
 rclpy = pytest.importorskip("rclpy")
 pytest.importorskip("dalf.msg")
@@ -189,6 +192,7 @@ class Callbacks:
 
     def __init__(self) -> None:
         self.by_role: dict[str, Callable[[Any], None]] = {}
+        self.received: dict[str, int] = defaultdict(int)
 
     def add(self, role: str, topic: str, type_name: str, callback: Callable[[Any], None], *_: Any, **__: Any) -> None:
         self.by_role[role] = callback
@@ -233,7 +237,7 @@ class Extractor:
         gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
         if gray.min() == gray.max():
             raise ValueError("the image is constant")
-        found = cv2.goodFeaturesToTrack(gray, 60, 0.01, 3, mask=mask)
+        found = cv2.goodFeaturesToTrack(gray, 60, 0.01, 3, mask=None if mask is None else mask.astype(np.uint8))
         xy = np.zeros((0, 2), np.float32) if found is None else found.reshape(-1, 2)
         around = cv2.copyMakeBorder(gray, 3, 4, 3, 4, cv2.BORDER_REPLICATE).astype(np.float32)
         patches = np.array([around[int(y):int(y) + 7, int(x):int(x) + 7].ravel() for x, y in xy], np.float32).reshape(len(xy), 49)
@@ -255,15 +259,15 @@ class Fuzzed:
     def feed(self, sequence: list[Arrival]) -> None:
         """Begin anew; every message through its callback, every complete frame through process()."""
         self.node.forget()
-        self.node._synchronizer.clear()
-        self.node._camera_info = None
+        self.node.synchronizer.clear()
+        self.node._guard, self.node._camera_info = StampGuard(), None
         for arrival in sequence:
             self.callbacks[arrival.role](arrival.message)
             item = self.node.mailbox.take(0)
             if item is None:
                 continue
             try:
-                self.node.process(item)
+                self.node.process(item[1])
                 self.processed += 1
             except ValueError as error:
                 self.node.refuse(str(error))

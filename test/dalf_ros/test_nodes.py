@@ -105,8 +105,8 @@ def warm_up(listener: Listener, scene: type, spin_until: Callable) -> None:
     """One image ahead of the recording: the network is compiled for its size, which on a busy machine takes longer than the recording."""
     from std_srvs.srv import Trigger
 
-    from dalf_ros.conversions.image_conversion import from_color
     from dalf_ros.conversions.message_factory import ros_class, ros_message
+    from dalf_ros.images.image_conversion import from_color
 
     publisher = listener.node.create_publisher(ros_class("sensor_msgs/msg/Image"), REMAP["image"], 10)
     early = ros_message("sensor_msgs/msg/Image", from_color(scene.image(0), convert.header(scene.stamp(0) - 10**10, scene.frame_id)))
@@ -167,7 +167,7 @@ def test_tracker_with_masks_and_services(official_weights: Path, scene: type, rg
     from dalf.srv import SaveSurface
     from std_srvs.srv import Trigger
 
-    tracker = ros_process("dalf_ros.tracker", *node_arguments(top_k=300, use_mask="true"))
+    tracker = ros_process("dalf_ros.tracker", *node_arguments(top_k=300, use_mask="true", save_folder=tmp_path))
     listener = listen(topics.STATUS, topics.REFERENCE)
     assert spin_until(listener.executor, lambda: listener.publishers(topics.STATUS) > 0, 120), tracker.output
     empty = listener.call("/registration_node/save_surface", SaveSurface, SaveSurface.Request(path=str(tmp_path / "a.ply")), spin_until)
@@ -203,6 +203,8 @@ def test_tracker_with_masks_and_services(official_weights: Path, scene: type, rg
     ("feature_node", {"image_scale": 100.0}, "image_scale"),
     ("feature_node", {"image_transport": "theora"}, "raw, compressed"),
     ("registration_node", {"max_vertices": "many"}, "max_vertices"),
+    ("registration_node", {"min_depth": 0.5, "max_depth": 0.4}, "min_depth 0.5 must be less than max_depth 0.4"),
+    ("registration_node", {"depth_to_color": "[1.0, 0.0, 0.0, 0.0, 0.0, 0.0, 0.0]"}, "a quaternion x, y, z, w that is not zero"),
 ])
 def test_what_cannot_work_is_an_error(ros_process, module: str, parameters: dict, words: str) -> None:
     node = ros_process(f"dalf_ros.{module}", *node_arguments(**parameters))
@@ -214,8 +216,8 @@ def test_silence_is_explained(ros_process, own_peer) -> None:
     """No data: one warning with the resolved topic, its publishers, and the QoS that does not match; nothing of what is optional."""
     from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-    from dalf_ros.conversions.image_conversion import from_depth
     from dalf_ros.conversions.message_factory import ros_class
+    from dalf_ros.images.image_conversion import from_depth
 
     best_effort = QoSProfile(depth=1, reliability=ReliabilityPolicy.BEST_EFFORT, durability=DurabilityPolicy.VOLATILE)
     own_peer.node.create_publisher(ros_class("dalf/msg/MatchArray"), "/matches", best_effort)
@@ -236,7 +238,7 @@ def test_silence_is_explained(ros_process, own_peer) -> None:
 
 def test_a_paused_clock_is_no_silence(ros_process, own_peer) -> None:
     """Simulated time that stands still is told as such; when it goes on without data, that is told too."""
-    from dalf_ros.conversions.image_conversion import from_depth
+    from dalf_ros.images.image_conversion import from_depth
 
     node = ros_process("dalf_ros.registration_node", "--ros-args", "-p", "use_sim_time:=true", "-p", "silence_warning:=2.0")
 
@@ -286,10 +288,11 @@ def test_two_trackers_in_two_namespaces(official_weights: Path, scene: type, ros
     """At the same stamps the right one's board moves three times as far; neither hears the other, nor does its death matter."""
     from dalf.srv import SaveSurface
 
-    from dalf_ros.conversions.image_conversion import from_color, from_depth
+    from dalf_ros.images.image_conversion import from_color, from_depth
 
     steps = {"/left": 1, "/right": 3}
-    trackers = {side: ros_process("dalf_ros.tracker", "--ros-args", "-r", f"__ns:={side}", "-p", "top_k:=200") for side in steps}
+    trackers = {side: ros_process("dalf_ros.tracker", "--ros-args", "-r", f"__ns:={side}", "-p", "top_k:=200", "-p",
+                                  f"save_folder:={tmp_path}") for side in steps}
     got = {(side, name): own_peer.hear(f"{side}/{name}", topics.TYPES[name]) for side in steps for name in (topics.MATCHES, topics.MESH)}
     assert own_peer.until(lambda: all(own_peer.node.count_publishers(f"{side}/matches") for side in steps), 180), trackers["/left"].output
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dalf_ros.conversions import image_conversion as ic
 from dalf_ros.conversions import messages
+from dalf_ros.images import image_conversion as ic
 
 encodings = st.sampled_from([*ic._LAYOUT, "rgb16", "", "32FC3", "nv21", "nv12", "nv24", "BGR8"])
 sizes = st.integers(0, 40)

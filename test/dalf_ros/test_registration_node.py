@@ -2,19 +2,21 @@
 from __future__ import annotations
 
 import signal
+import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 
 import cv2
 import numpy as np
 import pytest
+from scipy.spatial.transform import Rotation
 
 from dalf_core.camera import PinholeCamera
 from dalf_core.lens import PLUMB_BOB, Lens
 from dalf_ros.conversions import messages as convert
 from dalf_ros.conversions import topics
-from dalf_ros.conversions.image_conversion import from_color_compressed, from_depth
-from dalf_ros.conversions.message_factory import ros_class
+from dalf_ros.conversions.message_factory import ros_class, ros_message
+from dalf_ros.images.image_conversion import from_color, from_color_compressed, from_depth
 
 pytest.importorskip("rclpy")
 
@@ -22,7 +24,7 @@ from dalf_ros.nodes.inputs import LATCHED_QOS  # noqa: E402
 
 CAMERA = PinholeCamera(200.0, 201.0, 95.5, 70.2, 192, 144)
 BARREL = (-0.30, 0.10, 0.001, -0.0007, -0.01)
-IMAGE, COMPRESSED = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"
+IMAGE, COMPRESSED, INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage", "sensor_msgs/msg/CameraInfo"
 FRAME = "camera_color_optical_frame"
 STEP = np.array([0.004, -0.002, 0.001])         # metres a frame
 REST = np.zeros(3)
@@ -32,13 +34,15 @@ class Bench:
     """The node and what it is fed. Every test begins at a later stamp with a new reference image."""
 
     depth_topic, depth_kind = "/depth", IMAGE
+    remappings: tuple[str, ...] = ()
 
     def __init__(self, graph, peer, namespace: str = "", **parameters: object) -> None:
         self.peer, self.namespace = peer, namespace
-        words = [word for name, value in {"silence_warning": 3600.0, "max_vertices": 2000, **parameters}.items()
-                 for word in ("-p", f"{name}:={value}")]
+        defaults = {"silence_warning": 3600.0, "max_vertices": 2000, "save_folder": tempfile.gettempdir()}
+        words = [word for name, value in {**defaults, **parameters}.items() for word in ("-p", f"{name}:={value}")]
         known = self.endpoints()        # of a node that was killed: ROS believes in it for twenty seconds more
-        self.node = graph.start("dalf_ros.registration_node", "--ros-args", *words, "-r", f"__ns:={namespace or '/'}")
+        self.node = graph.start("dalf_ros.registration_node", "--ros-args", *words, "-r", f"__ns:={namespace or '/'}",
+                                *(word for remapping in self.remappings for word in ("-r", remapping)))
         self.status, self.mesh, self.reference = (
             peer.hear(f"{namespace}/{name}", topics.TYPES[name], name in topics.LATCHED)
             for name in (topics.STATUS, topics.MESH, topics.REFERENCE))
@@ -60,10 +64,13 @@ class Bench:
         """From here on another reference image."""
         self.began = self.now = self.now + 10_000_000_000
 
-    def send(self, scene, shift=REST, *, stamp=None, depth=None, depth_frame=FRAME, matches_frame=FRAME, info=True) -> int:
-        """One frame of a scene moved by shift; its stamp."""
+    def send(self, scene, shift=REST, *, stamp=None, depth=None, depth_frame=FRAME, matches_frame=FRAME, info=True, color=None) -> int:
+        """One frame of a scene moved by shift, of one colour (BGR); its stamp."""
         self.now = self.now + 100_000_000 if stamp is None else stamp
         head = convert.header(self.now, depth_frame)
+        if color is not None:
+            image = np.full((scene.size[1], scene.size[0], 3), color, np.uint8)
+            self.peer.publish(self.namespace + "/image", IMAGE, from_color(image, convert.header(self.now, FRAME)))
         if info:
             self.info(scene.lens)
         depth = self.packed(scene.depth(shift) if depth is None else depth, head)
@@ -71,6 +78,14 @@ class Bench:
         pairs = scene.matches(self.now, shift, self.began, REST)
         self.peer.publish(f"{self.namespace}/matches", "dalf/msg/MatchArray", convert.match_array(pairs, matches_frame))
         return self.now
+
+    def change_camera(self, scene) -> None:
+        """One frame of another camera, which is skipped."""
+        name = f"{self.namespace}/registration_node"
+        refused = int(self.peer.diagnostics(name)["refused"])
+        self.send(scene)
+        assert self.peer.until(lambda: int(self.peer.diagnostics(name)["refused"]) == refused + 1)
+        assert "a frame of another camera" in self.peer.diagnostics(name)["last_refusal"]
 
     def packed(self, depth: np.ndarray, head: dict) -> dict:
         return from_depth(depth, head)
@@ -112,7 +127,11 @@ def bench(ros_graph, peer) -> Iterator[Bench]:
 @pytest.fixture
 def scene(bench: Bench, relief):
     bench.begin()
-    return relief(Lens(CAMERA))
+    made = relief(Lens(CAMERA))
+    bench.send(made)            # after another camera the first one is skipped
+    bench.peer.spin(0.3)
+    bench.begin()
+    return made
 
 
 def rms(values: np.ndarray) -> float:
@@ -121,6 +140,7 @@ def rms(values: np.ndarray) -> float:
 
 def test_lens_distortion_is_undone(bench: Bench, scene, relief) -> None:
     bent = relief(Lens(CAMERA, PLUMB_BOB, BARREL))
+    bench.change_camera(bent)
     first, last = bench.follow(bent)
     assert rms(first[:, 2] - bent.height(first[:, 0], first[:, 1])) < 2e-4 and rms(last - first) < 6e-4
     assert "plumb_bob distortion, which is undone" in bench.node.output
@@ -142,6 +162,7 @@ def test_unknown_distortion_is_told_once(bench: Bench, scene) -> None:
 def test_depth_of_another_resolution(bench: Bench, scene, relief) -> None:
     """Depth at half the resolution: its pixel u is the colour image's 2 u + 0.5."""
     half = relief(Lens(CAMERA.scaled(96, 72)))
+    bench.change_camera(half)
     for number in range(3):
         bench.info(scene.lens)
         stamp = bench.send(scene, number * STEP, depth=half.depth(number * STEP), info=False)
@@ -153,7 +174,17 @@ def test_depth_of_another_resolution(bench: Bench, scene, relief) -> None:
 
 
 def test_depth_of_another_shape_is_refused(bench: Bench, scene) -> None:
-    bench.send(scene, depth=np.full((108, 192), 0.6, np.float32))
+    """Its status says why: waiting while there is no surface, lost when there is; the frames around it do not care."""
+    from std_srvs.srv import Trigger
+
+    odd = np.full((108, 192), 0.6, np.float32)
+    assert bench.peer.call("/registration_node/reset", Trigger, Trigger.Request()).success
+    waiting = bench.answer(bench.send(scene, depth=odd))
+    first, _ = bench.follow(scene, 1)
+    lost = bench.answer(bench.send(scene, depth=odd))
+    assert (waiting.status, lost.status) == (0, 3) and "depth is 192x108" in waiting.reason and waiting.reason == lost.reason
+    stamp = bench.send(scene, STEP)
+    assert bench.answer(stamp).status == 1 and rms(bench.vertices(stamp) - STEP - first) < 6e-4
     assert bench.peer.until(lambda: "depth is 192x108 but camera_info describes 192x144" in bench.node.output)
     bench.follow(scene, 1)
 
@@ -167,10 +198,110 @@ def test_depth_in_another_frame_is_refused(bench: Bench, scene) -> None:
     bench.follow(scene, 1, depth_frame="/" + FRAME)         # ROS 1 writes names with a slash
 
 
+def test_an_endoscope(ros_graph, peer, relief) -> None:
+    """Depth of 0.1 mm units at 4 cm: the scene of the other tests, fifteen times as small."""
+    class Small(Bench):
+        def packed(self, depth: np.ndarray, head: dict) -> dict:
+            return from_depth(10 * depth / 15, head, "16UC1")
+
+    scene = relief(Lens(CAMERA))
+    near = Small(ros_graph, peer, "/near", depth_scale=1e-4, min_depth=0.005, max_depth=0.5, depth_noise=0.0002)
+    first, last = near.follow(scene)
+    last = last + 2 * STEP - 2 * STEP / 15
+    assert rms(15 * first[:, 2] - scene.height(*(15 * first[:, :2]).T)) < 1e-3 and rms(15 * (last - first)) < 2e-3
+    assert 0.03 < first[:, 2].min() < first[:, 2].max() < 0.05
+    assert near.node.stop() == 0
+
+
+def test_depth_of_a_unit_that_cannot_be_metres(bench: Bench, scene) -> None:
+    for _ in range(3):
+        bench.send(scene, depth=1000 * scene.depth(REST))
+        bench.peer.spin(0.2)
+    told = [line for line in bench.node.lines if "set depth_scale to the metres per unit" in line]
+    assert len(told) == 1 and "ERROR" in told[0]
+    bench.follow(scene, 1)
+
+
+class ApartBench(Bench):
+    """Depth of a camera of its own: 5 cm beside the colour camera, turned, of another resolution."""
+
+    depth_topic, remappings = "/infra/image", ("depth:=/apart/infra/image",)
+    lens = Lens(PinholeCamera(180.0, 180.0, 83.0, 60.0, 170, 120))
+    pose = (-0.05, 0.004, 0.002, 0.01, -0.02, 0.005, 0.99973)      # in the colour camera's frame
+
+    def depth_info(self) -> None:
+        head = convert.header(self.now, "infra_frame")
+        self.peer.publish("/apart/infra/camera_info", INFO, convert.camera_info(self.lens.camera, head))
+
+    def depth(self, scene, shift: np.ndarray) -> np.ndarray:
+        """Where each ray meets the surface that has moved by shift, by iteration."""
+        x, y = np.meshgrid(np.arange(170.0), np.arange(120.0))
+        rays = self.lens.camera.lift(np.stack([x, y], axis=-1).reshape(-1, 2), np.ones(170 * 120))
+        rays = Rotation.from_quat(self.pose[3:]).apply(rays)
+        z = np.full(len(rays), 0.6)
+        for _ in range(60):
+            points = rays * z[:, None] + self.pose[:3] - shift
+            z += (scene.height(points[:, 0], points[:, 1]) - points[:, 2]) / rays[:, 2]
+        return z.reshape(120, 170).astype(np.float32)
+
+
+def test_depth_of_another_camera_is_aligned(ros_graph, peer, scene) -> None:
+    """Its camera_info lies beside the depth topic; the transform is a parameter. Results are in the frame of the matched images."""
+    apart = ApartBench(ros_graph, peer, "/apart", depth_to_color=list(ApartBench.pose))
+    for number in range(4):
+        apart.depth_info()
+        peer.spin(0.1)
+        stamp = apart.send(scene, number * STEP, depth=apart.depth(scene, number * STEP), depth_frame="infra_frame")
+        assert apart.answer(stamp).status == 1
+        if number == 0:
+            first = apart.vertices(stamp)
+    last = apart.vertices(stamp) - 3 * STEP
+    assert rms(first[:, 2] - scene.height(first[:, 0], first[:, 1])) < 3e-4 and rms(last - first) < 8e-4
+    assert apart.mesh[-1].header.frame_id == FRAME
+    told = [line for line in apart.node.lines if "depth is not aligned with colour: it is aligned here" in line]
+    assert len(told) == 1 and "from frame infra_frame (170x120)" in told[0]
+    assert apart.node.stop() == 0
+
+
+def test_the_transform_of_tf_static(ros_graph, peer, scene) -> None:
+    """The same, from /tf_static, which was published before."""
+    tf2 = pytest.importorskip("tf2_msgs.msg", reason="tf2_msgs is not among the ROS wheels")
+    from geometry_msgs.msg import TransformStamped
+
+    static = TransformStamped(child_frame_id="infra_frame")
+    static.header.frame_id = FRAME
+    t, q = static.transform.translation, static.transform.rotation
+    t.x, t.y, t.z, q.x, q.y, q.z, q.w = ApartBench.pose
+    publisher = peer.node.create_publisher(tf2.TFMessage, "/tf_static", LATCHED_QOS)
+    publisher.publish(tf2.TFMessage(transforms=[static]))
+    apart = ApartBench(ros_graph, peer, "/apart")
+    apart.depth_info()
+    peer.spin(1.0)
+    stamp = apart.send(scene, depth=apart.depth(scene, REST), depth_frame="infra_frame")
+    assert apart.answer(stamp).status == 1
+    vertices = apart.vertices(stamp)
+    assert rms(vertices[:, 2] - scene.height(vertices[:, 0], vertices[:, 1])) < 3e-4
+    peer.node.destroy_publisher(publisher)
+    assert apart.node.stop() == 0
+
+
+def test_camera_info_of_another_camera_is_refused(bench: Bench, scene) -> None:
+    head = convert.header(bench.now + 100_000_000, "infra_frame")
+    bench.peer.publish("/camera_info", INFO, convert.camera_info(CAMERA, head))
+    bench.send(scene, info=False)
+    bench.node.wait_for_output("camera_info is of frame infra_frame, the matched images are in " + FRAME)
+    bench.follow(scene, 1)
+
+
 def test_a_change_of_resolution_begins_anew(bench: Bench, scene, relief) -> None:
+    """Two frames of it do; a single one is skipped, and the surface is followed on."""
     bench.follow(scene)
-    count = len(bench.reference)
+    count, topology = len(bench.reference), bench.mesh[-1].topology_id
     other = relief(Lens(CAMERA.scaled(160, 120)))
+    bench.change_camera(other)
+    stamp = bench.send(scene, 3 * STEP)
+    assert bench.answer(stamp).status == 1 and bench.mesh[-1].topology_id == topology
+    bench.change_camera(other)
     first, last = bench.follow(other)
     assert len(bench.reference) == count + 1 and bench.reference[-1].topology_id > bench.reference[-2].topology_id
     assert rms(first[:, 2] - other.height(first[:, 0], first[:, 1])) < 2e-4 and rms(last - first) < 6e-4
@@ -249,6 +380,7 @@ def test_reset_leaves_nothing_to_save(bench: Bench, scene, tmp_path, load_ply) -
     saved = save("a.ply")
     assert saved.success and len(load_ply(tmp_path / "a.ply").vertices) == len(first)
     np.testing.assert_allclose(load_ply(tmp_path / "a.ply").vertices, bench.vertices(bench.now), atol=1e-6)
+    assert "start the node with another save_folder" in save("/etc/dalf_surface.ply").message
     assert save("a.obj").success and not save("a.ply").success and save("a.ply", overwrite=True).success
     for service in ("reset", "set_reference"):
         assert bench.peer.call(f"/registration_node/{service}", Trigger, Trigger.Request()).success
@@ -263,12 +395,34 @@ def test_reset_leaves_nothing_to_save(bench: Bench, scene, tmp_path, load_ply) -
     assert save("b.ply").success
 
 
+def test_every_new_reference_surface_has_its_colours(bench: Bench, scene) -> None:
+    """After a request here, a new reference image of the feature half, another camera, and a recording that begins anew."""
+    from std_srvs.srv import Trigger
+
+    def colors_of_next(color: tuple[int, int, int], **more) -> np.ndarray:
+        count = len(bench.reference)
+        stamp = bench.send(scene, color=color, **more)
+        assert bench.answer(stamp).status == 1 and bench.peer.until(lambda: len(bench.reference) > count), bench.node.output
+        assert convert.stamp_ns(bench.reference[-1].header) == stamp
+        return convert.mesh_of(bench.reference[-1])["colors"]
+
+    assert (colors_of_next((200, 90, 30)) == [30, 90, 200]).all()
+    assert bench.answer(bench.send(scene, STEP, color=(1, 2, 3))).status == 1
+    for service in ("reset", "set_reference"):
+        assert bench.peer.call(f"/registration_node/{service}", Trigger, Trigger.Request()).success
+        assert (colors_of_next((10, 20, 30)) == [30, 20, 10]).all()
+    bench.began = bench.now + 100_000_000
+    assert (colors_of_next((40, 50, 60)) == [60, 50, 40]).all()
+    assert (colors_of_next((70, 80, 90), stamp=bench.now - 5 * 10**9) == [90, 80, 70]).all()
+    bench.now += 20 * 10**9
+
+
 def test_stamps_that_repeat_and_jump(bench: Bench, scene) -> None:
     bench.follow(scene, 2)
     last, topology, answers = bench.now, bench.mesh[-1].topology_id, len(bench.status)
     for stamp, word in ((last, "repeated"), (last - 200_000_000, "late")):
         bench.send(scene, STEP, stamp=stamp)
-        assert bench.peer.until(lambda word=word: f"matches with a {word} stamp are skipped" in bench.node.output), bench.node.output
+        assert bench.peer.until(lambda word=word: f"matches with a {word} stamp skipped" in bench.node.output), bench.node.output
     assert len(bench.status) == answers
     hour = bench.send(scene, STEP, stamp=last + 3600 * 10**9)
     assert bench.answer(hour).status == 1 and bench.mesh[-1].topology_id == topology        # ahead: the surface is still the same
@@ -338,3 +492,37 @@ def test_killed_and_started_again(ros_graph, peer, scene) -> None:
     assert rms(vertices[:, 2] - scene.height(vertices[:, 0], vertices[:, 1])) < 3e-4
     assert convert.stamp_ns(again.mesh[-1].reference_header) == stamp - 100_000_000
     assert again.node.stop() == 0
+
+
+def test_camera_info_from_before_the_node_started(ros_graph, peer, scene) -> None:
+    """Published once and kept by its publisher, as drivers and bag players do: it serves all frames. Later ones that are empty do not."""
+    fields = convert.camera_info(CAMERA, convert.header(0, FRAME))
+    publisher = peer.node.create_publisher(ros_class(INFO), "/early/camera_info", LATCHED_QOS)
+    publisher.publish(ros_message(INFO, fields))
+    early = Bench(ros_graph, peer, "/early")
+    peer.spin(2.0)
+    stamp = early.send(scene, info=False)
+    assert early.answer(stamp).status == 1
+    publisher.publish(ros_message(INFO, fields | {"k": np.zeros(9), "p": np.zeros(12)}))
+    peer.spin(0.5)
+    for number in (1, 2):
+        stamp = early.send(scene, number * STEP, info=False)
+        assert early.answer(stamp).status == 1
+    assert rms(early.vertices(stamp)[:, 2] - 2 * STEP[2] - scene.height(*(early.vertices(stamp) - 2 * STEP)[:, :2].T)) < 6e-4
+    peer.node.destroy_publisher(publisher)
+    assert early.node.stop() == 0
+
+
+def test_an_empty_camera_info_is_told_and_the_next_one_serves(ros_graph, peer, scene) -> None:
+    fresh = Bench(ros_graph, peer, "/fresh")
+    empty = convert.camera_info(CAMERA, convert.header(fresh.now, FRAME)) | {"k": np.zeros(9), "p": np.zeros(12)}
+    for _ in range(3):
+        peer.publish("/fresh/camera_info", INFO, empty)
+        fresh.send(scene, info=False)
+        peer.spin(0.2)
+    told = [line for line in fresh.node.lines if "K and P are all zero" in line]
+    assert len(told) == 1 and "ERROR" in told[0]
+    only_p = convert.camera_info(CAMERA, convert.header(fresh.now + 100_000_000, FRAME)) | {"k": np.zeros(9)}
+    peer.publish("/fresh/camera_info", INFO, only_p)
+    assert fresh.answer(fresh.send(scene, info=False)).status == 1
+    assert fresh.node.stop() == 0

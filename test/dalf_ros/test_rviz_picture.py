@@ -11,9 +11,9 @@ import pytest
 from dalf_ros import rviz_picture
 from dalf_ros.bags.bag_writer import BagWriter
 from dalf_ros.conversions import topics, visual_messages
-from dalf_ros.conversions.image_conversion import from_color_compressed
 from dalf_ros.conversions.message_factory import bag_message, package_file
 from dalf_ros.conversions.messages import NANOSECONDS, header
+from dalf_ros.images.image_conversion import from_color_compressed
 from dalf_ros.offline.rviz_layout import FIELD_OF_VIEW, Layout, load_layout
 
 pytest.importorskip("pyvista")

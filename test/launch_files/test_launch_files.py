@@ -153,8 +153,8 @@ def small_bag(path: Path, compressed: bool) -> Path:
 
     from dalf_core.camera import PinholeCamera
     from dalf_ros.bags.bag_writer import BagWriter
-    from dalf_ros.conversions.image_conversion import from_color, from_color_compressed, from_depth, from_mask
     from dalf_ros.conversions.messages import camera_info, header
+    from dalf_ros.images.image_conversion import from_color, from_color_compressed, from_depth, from_mask
     from dalf_ros.simulation.recording import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, FRAME_ID, MASK_TOPIC
 
     head, image = header(10**18, FRAME_ID), np.zeros((12, 16, 3), np.uint8)

@@ -126,8 +126,8 @@ def repacked(source: Path, target: Path) -> Path:
 
     from dalf_ros.bags.bag_source import BagSource
     from dalf_ros.bags.bag_writer import BagWriter
-    from dalf_ros.conversions.image_conversion import from_color_compressed, to_color, to_depth
     from dalf_ros.conversions.messages import header, stamp_ns
+    from dalf_ros.images.image_conversion import from_color_compressed, to_color, to_depth
     from dalf_ros.simulation.recording import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC
 
     packed = "sensor_msgs/msg/CompressedImage"

@@ -43,3 +43,26 @@ def test_through_a_link_from_elsewhere(tmp_path: Path) -> None:
 def test_what_the_user_set_is_kept(tmp_path: Path) -> None:
     command = ("exec", "bash", "-c", "echo $ROS_AUTOMATIC_DISCOVERY_RANGE $OPENBLAS_NUM_THREADS")
     assert run(*command, ROS_AUTOMATIC_DISCOVERY_RANGE="SUBNET", OPENBLAS_NUM_THREADS="3").stdout.split() == ["SUBNET", "3"]
+
+
+LOGS = "import rclpy, os; rclpy.init(); rclpy.shutdown(); print(len(os.listdir(os.environ['ROS_LOG_DIR'])))"
+
+
+def test_without_a_home_folder(tmp_path: Path) -> None:
+    """As in containers and services: ROS starts all the same, and writes its logs to a folder that is nobody else's."""
+    done = run("exec", "python", "-c", LOGS, HOME="/dev/null", TMPDIR=str(tmp_path))
+    assert done.returncode == 0 and int(done.stdout) >= 0, done.stderr
+    made, = tmp_path.glob("dalf_ros_*")
+    assert f"The log folder of ROS, /dev/null/.ros/log, cannot be written: {made} takes its place" in done.stderr
+    assert made.stat().st_mode & 0o077 == 0
+    kept = run("exec", "bash", "-c", "echo ${ROS_LOG_DIR:-unset}", HOME=str(tmp_path))
+    assert kept.stdout.strip() == "unset" and "log folder" not in kept.stderr
+
+
+def test_a_middleware_that_is_not_installed_is_named() -> None:
+    done = run("play", "/nowhere.mcap", RMW_IMPLEMENTATION="rmw_cyclonedds_cpp")
+    assert done.returncode == 1 and "RMW_IMPLEMENTATION is rmw_cyclonedds_cpp, which is not installed. Unset it, or: " in done.stderr
+    warned = run("exec", "true", RMW_IMPLEMENTATION="rmw_cyclonedds_cpp")
+    assert warned.returncode == 0 and "rmw_cyclonedds_cpp" in warned.stderr
+    for fine in ("", "rmw_fastrtps_cpp"):
+        assert "RMW_IMPLEMENTATION" not in run("exec", "true", RMW_IMPLEMENTATION=fine).stderr

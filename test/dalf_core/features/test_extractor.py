@@ -338,9 +338,22 @@ def test_wrong_images_are_named(untrained, image, message):
 
 
 def test_wrong_masks_are_named(untrained):
-    for mask in (np.ones((64, 63), np.uint8), np.ones(64, np.uint8), np.ones((64, 64, 3), np.uint8), [[1]]):
-        with pytest.raises(ValueError, match="mask must be a 64x64"):
+    for mask in (np.ones(64, np.uint8), np.ones((64, 64, 3), np.uint8), np.ones((0, 0), np.uint8), [[1]]):
+        with pytest.raises(ValueError, match="mask must be a HxW array"):
             untrained.extract(textured(64, 64), mask)
+    with pytest.raises(ValueError, match="mask is 48x64 but the image 64x64"):
+        untrained.extract(textured(64, 64), np.ones((64, 48), np.uint8))
+
+
+@pytest.mark.parametrize("factor", [2, 3, 0.5])
+def test_a_mask_of_another_resolution_is_resized(untrained, factor):
+    """A box with borders that fall on pixels of both: the same keypoints as with the mask of the image's size."""
+    image, mask = textured(96, 72), np.zeros((72, 96), np.uint8)
+    mask[12:60, 24:84] = 1
+    other = mask.repeat(factor, 0).repeat(factor, 1) if factor >= 1 else mask[::2, ::2]
+    expected = untrained.extract(image, mask).keypoints
+    found = untrained.extract(image, other.astype(bool)).keypoints
+    assert 5 < len(expected) < len(untrained.extract(image)) and np.array_equal(found, expected)
 
 
 @pytest.mark.parametrize("options", [{"geometry": "flat"}, {"descriptor": "sift"}, {"top_k": 0}, {"top_k": 2.5}, {"threshold": np.nan},

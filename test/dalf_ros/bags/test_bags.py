@@ -108,6 +108,18 @@ def test_frames_come_in_stamp_order_and_none_is_lost(scene: type, tmp_path: Path
     assert all(frame.depth_m is not None for frame in frames)
 
 
+def test_a_clock_that_is_set_back_begins_anew(scene: type, tmp_path: Path) -> None:
+    """By two seconds, in the middle: frames come in the order of the recording, each with its own depth."""
+    all_messages = scene.messages(12, (scene.color, scene.depth))
+    for number in range(6, 12):
+        for _, _, fields in all_messages[2 * number: 2 * number + 2]:
+            fields["header"] = header(scene.stamp(number) - 2_000_000_000, scene.frame_id)
+    with BagSource(scene.write_bag2(tmp_path / "bag", all_messages)) as source:
+        frames = list(read_frames(source, choose_topics(source.topics)))
+    assert [frame.stamp_ns for frame in frames] == [scene.stamp(n) - 2_000_000_000 * (n >= 6) for n in range(12)]
+    assert all(frame.depth_m is not None for frame in frames)
+
+
 def test_missing_depth_frames_leave_gaps(scene: type, tmp_path: Path) -> None:
     kept = [m for i, m in enumerate(scene.messages(6, (scene.color, scene.depth))) if i not in (3, 7)]
     with BagSource(scene.write_bag2(tmp_path / "bag", kept)) as source:

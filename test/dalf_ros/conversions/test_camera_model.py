@@ -1,16 +1,15 @@
-"""What CameraInfo says, and a surface followed through a lens against the truth."""
+"""What CameraInfo says."""
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
 from dalf_core.camera import PinholeCamera
-from dalf_core.lens import EQUIDISTANT, PLUMB_BOB, RATIONAL_POLYNOMIAL, Lens
-from dalf_core.tracking import SurfaceTracker
-from dalf_ros.conversions.camera_model import fitted, is_rectified, lens_of, rectified_matches
-from dalf_ros.conversions.errors import SetupError
+from dalf_core.lens import EQUIDISTANT, PLUMB_BOB, Lens
+from dalf_ros.conversions.camera_model import fitted, is_empty, is_rectified, lens_of
 from dalf_ros.conversions.message_factory import bag_message, ros_message
 from dalf_ros.conversions.messages import camera_info, header
+from dalf_ros.errors import SetupError
 
 HEAD = header(5, "cam")
 CAMERA = PinholeCamera(200.0, 201.0, 95.5, 70.2, 192, 144)
@@ -53,13 +52,21 @@ def test_cut_and_binned(info) -> None:
 
 
 @pytest.mark.parametrize(("changes", "words"), [
-    ({"k": np.zeros(9)}, "calibrated"), ({"d": np.ones(5), "distortion_model": "fancy"}, "'fancy' is not known"),
+    ({"k": np.zeros(9), "p": np.zeros(12)}, "K and P are all zero"), ({"width": 0}, "calibrated"),
+    ({"d": np.ones(5), "distortion_model": "fancy"}, "'fancy' is not known"),
     ({"d": np.ones(3)}, "takes")])
 def test_refusals(info, changes: dict, words: str) -> None:
     with pytest.raises(SetupError, match=words):
         lens_of(info(**changes))
-    with pytest.raises(SetupError, match="calibrated"):
-        lens_of(info(p=np.zeros(12)), rectified=True)
+
+
+def test_the_matrix_that_is_there_stands_in_for_the_one_that_is_not(info) -> None:
+    p = np.array([150, 0, 90, -7, 0, 151, 71, 0, 0, 0, 1, 0], float)
+    seen = PinholeCamera(150.0, 151.0, 90.0, 71.0, 192, 144)
+    assert lens_of(info(k=np.zeros(9), p=p)) == Lens(seen)
+    assert lens_of(info(k=np.zeros(9), p=p, d=np.array(BARREL))) == Lens(seen, PLUMB_BOB, BARREL)
+    assert lens_of(info(p=np.zeros(12)), rectified=True) == Lens(CAMERA)
+    assert is_empty(info(k=np.zeros(9), p=np.zeros(12))) and not is_empty(info(k=np.zeros(9))) and not is_empty(info(p=np.zeros(12)))
 
 
 @pytest.mark.parametrize(("topic", "expected"), [
@@ -75,40 +82,3 @@ def test_other_resolutions() -> None:
     assert fitted(Lens(CAMERA), 95, 72, "depth").camera.width == 95        # rounded
     with pytest.raises(SetupError, match="depth is 192x108 but camera_info describes 192x144"):
         fitted(Lens(CAMERA), 192, 108, "depth")
-
-
-LENSES = {"barrel": Lens(CAMERA, PLUMB_BOB, BARREL), "fisheye": Lens(CAMERA, EQUIDISTANT, (-0.02, 0.01, -0.005, 0.001)),
-          "rational": Lens(CAMERA, RATIONAL_POLYNOMIAL, (0.51, -2.6, 0.0006, -0.0002, 1.49, 0.39, -2.4, 1.4)), "pinhole": Lens(CAMERA)}
-
-
-@pytest.mark.parametrize("name", LENSES)
-def test_a_surface_through_a_lens(relief, name: str) -> None:
-    """Followed through a lens, vertices are where the surface is, as well as through a pinhole. Depth noise 1 mm, motion 33 mm."""
-    scene, noise, moved = relief(LENSES[name]), 1e-3, np.array([0.03, -0.01, 0.01])
-    tracker = SurfaceTracker(device="cpu", max_vertices=3000)
-    for stamp, shift in ((1, np.zeros(3)), (2, moved / 2), (3, moved)):
-        matches = rectified_matches(scene.matches(stamp, shift, 1, np.zeros(3)), scene.lens)
-        frame = tracker.process(matches, scene.lens.rectify_depth(scene.depth(shift, noise)), scene.lens.camera)
-    reference, result = tracker.reference_vertices.astype(float), frame.registration
-    assert frame.status == "tracked", frame.reason
-    off = np.abs(reference[:, 2] - scene.height(reference[:, 0], reference[:, 1]))
-    assert np.sqrt((off**2).mean()) < 0.7 * noise           # smoothed over its neighbours
-    error = np.linalg.norm(result.vertices - reference - moved, axis=1)[result.visible]
-    assert np.sqrt((error**2).mean()) < noise
-    if name != "pinhole":
-        ignored = Lens(CAMERA)
-        wrong = SurfaceTracker(device="cpu", max_vertices=3000)
-        wrong.process(rectified_matches(scene.matches(1, np.zeros(3), 1, np.zeros(3)), ignored), scene.depth(np.zeros(3), noise), CAMERA)
-        vertices = wrong.reference_vertices.astype(float)
-        assert np.abs(vertices[:, 2] - scene.height(vertices[:, 0], vertices[:, 1])).max() > 3 * noise
-
-
-def test_pairs_beyond_the_pinhole_image_are_no_inliers(relief) -> None:
-    scene = relief(LENSES["barrel"])
-    matches = scene.matches(2, np.array([0.08, 0.03, 0]), 1, np.zeros(3), count=800)
-    flat = rectified_matches(matches, scene.lens)
-    expected = scene.lens.undistort(matches.query_xy)
-    inside = ((expected > -0.5) & (expected < np.array([192, 144]) - 0.5)).all(axis=1)
-    assert (flat.matches.inlier == inside).all() and 0.5 < inside.mean() < 0.98
-    np.testing.assert_allclose(flat.query_xy[inside], expected[inside], atol=1e-3)
-    assert np.isfinite(flat.query_xy).all() and rectified_matches(matches, Lens(CAMERA)) is matches

@@ -93,6 +93,19 @@ def test_mesh(build) -> None:
     assert bare["triangles"] is None and bare["colors"] is None
 
 
+def test_quaternions() -> None:
+    """x, y, z, w with w >= 0, also where the turn is by half a circle; of any length; none at all; zero is an error."""
+    given = np.array([[0, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0.5, 0.5, 0.5, 0.5], [-0.5, 0.5, -0.5, 0.5]])
+    turned = messages.rotation_matrices(7 * given)
+    np.testing.assert_allclose(turned[3], np.diag([-1, -1, 1]), atol=1e-7)
+    np.testing.assert_allclose(turned[4], [[0, 0, 1], [1, 0, 0], [0, 1, 0]], atol=1e-7)
+    np.testing.assert_allclose(messages.quaternions(turned), given, atol=1e-6)
+    np.testing.assert_allclose(messages.quaternions(messages.rotation_matrices(-given))[4:], given[4:], atol=1e-6)
+    assert messages.quaternions(np.zeros((0, 3, 3))).shape == (0, 4) and messages.rotation_matrices(np.zeros((0, 4))).shape == (0, 3, 3)
+    with pytest.raises(ValueError, match="zero norm"):
+        messages.rotation_matrices(np.zeros((1, 4)))
+
+
 def test_deformation(build) -> None:
     rotation = messages.rotation_matrices(np.vstack([rng.normal(size=(30, 4)), np.eye(4)]))
     position, translation, radius = rng.random((34, 3)), rng.normal(size=(34, 3)), rng.random(34)

@@ -5,6 +5,7 @@ through it; elsewhere the same encodings are read by NumPy and OpenCV. Depth and
 """
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import cv2
@@ -12,9 +13,9 @@ import numpy as np
 
 from dalf_core.files.picture_file import decode_picture
 
+from ..errors import ImageError
 from .compressed_depth import decode_depth
 from .depth_units import to_metres
-from .errors import ImageError
 from .video_stream import VideoFrame
 
 try:
@@ -53,6 +54,8 @@ _LAYOUT: dict[str, tuple[str, int]] = {  # encoding: NumPy type of one channel, 
     "rgb16": ("u2", 3), "bgr16": ("u2", 3), "16UC3": ("u2", 3), "rgba16": ("u2", 4), "bgra16": ("u2", 4), "16UC4": ("u2", 4),
     **{name: ("u1", 1) for name in _BAYER}, **{name: ("u2", 1) for name in _BAYER16}, **{name: ("u1", 2) for name in _YUV},
 }  # fmt: skip
+_PLAIN = re.compile(r"(8(?!F)|16|32|64(?=F))([USF])C([1-4]?)")     # OpenCV's names: bits, kind, channels
+_KINDS = {"U": "u", "S": "i", "F": "f"}
 COLOR_ENCODINGS = (*(name for name in _LAYOUT if name not in ("16UC1", "32FC1")), *_PLANAR)
 BRIDGED = ("rgb8", "bgr8", "rgba8", "bgra8", *_BAYER, *_YUV)       # what goes through cv_bridge where there is one
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
@@ -97,14 +100,14 @@ def to_depth(message: Any, metres_per_unit: float | None = None) -> np.ndarray:
 
 
 def to_mask(message: Any) -> np.ndarray:
-    """Image or CompressedImage to HxW uint8, 255 where any channel of the pixel is not zero."""
+    """Image (of any encoding, 8SC1 or 32SC1 for two) or CompressedImage to HxW uint8, 255 where a colour of the pixel is not 0 or NaN."""
     if is_compressed(message):
         pixels = _decompress(message)
     elif message.encoding in _TO_BGR or message.encoding in _PLANAR:
         pixels = to_color(message)
     else:
         pixels = _pixels(message)
-    nonzero = pixels != 0
+    nonzero = (pixels != 0) & (pixels == pixels)
     if nonzero.ndim == 3:
         nonzero = nonzero[:, :, :3].any(axis=2)
     return nonzero.astype(np.uint8) * 255
@@ -162,10 +165,13 @@ def _pixels(message: Any) -> np.ndarray:
 
 def _layout(encoding: str) -> tuple[str, int]:
     """NumPy type of one channel, and how many there are."""
-    try:
+    if encoding in _LAYOUT:
         return _LAYOUT[encoding]
-    except KeyError:
-        raise ImageError(f"encoding {encoding!r} is not known; readable: {', '.join(_LAYOUT)}") from None
+    plain = _PLAIN.fullmatch(encoding)
+    if not plain:
+        raise ImageError(f"encoding {encoding!r} is not known; readable: {', '.join(_LAYOUT)}")
+    bits, kind, channels = plain.groups()
+    return f"{_KINDS[kind]}{int(bits) // 8}", int(channels or 1)
 
 
 def _to_bgr(pixels: np.ndarray, encoding: str) -> np.ndarray:

@@ -12,7 +12,7 @@ import numpy as np
 
 from dalf_core.files.picture_file import MOST_PIXELS
 
-from .errors import ImageError
+from ..errors import ImageError
 from .h264_order import PictureOrder
 
 CODECS = {"h264": "h264", "avc": "h264", "libx264": "h264", "h265": "hevc", "hevc": "hevc", "libx265": "hevc"}

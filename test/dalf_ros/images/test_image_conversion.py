@@ -8,9 +8,9 @@ import cv2
 import numpy as np
 import pytest
 
-from dalf_ros.conversions import image_conversion as ic
 from dalf_ros.conversions.message_factory import bag_message, ros_message
 from dalf_ros.conversions.messages import header
+from dalf_ros.images import image_conversion as ic
 
 HEAD = header(5, "cam")
 BGR = np.random.default_rng(1).integers(0, 256, (6, 8, 3), np.uint8)
@@ -147,6 +147,28 @@ def test_depth_metres(big_endian: bool) -> None:
 def test_mask() -> None:
     np.testing.assert_array_equal(ic.to_mask(image(np.array([[0, 1, 255]], np.uint8), "mono8")), [[0, 255, 255]])
     np.testing.assert_array_equal(ic.to_mask(image(np.array([[[0, 0, 0], [0, 3, 0]]], np.uint8), "rgb8")), [[0, 255]])
+
+
+@pytest.mark.parametrize(("encoding", "kind"), [("32SC1", "i4"), ("8SC1", "i1"), ("16SC1", "i2"), ("16UC1", "u2"), ("32FC1", "f4"),
+                                                ("64FC1", "f8"), ("8UC1", "u1"), ("mono16", "u2"), ("32SC", "i4")])
+def test_masks_of_any_encoding(encoding: str, kind: str) -> None:
+    values = np.array([[0, 1, 100], [0, 0, 127]]).astype(kind)
+    np.testing.assert_array_equal(ic.to_mask(image(values, encoding)), [[0, 255, 255], [0, 0, 255]])
+    if kind[0] == "f":
+        values[0] = np.nan, np.inf, -1
+        np.testing.assert_array_equal(ic.to_mask(image(values, encoding)), [[0, 255, 255], [0, 0, 255]])
+    if kind[0] == "i":
+        np.testing.assert_array_equal(ic.to_mask(image(-values, encoding)), [[0, 255, 255], [0, 0, 255]])
+
+
+def test_masks_of_several_channels_and_unheard_of_encodings() -> None:
+    np.testing.assert_array_equal(ic.to_mask(image(np.array([[[0, 0], [0, -3]]], np.int32), "32SC2")), [[0, 255]])
+    for encoding in ("8FC1", "64SC1", "16UC5", "32XC1"):
+        with pytest.raises(ic.ImageError, match="is not known"):
+            ic.to_mask(image(np.zeros((2, 2), np.uint8), encoding))
+    for convert in (ic.to_color, ic.to_depth):
+        with pytest.raises(ic.ImageError, match="'32SC1' is not"):
+            convert(image(np.zeros((2, 2), np.int32), "32SC1"))
 
 
 @pytest.mark.parametrize("factory", [ros_message, bag_message])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from dalf_core.files import picture_file
-from dalf_ros.conversions.image_conversion import ImageError, to_color, to_depth
+from dalf_ros.images.image_conversion import ImageError, to_color, to_depth
 
 GREY = np.random.default_rng(0).integers(0, 256, (33, 47), np.uint8)
 COLOUR = np.random.default_rng(1).integers(0, 256, (33, 47, 3), np.uint8)

@@ -10,9 +10,9 @@ import pytest
 
 av = pytest.importorskip("av")
 
-from dalf_ros.conversions.image_conversion import ImageError, to_color  # noqa: E402
 from dalf_ros.conversions.messages import header  # noqa: E402
-from dalf_ros.conversions.video_stream import VideoFrame, VideoStreams, video_codec  # noqa: E402
+from dalf_ros.images.image_conversion import ImageError, to_color  # noqa: E402
+from dalf_ros.images.video_stream import VideoFrame, VideoStreams, video_codec  # noqa: E402
 
 FRAMES = 12
 KEY_EVERY = 6

@@ -8,9 +8,9 @@ import numpy as np
 
 from dalf_core.files.picture_file import decode_picture
 
+from ..errors import ImageError
 from . import rvl
 from .depth_units import to_metres
-from .errors import ImageError
 
 HEADER = 12         # bytes: int32, and two float32 that tell how inverse depth was quantised
 

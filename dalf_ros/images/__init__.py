@@ -1,0 +1,1 @@
+"""Image messages to arrays and back: every encoding, compressed depth, video streams."""
