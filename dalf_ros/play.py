@@ -7,8 +7,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -63,17 +65,40 @@ def play(source: BagSource, options: argparse.Namespace, ros_args: list[str], in
     ensure_ros_home()
     rclpy.init(args=ros_args, signal_handler_options=SignalHandlerOptions.NO)
     try:
-        player = Player(rclpy.create_node("dalf_play"), source, names, options.clock)
-        player.wait_for_subscribers(options.wait, interruption)
-        rounds = 0
-        while not interruption.asked and (rounds == 0 or options.loop):
-            player.play(options.rate, interruption)
-            rounds += 1
-        player.drain()
+        node = rclpy.create_node("dalf_play")
+        player = Player(node, source, names, options.clock)
+        with spinning(node):
+            player.wait_for_subscribers(options.wait, interruption)
+            rounds = 0
+            while not interruption.asked and (rounds == 0 or options.loop):
+                player.play(options.rate, interruption)
+                rounds += 1
+            player.drain()
         print(player.report())
     finally:
         rclpy.try_shutdown()
     return interruption.exit_code
+
+
+@contextmanager
+def spinning(node: Any) -> Iterator[None]:
+    """The node answers its services (`ros2 param list` asks them) from a thread of its own meanwhile."""
+    from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+
+    executor = SingleThreadedExecutor(context=node.context)
+    executor.add_node(node)
+
+    def spin() -> None:
+        with suppress(ExternalShutdownException):
+            executor.spin()
+
+    thread = threading.Thread(target=spin, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        executor.shutdown()
+        thread.join()
 
 
 def chosen_topics(source: BagSource, wanted: list[str] | None) -> list[str]:

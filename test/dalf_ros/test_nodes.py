@@ -364,6 +364,16 @@ def test_record_writes_what_play_sends(rgbd_bag: Path, scene: type, ros_process,
             assert all(b[:len(a)] == a and len(b) - len(a) < 4 for a, b in zip(sent, got, strict=True)), topic   # DDS pads to words
 
 
+def test_play_answers_its_services(rgbd_bag: Path, ros_process, listen, spin_until) -> None:
+    """`ros2 param list` asks every node it sees; one that never answers makes it hang."""
+    from rcl_interfaces.srv import ListParameters
+
+    player = ros_process("dalf_ros.play", rgbd_bag, "--loop")
+    answer = listen().call("/dalf_play/list_parameters", ListParameters, ListParameters.Request(), spin_until, 30)
+    assert "use_sim_time" in answer.result.names
+    assert player.stop() == 130 and "Traceback" not in player.output
+
+
 def test_play_tells_what_is_wrong(rgbd_bag: Path, tmp_path: Path, ros_process) -> None:
     for arguments, words in (((tmp_path / "missing",), "does not exist"), ((rgbd_bag, "--topics", "/nowhere"), "no topic /nowhere"),
                              ((rgbd_bag, "--rate", "0"), "greater than 0")):
