@@ -6,7 +6,9 @@ import math
 from dataclasses import dataclass, replace
 from typing import Any
 
-Value = bool | int | float | str | tuple[int, ...]
+from .depth import DEPTH_NOISE_M, FAR_M, NEAR_M
+
+Value = bool | int | float | str | tuple[int, ...] | tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -75,10 +77,10 @@ def _reader(option: Option, kind: type) -> Any:
     return read
 
 
-WEIGHTS = Option("weights", "", "checkpoint: a path, official, or empty for the built-in one")
+WEIGHTS = Option("weights", "", "checkpoint: a path, official, or empty for the default")
 DEVICE = Option("device", "auto", "auto, cpu, cuda or cuda:N; a GPU that is asked for and absent is an error")
 TOP_K = Option("top_k", 2048, "at most so many keypoints, the strongest", "", 16, 16384)
-IMAGE_SCALE = Option("image_scale", 1.0, "resize images by this factor before extraction; 2 helps small objects", "", 0.05, 8.0)
+IMAGE_SCALE = Option("image_scale", 1.0, "resize images by this factor before extraction; 2 helps small objects", "", 0.1, 8.0)
 MAX_KEYFRAMES = Option("max_keyframes", 8, "views kept besides the reference and matched where it does not serve; 0: none", "", 0, 64)
 MAX_VERTICES = Option("max_vertices", 6000, "bound on the reference surface's size", "", 100, 100000)
 NODE_SPACING = Option("node_spacing", 0.0, "distance between nodes of the deformation graph; 0: chosen from the surface", "m", 0.0, 1.0)
@@ -86,3 +88,9 @@ GROW_TO = Option("grow_to", 0, "surface that comes into view beside the referenc
 PIECES = Option("pieces", "all", "all pieces of the reference surface, or the largest connected one", choices=("all", "largest"))
 STAMP_TOLERANCE = Option("stamp_tolerance", 0.02, "stamps further apart than this do not belong together; equal ones are preferred", "s",
                          0.0, 1.0)
+DEPTH_SCALE = Option("depth_scale", 0.0, "metres that one unit of the depth image's numbers is; 0: 0.001 for 16-bit numbers, 1 for "
+                     "floating point (REP 118)", "m", 0.0, 1.0)
+MIN_DEPTH = Option("min_depth", NEAR_M, "nearer depth readings are not used", "m", 0.001, 100.0)
+MAX_DEPTH = Option("max_depth", FAR_M, "farther depth readings are not used", "m", 0.001, 1000.0)
+DEPTH_NOISE = Option("depth_noise", DEPTH_NOISE_M, "how far off a point lifted through the depth image may be, at least; for an endoscope "
+                     "at 4 cm some 0.0002", "m", 1e-6, 1.0)

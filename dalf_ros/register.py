@@ -5,9 +5,9 @@ import argparse
 import sys
 from pathlib import Path
 
+from dalf_core import options
 from dalf_core.camera import PinholeCamera
 from dalf_core.commands.command_line import HelpWithDefaults
-from dalf_core.depth import DEPTH_NOISE_M, FAR_M, NEAR_M
 
 from .bags.bag_source import BagError
 from .conversions.transforms import RigidTransform, rigid_transform
@@ -25,28 +25,14 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--mask-topic", help="masks of the object, nonzero = object; none is taken unless named")
     p.add_argument("--intrinsics", metavar="FX,FY,CX,CY", type=intrinsics, help="of the colour image, pixels; for a bag that has none")
     p.add_argument("--no-depth", action="store_true", help="only match images, whatever depth there is")
-    p.add_argument("--depth-scale", type=float, default=0.0, metavar="METRES",
-                   help="metres per unit of the depth images; 0: 0.001 for 16-bit numbers, 1 for floats (REP 118)")
-    p.add_argument("--min-depth", type=float, default=NEAR_M, help="nearer readings are left out; metres")
-    p.add_argument("--max-depth", type=float, default=FAR_M, help="farther readings are left out; metres")
-    p.add_argument("--depth-noise", type=float, default=DEPTH_NOISE_M, help="what readings may be off by, at least; metres")
     p.add_argument("--depth-to-color", metavar="X,Y,Z,QX,QY,QZ,QW", type=transform,
                    help="from the depth camera's optical frame to colour's (metres, quaternion), where /tf_static does not tell it")
     p.add_argument("--no-check-frames", action="store_true", help="depth is aligned with colour, whatever its frame and camera_info say")
     p.add_argument("--recording-time", action="store_true", help="join by the times of recording, not by stamps")
-    p.add_argument("--tolerance", type=float, default=0.02, help="seconds between stamps that still belong together")
-    p.add_argument("--weights", help="checkpoint: a path, or 'official'; the default one when not given")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
-    p.add_argument("--top-k", type=int, default=2048, help="at most so many keypoints an image")
-    p.add_argument("--image-scale", type=float, default=1.0, help="resize images by this before extraction; 2 helps small objects")
-    p.add_argument("--max-keyframes", type=int, default=8,
-                   help="views kept besides the reference and matched where it does not serve; 0: none")
+    options.add_options(p, options.STAMP_TOLERANCE.changed(name="tolerance", high=10.0), options.DEPTH_SCALE, options.MIN_DEPTH,
+                        options.MAX_DEPTH, options.DEPTH_NOISE, options.WEIGHTS, options.DEVICE, options.TOP_K, options.IMAGE_SCALE,
+                        options.MAX_KEYFRAMES, options.MAX_VERTICES, options.NODE_SPACING, options.GROW_TO, options.PIECES)
     p.add_argument("--max-frames", type=int, help="stop after so many frames")
-    p.add_argument("--max-vertices", type=int, default=6000, help="bound on the reference surface's size")
-    p.add_argument("--grow-to", type=int, default=0, metavar="N",
-                   help="add surface that comes into view beside the reference, up to so many vertices (default 0: never)")
-    p.add_argument("--node-spacing", type=float, help="metres between nodes of the deformation graph; chosen when not given")
-    p.add_argument("--pieces", choices=("all", "largest"), default="all", help="of the reference surface")
     p.add_argument("--descriptors", choices=("none", "float16", "float32"), default="none", help="write descriptors to the results bag")
     p.add_argument("--no-video", action="store_true", help="write no film")
     return p
@@ -70,12 +56,12 @@ def transform(text: str) -> RigidTransform:
 
 def main(args: list[str] | None = None) -> int:
     """Exit status: 0 done; 1 done, but nothing was followed; 2 an error, told in one line; 130 interrupted, with what was done kept."""
-    options = parser().parse_args(args)
+    given = parser().parse_args(args)
     try:
-        check_options(options)
+        check_options(given)
         from .offline.registration_run import run
 
-        return run(options)
+        return run(given)
     except KeyboardInterrupt:
         print("interrupted; what was done until then, if anything, is kept", file=sys.stderr)
         return 130
@@ -84,26 +70,14 @@ def main(args: list[str] | None = None) -> int:
         return 2
 
 
-def check_options(options: argparse.Namespace) -> None:
-    """Refuse numbers that cannot be, before anything slow happens. Raises ValueError."""
-    allowed = {
-        "max_frames": options.max_frames is None or options.max_frames > 0,
-        "top_k": options.top_k > 0,
-        "max_keyframes": options.max_keyframes >= 0,
-        "max_vertices": options.max_vertices >= 100,
-        "grow_to": options.grow_to >= 0,
-        "image_scale": 0.05 <= options.image_scale <= 8,
-        "tolerance": 0 <= options.tolerance <= 10,
-        "depth_scale": 0 <= options.depth_scale <= 1000,
-        "min_depth": 0 < options.min_depth < options.max_depth,
-        "depth_noise": 0 < options.depth_noise <= 1,
-        "node_spacing": options.node_spacing is None or options.node_spacing > 0,
-    }
-    for name, ok in allowed.items():
-        if not ok:
-            raise ValueError(f"--{name.replace('_', '-')} {getattr(options, name)} is out of range")
-    if options.intrinsics:
-        fx, fy, cx, cy = options.intrinsics
+def check_options(given: argparse.Namespace) -> None:
+    """Refuse what cannot be, beyond each option's own range, before anything slow happens. Raises ValueError."""
+    if given.max_frames is not None and given.max_frames < 1:
+        raise ValueError(f"--max-frames must be at least 1, not {given.max_frames}")
+    if given.min_depth >= given.max_depth:
+        raise ValueError(f"--min-depth {given.min_depth:g} must be below --max-depth {given.max_depth:g}")
+    if given.intrinsics:
+        fx, fy, cx, cy = given.intrinsics
         PinholeCamera(fx, fy, cx, cy, 1, 1)     # checks that they are positive and finite
 
 

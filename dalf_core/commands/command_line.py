@@ -6,6 +6,8 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from ..options import DEVICE, TOP_K, WEIGHTS, add_options
+
 if TYPE_CHECKING:
     from ..features.extractor import DALF
 
@@ -14,16 +16,14 @@ class HelpWithDefaults(argparse.ArgumentDefaultsHelpFormatter):
     """Tells defaults, but not of options that have none."""
 
     def _get_help_string(self, action: argparse.Action) -> str | None:
-        return action.help if action.default in (None, False) else super()._get_help_string(action)
+        return action.help if action.default in (None, False, "") else super()._get_help_string(action)
 
 
 def add_extractor_options(parser: argparse.ArgumentParser, precision: str) -> None:
     """--weights, --device, --precision, --top-k, --descriptor. precision: the default."""
-    parser.add_argument("--weights", help="checkpoint: a path, or 'official'; the default one when not given")
-    parser.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    add_options(parser, WEIGHTS, DEVICE, TOP_K)
     parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default=precision,
                         help="auto: bfloat16 where OpenVINO runs the network on the CPU, float32 elsewhere")
-    parser.add_argument("--top-k", type=int, default=2048, help="at most so many keypoints an image")
     parser.add_argument("--descriptor", choices=("fused", "polar", "backbone"), default="fused", help="polar stands larger rotations")
 
 
@@ -37,7 +37,7 @@ def make_extractor(options: argparse.Namespace) -> DALF:
     if precision == "auto":
         on_openvino = choose_device(options.device).type == "cpu" and not openvino_fault()
         precision = "bfloat16" if on_openvino else "float32"
-    return DALF(options.weights, options.device, top_k=options.top_k, descriptor=options.descriptor, precision=precision)
+    return DALF(options.weights or None, options.device, top_k=options.top_k, descriptor=options.descriptor, precision=precision)
 
 
 def exit_status(work: Callable[[], int]) -> int:

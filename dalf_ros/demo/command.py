@@ -10,6 +10,8 @@ from pathlib import Path
 
 from tqdm import tqdm
 
+from dalf_core.options import DEVICE, TOP_K, WEIGHTS, add_options
+
 from ..bags.bag_source import BagError
 
 MARK = ".dalf_demo"
@@ -24,9 +26,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--output", type=Path, default=Path("out/demo"), help="folder for everything; an earlier demo in it is replaced")
     p.add_argument("--frames", type=int, default=180, help="frames of the 6 second recording; 180 make 30 a second")
     p.add_argument("--seed", type=int, default=0, help="of the sensor's noise")
-    p.add_argument("--top-k", type=int, default=800, help="at most so many keypoints an image")
-    p.add_argument("--weights", help="checkpoint: a path, or 'official'; the default one when not given")
-    p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
+    add_options(p, TOP_K.changed(default=800, low=100), WEIGHTS, DEVICE)
     p.add_argument("--no-live", action="store_true", help="leave out the live nodes")
     return p
 
@@ -60,9 +60,9 @@ def _check(options: argparse.Namespace) -> None:
     from dalf_core.drawing.render import check_rendering
     from dalf_core.weights import load_network
 
-    if options.frames < 10 or options.top_k < 100 or options.seed < 0:
-        raise ValueError("--frames must be at least 10, --top-k at least 100, --seed not negative")
-    load_network(options.weights)
+    if options.frames < 10 or options.seed < 0:
+        raise ValueError("--frames must be at least 10, --seed not negative")
+    load_network(options.weights or None)
     check_rendering()
     if not options.no_live:
         try:

@@ -1,51 +1,30 @@
 """The nodes' parameters: one table each. It declares them, checks them and fills the tables in docs/; YAML only overrides."""
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
-from dalf_core.depth import DEPTH_NOISE_M, FAR_M, NEAR_M
+from dalf_core import options
+from dalf_core.options import Option
 
 
 @dataclass(frozen=True)
-class Parameter:
-    """One parameter. low, high: bounds, inclusive (of a list: of each number; its length stays that of the default).
+class Parameter(Option):
+    """An option of a node. read_only: fixed once the node runs."""
 
-    choices: allowed strings. read_only: fixed once the node runs.
-    """
-
-    name: str
-    default: bool | int | float | str | tuple[int, ...] | tuple[float, ...]
-    description: str
-    unit: str = ""
-    low: float | None = None
-    high: float | None = None
-    choices: tuple[str, ...] = ()
     read_only: bool = True
+
+    @classmethod
+    def of(cls, option: Option, read_only: bool = True) -> Parameter:
+        """An option that nodes and commands share, as a parameter."""
+        return cls(**{field.name: getattr(option, field.name) for field in fields(option)}, read_only=read_only)
 
     @property
     def type(self) -> str:
+        """As ROS names it."""
         names = {bool: "bool", int: "int", float: "double", str: "string"}
         return f"{names[type(self.default[0])]}[]" if isinstance(self.default, tuple) else names[type(self.default)]
-
-    @property
-    def range(self) -> str:
-        if self.choices:
-            return ", ".join(self.choices)
-        return "" if self.low is None else f"{self.low:g} to {self.high:g}"
-
-    def problem(self, value: Any) -> str | None:
-        """What is wrong with a value, or None."""
-        if isinstance(self.default, tuple):
-            fits = len(value) == len(self.default) and all(self.low <= number <= self.high for number in value)
-            return None if fits else f"{self.name} must be {len(self.default)} numbers of {self.range}, not {list(value)}"
-        if self.choices and value not in self.choices:
-            return f"{self.name} must be one of {', '.join(self.choices)}, not {value!r}"
-        if self.low is not None and not (math.isfinite(value) and self.low <= value <= self.high):
-            return f"{self.name} must be {self.range}{' ' + self.unit if self.unit else ''}, not {value!r}"
-        return None
 
 
 _AUTOSTART = Parameter("autostart", True, "configure and activate without being asked; false: wait for the lifecycle services")
@@ -53,7 +32,7 @@ _SHARED = (
     Parameter("image_transport", "raw", "raw: Image on `image`; compressed: CompressedImage on `image`/compressed",
               choices=("raw", "compressed")),
     Parameter("use_mask", False, "wait for a mask of each image's stamp and keep to its nonzero pixels"),
-    Parameter("stamp_tolerance", 0.02, "stamps further apart than this do not belong together; equal ones are preferred", "s", 0.0, 1.0),
+    Parameter.of(options.STAMP_TOLERANCE),
     Parameter("buffer_seconds", 5.0, "how long messages wait for those of their stamp, by their stamps; must exceed the time that matching "
               "takes", "s", 0.1, 60.0),
     Parameter("buffer_megabytes", 256, "most memory of what waits, of each topic; of those that are optional half of it", "MB", 1, 100000),
@@ -61,40 +40,38 @@ _SHARED = (
 )
 
 FEATURE_PARAMETERS = (
-    Parameter("weights", "", "checkpoint: a path, official, or empty for the default"),
-    Parameter("top_k", 2048, "at most so many keypoints, the strongest", "", 16, 16384, read_only=False),
-    Parameter("image_scale", 1.0, "resize images by this factor before extraction; 2 helps small objects", "", 0.1, 8.0),
+    Parameter.of(options.WEIGHTS),
+    Parameter.of(options.TOP_K, read_only=False),
+    Parameter.of(options.IMAGE_SCALE),
     Parameter("threshold", 0.0, "keypoints of a score below this are left out; scores are over the strongest in the image", "", 0.0, 1.0,
               read_only=False),
     Parameter("match_to", "reference", "reference: matches to the reference image on `matches`; previous: to the image before, on "
               "`matches/previous`; both", choices=("reference", "previous", "both"), read_only=False),
     Parameter("region", (0, 0, 0, 0), "part of the image to look at: x and y of its first pixel, width, height; all of it where they are 0",
               "px", 0, 100000, read_only=False),
-    Parameter("max_keyframes", 8, "views kept besides the reference and matched where it does not serve; 0: none", "", 0, 64),
+    Parameter.of(options.MAX_KEYFRAMES),
     Parameter("descriptor_type", "float32", "element type of the published descriptors; none leaves them out",
               choices=("float32", "float16", "none"), read_only=False),
     _AUTOSTART,
-    Parameter("device", "auto", "auto, cpu, cuda or cuda:N; a GPU that is asked for and absent is an error"),
+    Parameter.of(options.DEVICE),
     *_SHARED,
 )
 
 REGISTRATION_PARAMETERS = (
-    Parameter("max_vertices", 6000, "bound on the reference surface's size", "", 100, 100000),
-    Parameter("node_spacing", 0.0, "distance between nodes of the deformation graph; 0: chosen from the surface", "m", 0.0, 1.0),
-    Parameter("grow_to", 0, "surface that comes into view beside the reference is added up to so many vertices; 0: never", "", 0, 100000),
-    Parameter("pieces", "all", "all pieces of the reference surface, or the largest connected one", choices=("all", "largest")),
+    Parameter.of(options.MAX_VERTICES),
+    Parameter.of(options.NODE_SPACING),
+    Parameter.of(options.GROW_TO),
+    Parameter.of(options.PIECES),
     Parameter("image_geometry", "auto", "raw: the lens distortion of camera_info is undone; rectified: there is none, and P of camera_info "
               "holds; auto: rectified where the topic of depth or image is named so", choices=("auto", "raw", "rectified")),
     Parameter("check_frames", True, "depth whose frame or camera_info is not that of the matched images is aligned with them, or refused; "
               "false: it is aligned, whatever it is named"),
     Parameter("depth_to_color", (0.0,) * 7, "x, y, z, qx, qy, qz, qw: pose of the depth camera's optical frame in the colour camera's, for "
               "depth that is not aligned; zeros: from /tf_static", "m", -100.0, 100.0),
-    Parameter("depth_scale", 0.0, "metres that one unit of the depth image's numbers is; 0: 0.001 for 16-bit numbers, 1 for floating point "
-              "(REP 118)", "m", 0.0, 1.0),
-    Parameter("min_depth", NEAR_M, "nearer depth readings are not used", "m", 0.001, 100.0),
-    Parameter("max_depth", FAR_M, "farther depth readings are not used", "m", 0.001, 1000.0),
-    Parameter("depth_noise", DEPTH_NOISE_M, "how far off a point lifted through the depth image may be, at least; for an endoscope at 4 cm "
-              "some 0.0002", "m", 1e-6, 1.0),
+    Parameter.of(options.DEPTH_SCALE),
+    Parameter.of(options.MIN_DEPTH),
+    Parameter.of(options.MAX_DEPTH),
+    Parameter.of(options.DEPTH_NOISE),
     Parameter("depth_transport", "raw", "raw: Image on `depth`; else CompressedImage on `depth`/compressedDepth or `depth`/compressed",
               choices=("raw", "compressedDepth", "compressed")),
     Parameter("save_folder", "", "`~/save_surface` writes nothing outside this folder; empty: the working directory"),

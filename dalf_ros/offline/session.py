@@ -36,7 +36,7 @@ class Session:
         self.options, self.dalf, self.camera = options, dalf, camera
         self.has_depth, self._has_mask, self._depth_streams = chosen.depth is not None, chosen.mask is not None, depth_streams
         self.features = FeatureTracker(dalf, image_scale=options.image_scale, max_keyframes=options.max_keyframes)
-        self.surfaces = SurfaceTracker(max_vertices=options.max_vertices, node_spacing=options.node_spacing, pieces=options.pieces,
+        self.surfaces = SurfaceTracker(max_vertices=options.max_vertices, node_spacing=options.node_spacing or None, pieces=options.pieces,
                                        grow_to=options.grow_to, near_m=options.min_depth, far_m=options.max_depth,
                                        depth_noise_m=options.depth_noise)
         self.results = SurfaceResults(self.surfaces)

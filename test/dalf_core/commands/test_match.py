@@ -52,7 +52,6 @@ def test_match_draws_counts_and_registers(pair, weights, start, tmp_path):
     ({"--output": "folder.png"}, "it is a folder"),
     ({"--output": "text.png/x.png"}, "cannot be written"),
     ({"--weights": "none.pth"}, "none.pth"),
-    ({"--top-k": "0"}, "top_k"),
     ({"--device": "abacus"}, "abacus"),
 ])
 def test_bad_input_is_one_clear_line(change, words, tmp_path, capsys, monkeypatch, pair):
