@@ -36,9 +36,8 @@ def run(options: argparse.Namespace) -> int:
     """Do what the command line asks. Returns the exit status; raises BagError, RuntimeError or ValueError with one line for the user."""
     with BagSource(options.bag) as source:
         chosen = choose_topics(source.topics, color=options.color_topic, depth=options.depth_topic,
-                               camera_info=options.camera_info_topic, mask=options.mask_topic, bag=str(options.bag))
-        if options.no_depth:
-            chosen = CameraTopics(chosen.color, None, None, chosen.mask)
+                               camera_info=options.camera_info_topic, mask=options.mask_topic, bag=str(options.bag),
+                               with_depth=not options.no_depth)
         camera = _camera(source, chosen, options)
         output = OutputFolder(options.output, options.overwrite)
         _announce(source, chosen)
