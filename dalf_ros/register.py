@@ -7,8 +7,10 @@ from pathlib import Path
 
 from dalf_core.camera import PinholeCamera
 from dalf_core.commands.command_line import HelpWithDefaults
+from dalf_core.depth import DEPTH_NOISE_M, FAR_M, NEAR_M
 
 from .bags.bag_source import BagError
+from .conversions.transforms import RigidTransform, rigid_transform
 
 
 def parser() -> argparse.ArgumentParser:
@@ -23,6 +25,15 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--mask-topic", help="masks of the object, nonzero = object; none is taken unless named")
     p.add_argument("--intrinsics", metavar="FX,FY,CX,CY", type=intrinsics, help="of the colour image, pixels; for a bag that has none")
     p.add_argument("--no-depth", action="store_true", help="only match images, whatever depth there is")
+    p.add_argument("--depth-scale", type=float, default=0.0, metavar="METRES",
+                   help="metres per unit of the depth images; 0: 0.001 for 16-bit numbers, 1 for floats (REP 118)")
+    p.add_argument("--min-depth", type=float, default=NEAR_M, help="nearer readings are left out; metres")
+    p.add_argument("--max-depth", type=float, default=FAR_M, help="farther readings are left out; metres")
+    p.add_argument("--depth-noise", type=float, default=DEPTH_NOISE_M, help="what readings may be off by, at least; metres")
+    p.add_argument("--depth-to-color", metavar="X,Y,Z,QX,QY,QZ,QW", type=transform,
+                   help="from the depth camera's optical frame to colour's (metres, quaternion), where /tf_static does not tell it")
+    p.add_argument("--no-check-frames", action="store_true", help="depth is aligned with colour, whatever its frame and camera_info say")
+    p.add_argument("--recording-time", action="store_true", help="join by the times of recording, not by stamps")
     p.add_argument("--tolerance", type=float, default=0.02, help="seconds between stamps that still belong together")
     p.add_argument("--weights", help="checkpoint: a path, or 'official'; the default one when not given")
     p.add_argument("--device", default="auto", help="auto, cpu, cuda, cuda:N")
@@ -49,8 +60,16 @@ def intrinsics(text: str) -> tuple[float, float, float, float]:
     return values  # type: ignore[return-value]
 
 
+def transform(text: str) -> RigidTransform:
+    """"x,y,z,qx,qy,qz,qw" to a transform."""
+    try:
+        return rigid_transform([float(part) for part in text.split(",")])
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
 def main(args: list[str] | None = None) -> int:
-    """Exit status: 0 done; 2 an error, told in one line; 130 interrupted, with what was done kept."""
+    """Exit status: 0 done; 1 done, but nothing was followed; 2 an error, told in one line; 130 interrupted, with what was done kept."""
     options = parser().parse_args(args)
     try:
         check_options(options)
@@ -75,6 +94,9 @@ def check_options(options: argparse.Namespace) -> None:
         "grow_to": options.grow_to >= 0,
         "image_scale": 0.05 <= options.image_scale <= 8,
         "tolerance": 0 <= options.tolerance <= 10,
+        "depth_scale": 0 <= options.depth_scale <= 1000,
+        "min_depth": 0 < options.min_depth < options.max_depth,
+        "depth_noise": 0 < options.depth_noise <= 1,
         "node_spacing": options.node_spacing is None or options.node_spacing > 0,
     }
     for name, ok in allowed.items():

@@ -86,11 +86,11 @@ class _Choice:
         """camera_info beside the colour image, or beside depth that is aligned to it; else the one of colour's frame, or the only one."""
         infos = [t for t in self._topics.values() if t.type == CAMERA_INFO and t.count != 0]
         for image in (color, depth) if _is_aligned(depth, color) else (color,):
-            if beside := _beside(image.name, infos):
-                return beside
+            if found := beside(image.name, infos):
+                return found
         same_frame = [info for info in infos if info.frame_id and info.frame_id == color.frame_id]
         others = [image for image in (*self.pictures, *self.depths) if image.name not in (color.name, depth.name)]
-        theirs = {_beside(image.name, infos) for image in others}
+        theirs = {beside(image.name, infos) for image in others}
         free = [info for info in infos if info.name not in theirs]
         for left in (same_frame, [info for info in free if not re.search("depth|infra", info.name)], free):
             if len(left) == 1:
@@ -160,7 +160,7 @@ def _color_rank(color: BagTopic) -> tuple:
     return (not _COLOR.search(name), color.encoding in _GREY, side, color.type != IMAGE, "rect" not in name, "image" not in name)
 
 
-def _beside(image: str, infos: list[BagTopic]) -> str | None:
+def beside(image: str, infos: list[BagTopic]) -> str | None:
     """The camera_info in the image's namespace, or in the nearest above it."""
     names = {info.name for info in infos}
     parts = image.split("/")

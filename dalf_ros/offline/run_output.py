@@ -4,6 +4,7 @@ from __future__ import annotations
 import json
 import math
 import shutil
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,12 @@ from ..bags.bag_source import BagError
 
 
 class OutputFolder:
-    """Paths of the results. Raises BagError when the folder cannot be written, or holds results and overwrite is False."""
+    """Paths of the results. Raises BagError when the folder cannot be written, or holds results and overwrite is False.
 
-    def __init__(self, path: Path, overwrite: bool) -> None:
+    keep: what is read, which is never replaced.
+    """
+
+    def __init__(self, path: Path, overwrite: bool, keep: Path) -> None:
         self.path = path
         self.bag = path / "results"
         self.reference = path / "reference.ply"
@@ -26,6 +30,10 @@ class OutputFolder:
         self.sheet = path / "contact_sheet.png"
         self.video = path / "video.mp4"
         self._mine = (self.bag, self.reference, self.surfaces, self.metrics, self.sheet, self.video)
+        read = keep.resolve()
+        for item in self._mine:
+            if item.resolve() in (read, *read.parents) or read in item.resolve().parents:
+                raise BagError(f"the results would replace {keep}, which is to be read; choose another output folder than {path}")
         try:
             path.mkdir(parents=True, exist_ok=True)
             there = [item.name for item in self._mine if item.exists()]
@@ -81,6 +89,23 @@ def summarise(frames: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
         "seconds": seconds,
         "frames_per_second": count / seconds if seconds > 0 else 0.0,
     }
+
+
+def why_nothing_followed(frames: list[dict[str, Any]], has_depth: bool) -> str:
+    """Why not a single frame was tracked (or matched, without depth), and what would mend it; empty where one was."""
+    good = ("tracked", "degraded") if has_depth else ("matched",)
+    others = [frame for frame in frames if not frame["is_reference"]]       # a reference is always found in itself
+    if any(frame["status"] in good for frame in others or frames):
+        return ""
+    (status, reason), count = Counter((frame["status"], frame["reason"]) for frame in others or frames).most_common(1)[0]
+    gaps = [frame["gap_s"] for frame in frames if frame["status"] == status and frame["gap_s"] is not None]
+    mend = ""
+    if gaps:
+        gap = float(np.median(gaps))
+        mend = f"; the nearest is {abs(gap):.3f} s {'later' if gap > 0 else 'earlier'}: " + (
+            f"--tolerance {1.5 * abs(gap):.2g} would join them" if abs(gap) < 1 else
+            "the stamps are of different clocks, --recording-time joins by the times of recording")
+    return f"nothing was followed: {count} of {len(frames)} frames are {status} ({reason or 'no reason is known'}){mend}"
 
 
 def _strict(value: Any) -> Any:

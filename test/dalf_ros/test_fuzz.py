@@ -22,7 +22,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dalf_core.depth import is_reading
-from dalf_core.sixteen_bit import to_eight_bit
+from dalf_core.features.image_input import to_gray
 from dalf_core.types import Features
 from dalf_ros.conversions import topics
 from dalf_ros.conversions.message_factory import ros_class, ros_message
@@ -233,10 +233,7 @@ class Extractor:
     def extract(self, image: np.ndarray, mask: np.ndarray | None = None) -> Features:
         if mask is not None and mask.shape != image.shape[:2]:
             raise ValueError("the mask is not of the image's size")
-        image = to_eight_bit(image)
-        gray = image if image.ndim == 2 else cv2.cvtColor(image, cv2.COLOR_BGR2GRAY)
-        if gray.min() == gray.max():
-            raise ValueError("the image is constant")
+        gray = (255 * to_gray(image)).astype(np.uint8)
         found = cv2.goodFeaturesToTrack(gray, 60, 0.01, 3, mask=None if mask is None else mask.astype(np.uint8))
         xy = np.zeros((0, 2), np.float32) if found is None else found.reshape(-1, 2)
         around = cv2.copyMakeBorder(gray, 3, 4, 3, 4, cv2.BORDER_REPLICATE).astype(np.float32)

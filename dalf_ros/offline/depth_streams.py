@@ -1,0 +1,49 @@
+"""Whether a recording's depth is aligned with its colour images, and what aligns it where it is not."""
+from __future__ import annotations
+
+from typing import Any
+
+from dalf_core.lens import Lens
+
+from ..bags.bag_source import BagSource
+from ..bags.bag_topics import CAMERA_INFO, CameraTopics, beside
+from ..conversions.camera_model import is_empty, is_rectified
+from ..conversions.depth_camera import DepthCamera, depth_camera
+from ..conversions.transforms import RigidTransform, StaticTransforms, plain_frame
+
+TRANSFORMS = "tf2_msgs/msg/TFMessage"
+
+
+class DepthStreams:
+    """What the recording says of its depth camera: the first usable camera_info beside depth, and /tf_static.
+
+    to_color: from the depth camera's optical frame to colour's, in place of /tf_static. check_frames: False takes depth for aligned.
+    """
+
+    def __init__(self, source: BagSource, topics: CameraTopics, to_color: RigidTransform | None = None, check_frames: bool = True) -> None:
+        self._topics, self._given, self._check = topics, to_color, check_frames
+        self._transforms = StaticTransforms()
+        self._info: Any = None
+        self._told = False
+        if topics.depth is None or not check_frames:
+            return
+        infos = [topic for topic in source.topics.values() if topic.type == CAMERA_INFO and topic.name != topics.camera_info]
+        if name := beside(topics.depth, infos):
+            usable = (message for raw in source.messages([name]) if not is_empty(message := source.deserialize(raw)))
+            self._info = next(usable, None)
+        static = [topic.name for topic in source.topics.values() if topic.type == TRANSFORMS and topic.name.endswith("tf_static")]
+        for raw in source.messages(static) if static else ():
+            self._transforms.add(source.deserialize(raw))
+
+    def camera(self, color: Lens, color_frame: str, depth_frame: str) -> DepthCamera | None:
+        """The depth image's own camera; None: it is aligned. SetupError: it is of another frame, and what would align it is missing."""
+        if not self._check:
+            return None
+        transform = self._given or self._transforms.find(depth_frame, color_frame)
+        one_frame = plain_frame(depth_frame) == plain_frame(color_frame)       # then one name speaks for both
+        rectified = is_rectified("auto", self._topics.depth or "", *([self._topics.color] if one_frame else []))
+        own = depth_camera(color, color_frame, depth_frame, self._info, transform, rectified)
+        if own is not None and not self._told:
+            self._told = True
+            print(f"depth is not aligned with colour: it is aligned here, from frame {depth_frame} to {color_frame}")
+        return own

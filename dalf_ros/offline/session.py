@@ -1,0 +1,166 @@
+"""The session over a recording: the same trackers as the nodes, one frame in turn."""
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from dalf_core import DALF
+from dalf_core.camera import PinholeCamera
+from dalf_core.lens import Lens
+from dalf_core.tracking import FeatureFrame, FeatureTracker, FrameMatches, SurfaceFrame, SurfaceTracker
+
+from ..bags.bag_reader import RgbdFrame
+from ..bags.bag_source import BagError
+from ..bags.bag_topics import CameraTopics
+from ..bags.bag_writer import BagWriter
+from ..conversions import topics
+from ..conversions.messages import NANOSECONDS
+from ..conversions.pinhole_view import PinholeView, pinhole_view, view_lens
+from ..conversions.results import SurfaceResults, feature_results
+from ..conversions.stamps import has_restarted
+from ..images.depth_units import unit_hint
+from .depth_streams import DepthStreams
+from .run_pictures import Shot
+
+FEATURE_WANTED = (topics.FEATURES, topics.MATCHES, topics.DEBUG_COMPRESSED)
+SURFACE_WANTED = topics.SURFACE_TOPICS
+UNREADABLE, NO_MASK, UNUSABLE = "unreadable", "no_mask", "unusable"    # of frames that nothing was extracted from, or not registered
+
+
+class Session:
+    """The trackers and what has been measured so far."""
+
+    def __init__(self, options: argparse.Namespace, dalf: DALF, camera: Any, chosen: CameraTopics, depth_streams: DepthStreams) -> None:
+        """camera: a Lens, four numbers of --intrinsics, or None without depth."""
+        self.options, self.dalf, self.camera = options, dalf, camera
+        self.has_depth, self._has_mask, self._depth_streams = chosen.depth is not None, chosen.mask is not None, depth_streams
+        self.features = FeatureTracker(dalf, image_scale=options.image_scale, max_keyframes=options.max_keyframes)
+        self.surfaces = SurfaceTracker(max_vertices=options.max_vertices, node_spacing=options.node_spacing, pieces=options.pieces,
+                                       grow_to=options.grow_to, near_m=options.min_depth, far_m=options.max_depth,
+                                       depth_noise_m=options.depth_noise)
+        self.results = SurfaceResults(self.surfaces)
+        self.frames: list[dict[str, Any]] = []
+        self.seconds = 0.0
+        self._last_stamp_ns: int | None = None
+        self._unit_is_checked = False
+
+    def process(self, frame: RgbdFrame, bag: BagWriter) -> Shot | None:
+        """One frame through the trackers; results to the bag; an entry for metrics.json. None: a frame that nothing was extracted from.
+
+        Raises BagError, SetupError where the recording cannot be registered at all.
+        """
+        if has_restarted(frame.stamp_ns, self._last_stamp_ns):
+            self.features.reset()
+            self.surfaces.reset()
+        self._last_stamp_ns = frame.stamp_ns
+        if frame.image is None or (self._has_mask and frame.mask is None):
+            self.frames.append(_entry(frame, UNREADABLE if frame.image is None else NO_MASK, frame.problem))
+            return None
+        if isinstance(self.camera, tuple):
+            self.camera = Lens(PinholeCamera(*self.camera, width=frame.image.shape[1], height=frame.image.shape[0]))
+        features, problem = self._extract(frame)
+        view, unusable = self._pinhole_view(frame, features)
+        surface = None if view is None else self.surfaces.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
+        status, reason = (UNUSABLE, unusable) if unusable else _judged(features, surface, self.has_depth, problem or frame.problem)
+        entry = _entry(frame, status, reason, features, surface)
+        started = time.perf_counter()
+        self._write(frame, features, view, surface, entry, bag)
+        entry["milliseconds"]["write"] = 1e3 * (time.perf_counter() - started)
+        self.frames.append(entry)
+        return self._shot(frame, features, surface)
+
+    def _shot(self, frame: RgbdFrame, features: FeatureFrame | None, surface: SurfaceFrame | None) -> Shot:
+        """What the pictures show of the frame processed last."""
+        entry = self.frames[-1]
+        seconds = entry["stamp"] - self.frames[0]["stamp"]
+        text = f"{len(self.frames) - 1}: {seconds:.2f} s  {entry['status']}  {entry['inliers']}/{entry['matches']}"
+        camera = self.camera.camera.scaled(frame.image.shape[1], frame.image.shape[0]) if self.has_depth else None
+        pinhole_image = self.camera.rectify_image(frame.image) if self.has_depth else frame.image
+        return Shot(len(self.frames) - 1, frame.stamp_ns, frame.image, features, surface, self.surfaces.triangles, self.surfaces.colors,
+                    self.surfaces.reference_vertices, camera, pinhole_image, text)
+
+    def _extract(self, frame: RgbdFrame) -> tuple[FeatureFrame | None, str]:
+        """Features and matches, or None and why an image has none (all black, for one)."""
+        try:
+            return self.features.process(frame.image, frame.stamp_ns, frame.mask), ""
+        except ValueError as error:
+            return None, str(error)
+
+    def _pinhole_view(self, frame: RgbdFrame, features: FeatureFrame | None) -> tuple[PinholeView | None, str]:
+        """The frame as a pinhole camera sees it, None where there is nothing to register; and why it cannot be used, else empty.
+
+        What is wrong before there is a surface is wrong with the recording, and raised.
+        """
+        if features is None or features.matches is None or frame.depth_m is None or self.camera is None:
+            return None, ""
+        try:
+            self._check_unit(frame)
+            own = self._depth_streams.camera(self.camera, frame.frame_id, frame.depth_frame_id)
+            lens = view_lens(self.camera, (frame.depth_m.shape[1], frame.depth_m.shape[0]), own)
+            return pinhole_view(lens, features.matches, frame.depth_m, frame.image, frame.mask, own), ""
+        except ValueError as error:
+            if self.surfaces.reference_vertices is None:
+                raise
+            return None, str(error)
+
+    def _check_unit(self, frame: RgbdFrame) -> None:
+        if self._unit_is_checked:
+            return
+        self._unit_is_checked = True
+        if hint := unit_hint(frame.depth_m, "--depth-scale"):
+            raise BagError(hint)
+
+    def _write(self, frame: RgbdFrame, features: FeatureFrame | None, view: PinholeView | None, surface: SurfaceFrame | None,
+               entry: dict, bag: BagWriter) -> None:
+        if features is not None:
+            found = feature_results(features, frame.image, frame.stamp_ns, frame.frame_id, FEATURE_WANTED, self.options.descriptors)
+            bag.write_results(found, frame.stamp_ns)
+        if surface is None or view is None:
+            return
+        bag.write_results(self.results.surface(surface, frame.frame_id, SURFACE_WANTED), frame.stamp_ns)
+        lines = self.results.landmarks(surface, view.matches, view.depth_m, view.camera, frame.frame_id, SURFACE_WANTED)
+        bag.write_results(lines, frame.stamp_ns)
+        bag.write_results([self.results.status(surface, frame.frame_id, sum(entry["milliseconds"].values()), 0)], frame.stamp_ns)
+
+
+def _judged(features: FeatureFrame | None, surface: SurfaceFrame | None, has_depth: bool, problem: str) -> tuple[str, str]:
+    """Status and reason of a frame: the surface's status; "matched" in a recording without depth; "no_depth", "no_image", "waiting"."""
+    if surface is not None:
+        return surface.status, surface.reason
+    if features is None:
+        return "no_image", problem
+    if features.matches is None:
+        return "waiting", f"only {len(features.features)} keypoints: too few for a reference"
+    return ("no_depth", problem) if has_depth else ("matched", "")
+
+
+def _entry(frame: RgbdFrame, status: str, reason: str, features: FeatureFrame | None = None,
+           surface: SurfaceFrame | None = None) -> dict[str, Any]:
+    """One frame of metrics.json."""
+    matches = features.matches if features is not None else None
+    verified = 0 if matches is None else int(matches.matches.inlier.sum())
+    return {
+        "stamp": frame.stamp_ns / NANOSECONDS,
+        "stamp_ns": frame.stamp_ns,
+        "status": status,
+        "reason": reason,
+        "gap_s": None if frame.gap_ns is None else frame.gap_ns / NANOSECONDS,
+        "matches": 0 if matches is None else len(matches.matches),
+        "verified": verified,
+        "inliers": verified if surface is None else surface.inliers,
+        "residual_m": None if surface is None or surface.registration is None else float(surface.registration.residual_m),
+        "is_reference": surface.is_reference if surface is not None else _is_reference(matches),
+        "milliseconds": dict(features.milliseconds if features else {}) | _surface_stages(surface),
+    }
+
+
+def _is_reference(matches: FrameMatches | None) -> bool:
+    return matches is not None and matches.stamp_ns == matches.reference_stamp_ns
+
+
+def _surface_stages(surface: SurfaceFrame | None) -> dict[str, float]:
+    """"register" holds the solver's own stages: only the outer ones are kept, so that they add up."""
+    if surface is None:
+        return {}
+    return {stage: value for stage, value in surface.milliseconds.items() if stage in ("reference", "register")}
