@@ -29,6 +29,11 @@ class VideoFrame:
     image: np.ndarray | None
     problem: str = ""
 
+    @property
+    def data(self) -> memoryview:
+        """The bytes that it holds."""
+        return memoryview(b"" if self.image is None else self.image)
+
     def picture(self) -> np.ndarray:
         """A copy of the image, HxWx3 uint8 BGR. Raises ImageError saying why there is none."""
         if self.image is None:
@@ -98,8 +103,10 @@ class VideoDecoder:
         return VideoFrame(header, form, image)
 
     def _picture(self, data: bytes) -> np.ndarray:
-        import av
-
+        try:
+            import av
+        except ImportError as error:
+            raise ImageError(f"films are decoded by PyAV, which is not installed (pip install av): {error}") from error
         if self._context is None:
             self._context = _open(self.codec)
         packet = av.Packet(data)

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from ..bags.bag_source import BagError, BagSource
-from ..bags.bag_topics import COMPRESSED, choose_topics
+from ..bags.bag_topics import COMPRESSED, IMAGE, choose_topics
 from ..nodes.parameters import REGISTRATION_PARAMETERS
 
 
@@ -46,8 +46,7 @@ def describe(options: argparse.Namespace) -> dict[str, str]:
         color, image_transport = _transport(source, chosen.color, _choices("image_transport"))
         depth, depth_transport = _transport(source, chosen.depth, _choices("depth_transport"))
         mask, _ = _transport(source, chosen.mask, ("raw",))
-        first = next(source.messages([chosen.depth or chosen.color]), None)
-        frame = "" if first is None else str(source.deserialize(first).header.frame_id)
+        frame = source.topics[chosen.depth or chosen.color].frame_id
     played = [name for name in (chosen.color, chosen.depth, chosen.camera_info, chosen.mask) if name]
     return {"color": color, "depth": depth, "camera_info": chosen.camera_info or "", "mask": mask, "image_transport": image_transport,
             "depth_transport": depth_transport, "frame": frame, "played": " ".join(played)}
@@ -60,12 +59,13 @@ def _choices(name: str) -> tuple[str, ...]:
 
 def _transport(source: BagSource, name: str | None, readable: tuple[str, ...]) -> tuple[str, str]:
     """A recorded topic as image_transport splits it: the topic that it belongs to, and the transport. Raises BagError."""
-    if not name or source.topics[name].type != COMPRESSED:
+    if not name or source.topics[name].type == IMAGE:
         return name or "", "raw"
     topic, _, transport = name.rpartition("/")
-    if transport not in readable:
+    if transport not in readable or source.topics[name].type != COMPRESSED:
         expected = " or ".join(f"{topic}/{known}" for known in readable if known != "raw") or "an Image"
-        raise BagError(f"{name} is a CompressedImage, where the nodes expect {expected}; ./run register reads any of them")
+        kind = source.topics[name].type.rpartition("/")[2]
+        raise BagError(f"{name} is a {kind}, where the nodes expect {expected}; ./run register reads any of them")
     return topic, transport
 
 

@@ -9,6 +9,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSCompatibility, QoSProf
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from ..conversions.message_factory import ros_class
+from ..images.video_stream import VideoStreams
 
 IMAGE_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.BEST_EFFORT)
 RESULT_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=5, reliability=ReliabilityPolicy.RELIABLE)
@@ -61,13 +62,14 @@ class Inputs:
 
     def add_image(self, role: str, topic: str, callback: Callable[[Any], None], transport: str = "raw", optional: bool = False) -> None:
         """Subscribe to an Image topic; for another transport than "raw" to the CompressedImage topic beside it, named after the
-        transport (as image_transport does, after remapping).
+        transport (as image_transport does, after remapping). Of a film (H.264, H.265) the callback gets each picture as a VideoFrame.
         """
+        videos = VideoStreams()
         if transport == "raw":
             self.add(role, topic, "sensor_msgs/msg/Image", callback, optional=optional)
         else:
-            self.add(role, f"{self._node.resolve_topic_name(topic)}/{transport}", "sensor_msgs/msg/CompressedImage", callback,
-                     optional=optional)
+            self.add(role, f"{self._node.resolve_topic_name(topic)}/{transport}", "sensor_msgs/msg/CompressedImage",
+                     lambda message: callback(videos.decoded(role, message)), optional=optional)
 
     def topic(self, role: str) -> str:
         """The resolved topic of a role; empty when it is not subscribed."""

@@ -157,3 +157,41 @@ def test_a_recording_is_read_with_its_depth(codec: str, scene: type, tmp_path: P
         streams = VideoStreams()
         frames = [streams.decoded(raw.topic, source.deserialize(raw)) for raw in source.messages([video])]
     assert [grey(frame) for frame in frames] == pytest.approx([40 + 12 * n for n in range(FRAMES)], abs=4)
+
+
+VIDEO_TYPE = "foxglove_msgs/msg/CompressedVideo"
+VIDEO_DEFINITION = ("builtin_interfaces/Time timestamp\nstring frame_id\nuint8[] data\nstring format\n" + "=" * 80
+                    + "\nMSG: builtin_interfaces/Time\nint32 sec\nuint32 nanosec\n")
+
+
+def test_a_recording_of_foxglove_video(tmp_path: Path, command) -> None:
+    """From its third picture on: those before the first keyframe are told, the others are seen; the nodes cannot read it, and say so."""
+    from mcap.writer import Writer
+    from rosbags.typesys import Stores, get_types_from_msg, get_typestore
+
+    from dalf_ros.bags.bag_reader import read_frames
+    from dalf_ros.bags.bag_source import BagSource
+    from dalf_ros.bags.bag_topics import CameraTopics, choose_topics
+    from dalf_ros.launch_support import describe_bag
+
+    store = get_typestore(Stores.EMPTY)
+    store.register(get_types_from_msg(VIDEO_DEFINITION, VIDEO_TYPE))
+    path = tmp_path / "video.mcap"
+    with path.open("wb") as stream:
+        writer = Writer(stream)
+        writer.start(profile="ros2", library="test")
+        channel = writer.register_channel("/camera/video", "cdr", writer.register_schema(VIDEO_TYPE, "ros2msg", VIDEO_DEFINITION.encode()))
+        for number, data in list(enumerate(encoded("h264")))[2:]:
+            stamp = store.types["builtin_interfaces/msg/Time"](sec=100 + number, nanosec=0)
+            fields = store.types[VIDEO_TYPE](timestamp=stamp, frame_id="cam", data=np.frombuffer(data, np.uint8), format="h264")
+            time_ns = (100 + number) * 1_000_000_000
+            writer.add_message(channel, time_ns, bytes(store.serialize_cdr(fields, VIDEO_TYPE)), time_ns)
+        writer.finish()
+    with BagSource(path) as source:
+        topics = choose_topics(source.topics)
+        assert topics == CameraTopics("/camera/video", None, None, None)
+        frames = [frame for frame in read_frames(source, topics) if frame.image is not None]
+    assert [frame.stamp_ns // 1_000_000_000 for frame in frames] == list(range(100 + KEY_EVERY, 100 + FRAMES))
+    assert [frame.image.mean() for frame in frames] == pytest.approx([40 + 12 * number for number in range(KEY_EVERY, FRAMES)], abs=4)
+    code, _, err = command(describe_bag.main, path)
+    assert code == 2 and "is a CompressedVideo" in err and "./run register" in err
