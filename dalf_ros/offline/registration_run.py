@@ -20,7 +20,7 @@ from ..bags.bag_writer import BagWriter
 from .depth_streams import DepthStreams
 from .run_output import OutputFolder, summarise, why_nothing_followed
 from .run_pictures import RunPictures, Shot
-from .session import Session
+from .session import UNREADABLE, Session
 
 
 def run(options: argparse.Namespace) -> int:
@@ -88,7 +88,8 @@ def _loop(session: Session, frames: Iterator[RgbdFrame], total: int | None, outp
                     break
         whole = not interruption.asked
     finally:
-        if session.frames:
+        read = any(frame["status"] != UNREADABLE for frame in session.frames)
+        if read:
             about = {"bag": str(options.bag), "weights": str(session.dalf.weights), "device": str(session.dalf.device),
                      "interrupted": not whole}
             given = {name: value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
@@ -97,8 +98,9 @@ def _loop(session: Session, frames: Iterator[RgbdFrame], total: int | None, outp
                                   "options": given})
         else:
             output.discard()
-    if not session.frames:
-        raise BagError(f"{options.bag} has no colour images that could be read")
+    if not read:
+        why = f": {session.frames[0]['reason']}" if session.frames else ""
+        raise BagError(f"{options.bag} has no colour images that could be read{why}")
 
 
 def _write_surfaces(session: Session, shot: Shot, chosen: set[int], output: OutputFolder) -> None:
