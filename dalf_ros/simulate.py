@@ -72,7 +72,7 @@ def _record(folder: Path, frames: int, seed: int) -> None:
 
     folder.mkdir(parents=True)
     with tqdm(total=2 * frames, desc="simulating", unit="step") as bar:
-        record(folder / "bag", folder / "truth.npz", frames=frames, seed=seed, progress=lambda stage, number: bar.update() and None)
+        record(folder / "bag", folder / "truth.npz", frames=frames, seed=seed, progress=lambda _stage, _number: bar.update() and None)
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def _simulate(options: argparse.Namespace, output: Path):
     print(f"[1/3] Simulating a cloth before an RGB-D camera: {options.frames} frames")
     bars: dict[str, tqdm] = {}
 
-    def progress(stage: str, number: int) -> None:
+    def progress(stage: str, _number: int) -> None:
         if stage not in bars:
             for bar in bars.values():
                 bar.close()

@@ -72,7 +72,7 @@ def record(path: Path, truth_path: Path, *, frames: int = 180, seed: int = 0, ca
     frames: the whole motion in so many; or times: (T,) seconds of the motion to record.
     """
     camera = camera or default_camera()
-    report = progress or (lambda stage, number: None)
+    report = progress or (lambda _stage, _number: None)
     motion = simulate_cloth(sample_times(frames) if times is None else times, lambda number: report("physics", number))
     visible, stamps = [], []
     with BagWriter(path) as bag:
