@@ -4,9 +4,9 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from .camera import PinholeCamera
+from .compiled import njit
 from .depth import is_reading, jump_slope
 
 NEAREST_M = 1e-4        # what is nearer to the colour camera, or behind it, is not seen
@@ -63,7 +63,7 @@ def _intrinsics(camera: PinholeCamera) -> tuple[float, float, float, float]:
     return float(camera.fx), float(camera.fy), float(camera.cx), float(camera.cy)
 
 
-@njit(cache=True)
+@njit
 def _projected(z, depth_camera, color_camera, rotation, translation):
     """u, v in the colour image and inverse depth along its axis, (H, W) float64 each; inverse depth 0 where there is nothing to see."""
     fx, fy, cx, cy = depth_camera
@@ -86,7 +86,7 @@ def _projected(z, depth_camera, color_camera, rotation, translation):
     return u, v, inverse
 
 
-@njit(cache=True)
+@njit
 def _draw_triangles(z, u, v, inverse, slope, width, height):
     """Inverse depth (height, width) of the triangles between readings, 0 = none, and which readings (H, W) are inside a surface.
 
@@ -127,14 +127,14 @@ def _draw_triangles(z, u, v, inverse, slope, width, height):
     return nearest, whole == 4
 
 
-@njit(cache=True)
+@njit
 def _one_surface(a, b, c, slope):
     """Whether three readings are of one surface."""
     near = min(a, b, c)
     return near > 0.0 and max(a, b, c) - near <= slope * near
 
 
-@njit(cache=True)
+@njit
 def _inside(p, q, u0, v0, w0, u1, v1, w1, u2, v2, w2):
     """Inverse depth of a triangle, clockwise as seen in the image, at pixel (p, q); 0 beside it and where it is seen from behind."""
     u1, v1, u2, v2, du, dv = u1 - u0, v1 - v0, u2 - u0, v2 - v0, p - u0, q - v0
@@ -146,7 +146,7 @@ def _inside(p, q, u0, v0, w0, u1, v1, w1, u2, v2, w2):
     return w0 + (second * (w1 - w0) + third * (w2 - w0)) / area
 
 
-@njit(cache=True)
+@njit
 def _draw_footprints(chosen, z, u, v, inverse, magnify_x, magnify_y, width, height):
     """Inverse depth (height, width), 0 = none, of chosen readings (H, W), each over the pixels whose centres its own pixel covers."""
     nearest = np.zeros((height, width), np.float32)
