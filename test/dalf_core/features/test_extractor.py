@@ -324,7 +324,7 @@ def _with_nan() -> np.ndarray:
     (np.zeros((480,), np.uint8), "HxW"),
     (np.zeros((64, 64, 2), np.uint8), "HxW"),
     (np.zeros((1, 3, 64, 64), np.float32), "HxW"),
-    (np.zeros((64, 64), np.uint16), "uint16"),
+    (np.zeros((64, 64), np.uint32), "uint32"),
     (np.zeros((64, 64), bool), "bool"),
     (np.zeros((64, 64), complex), "complex"),
     (np.zeros((31, 64), np.uint8), "64x31"),
