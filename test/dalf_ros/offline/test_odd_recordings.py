@@ -166,3 +166,69 @@ def test_a_compressed_mosaic_is_demosaiced(recordings: Path, plain: list[RgbdFra
     for frame, wanted in zip(read(recordings / "bayer_compressed" / name), plain, strict=True):
         assert frame.image.shape == wanted.image.shape
         assert np.abs(frame.image[2:-2, 2:-2].astype(int) - wanted.image[2:-2, 2:-2]).mean() < 6
+
+
+def rewritten(source: Path, target: Path, changed) -> Path:
+    """A copy of a recording in which `changed(topic, number, message)` gives each message anew; None leaves it out."""
+    from collections import Counter
+
+    from rosbags.rosbag2 import StoragePlugin, Writer
+
+    from dalf_ros.conversions.message_factory import bag_typestore
+
+    store, count = bag_typestore(), Counter()
+    with BagSource(source) as bag, Writer(target, version=9, storage_plugin=StoragePlugin.MCAP) as writer:
+        links = {}
+        for raw in bag.messages():
+            message = changed(raw.topic, count[raw.topic], bag.deserialize(raw))
+            count[raw.topic] += 1
+            if message is not None:
+                links.setdefault(raw.topic, writer.add_connection(raw.topic, raw.type, typestore=store) if raw.topic not in links else None)
+                writer.write(links[raw.topic], raw.time_ns, store.serialize_cdr(message, raw.type))
+    return target
+
+
+@pytest.fixture(scope="module")
+def masked(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Eight frames of the foam recording with a mask for every second image."""
+    seen = {"/camera/object_mask": set(range(0, 8, 2))}
+    source = data_folder / "bags" / "foam_and_plush"
+    if not source.exists():
+        pytest.skip(f"{source} is not there")
+    return rewritten(source, tmp_path_factory.mktemp("masked") / "bag",
+                     lambda topic, number, message: message if number in seen.get(topic, set(range(8))) else None)
+
+
+def test_no_frame_is_extracted_without_the_mask_that_was_named(masked: Path, tmp_path: Path) -> None:
+    _, metrics = register(masked, tmp_path / "out", "--mask-topic", "/camera/object_mask", "--image-scale", "2")
+    frames = metrics["frames"]
+    assert [frame["status"] == "no_mask" for frame in frames] == [False, True] * 4
+    assert all(frame["matches"] == 0 and "no mask" in frame["reason"] for frame in frames[1::2])
+    assert all(0 < frame["matches"] < 200 for frame in frames[::2])          # of the foam alone: the whole scene has more
+
+
+def test_depth_in_another_unit_is_asked_about(recordings: Path, tmp_path: Path, capsys) -> None:
+    """Floats in millimetres."""
+    from dataclasses import replace
+
+    def in_float_millimetres(topic, _, message):
+        if "depth" not in topic:
+            return message
+        values = np.frombuffer(bytes(message.data), "<u2").astype("<f4")
+        return replace(message, encoding="32FC1", step=message.width * 4, data=np.frombuffer(values.tobytes(), np.uint8))
+
+    bag = rewritten(recordings / "duplicates" / "bag", tmp_path / "bag", in_float_millimetres)
+    status, _ = register(bag, tmp_path / "out")
+    assert status == 2 and "--depth-scale" in capsys.readouterr().err
+    status, metrics = register(bag, tmp_path / "scaled", "--depth-scale", "0.001")
+    assert status == 0 and metrics["summary"]["tracked_fraction"] > 0.5
+
+
+def test_the_recording_that_is_read_is_never_replaced(recordings: Path, tmp_path: Path, capsys) -> None:
+    import shutil
+
+    bag = tmp_path / "run" / "results"
+    shutil.copytree(recordings / "duplicates" / "bag", bag)
+    before = sorted(path.name for path in bag.iterdir())
+    status, _ = register(bag, tmp_path / "run", "--overwrite")
+    assert status == 2 and "is to be read" in capsys.readouterr().err and sorted(path.name for path in bag.iterdir()) == before
