@@ -66,7 +66,9 @@ def test_the_nearer_plane_hides_the_farther() -> None:
 
 
 def test_single_readings_cover_their_footprint_and_missing_ones_stay_missing() -> None:
-    """At three times the resolution a lone reading is a square of nine pixels, a missing one no more than the hole between its neighbours."""
+    """At three times the resolution a lone reading is a square of nine pixels; a missing one leaves no more than the hole
+    between its neighbours.
+    """
     depth = np.zeros((240, 320), np.float32)
     depth[50, 60], depth[100:200, 100:200] = 0.7, 0.7
     depth[150, 150] = np.nan
