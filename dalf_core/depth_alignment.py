@@ -34,6 +34,7 @@ def align_depth(depth_m: np.ndarray, depth_camera: PinholeCamera, color_camera: 
     z = np.where(is_reading(depth), depth, np.float32(0))
     slope, size = jump_slope(depth_camera), (color_camera.width, color_camera.height)
     pixels = _projected(z, _intrinsics(depth_camera), _intrinsics(color_camera), rotation, translation)
+    z[pixels[2] == 0] = 0
     surface, inside = _draw_triangles(z, *pixels, slope, *size)
     ends = _draw_footprints(~inside, z, *pixels, color_camera.fx / depth_camera.fx, color_camera.fy / depth_camera.fy, *size)
     inverse = np.where(ends > surface * np.float32(1 + slope), ends, surface)      # what is nearer by more than a slanted surface's step
@@ -78,11 +79,12 @@ def _projected(z, depth_camera, color_camera, rotation, translation):
             pz = (rotation[2, 0] * ray_x + rotation[2, 1] * ray_y + rotation[2, 2]) * d + translation[2]
             if d <= 0.0 or pz < NEAREST_M:
                 continue
-            inverse[y, x] = 1.0 / pz
+            near = 1.0 / pz
             px = (rotation[0, 0] * ray_x + rotation[0, 1] * ray_y + rotation[0, 2]) * d + translation[0]
             py = (rotation[1, 0] * ray_x + rotation[1, 1] * ray_y + rotation[1, 2]) * d + translation[1]
-            u[y, x] = min(max(gx * px * inverse[y, x] + hx, -FARTHEST_PX), FARTHEST_PX)
-            v[y, x] = min(max(gy * py * inverse[y, x] + hy, -FARTHEST_PX), FARTHEST_PX)
+            inverse[y, x] = near
+            u[y, x] = min(max(gx * px * near + hx, -FARTHEST_PX), FARTHEST_PX)
+            v[y, x] = min(max(gy * py * near + hy, -FARTHEST_PX), FARTHEST_PX)
     return u, v, inverse
 
 
@@ -113,8 +115,8 @@ def _draw_triangles(z, u, v, inverse, slope, width, height):
             au, bu, cu, du = u[y, x], u[y, x + 1], u[y + 1, x + 1], u[y + 1, x]
             av, bv, cv, dv = v[y, x], v[y, x + 1], v[y + 1, x + 1], v[y + 1, x]
             aw, bw, cw, dw = inverse[y, x], inverse[y, x + 1], inverse[y + 1, x + 1], inverse[y + 1, x]
-            top, bottom = max(0, math.ceil(min(av, bv, cv, dv))), min(height - 1, math.floor(max(av, bv, cv, dv)))
-            left, right = max(0, math.ceil(min(au, bu, cu, du))), min(width - 1, math.floor(max(au, bu, cu, du)))
+            top, bottom = _drawn_range(av, bv, cv, dv, down, first, second, height)
+            left, right = _drawn_range(au, bu, cu, du, down, first, second, width)
             for q in range(top, bottom + 1):
                 for p in range(left, right + 1):
                     found = 0.0
@@ -125,6 +127,16 @@ def _draw_triangles(z, u, v, inverse, slope, width, height):
                     if found > nearest[q, p]:
                         nearest[q, p] = found
     return nearest, whole == 4
+
+
+@njit
+def _drawn_range(a, b, c, d, down, first, second, size):
+    """First and last pixel along one axis of the triangles that are drawn of a quad: a corner that is in neither may be no reading."""
+    if not second:
+        c, d = (c, c) if down else (d, d)
+    elif not first:
+        a, b = (a, a) if down else (b, b)
+    return max(0, math.ceil(min(a, b, c, d))), min(size - 1, math.floor(max(a, b, c, d)))
 
 
 @njit
@@ -141,7 +153,7 @@ def _inside(p, q, u0, v0, w0, u1, v1, w1, u2, v2, w2):
     area = u1 * v2 - u2 * v1
     second, third = du * v2 - u2 * dv, u1 * dv - du * v1
     slack = 1e-9 * area
-    if area <= 1e-12 or second < -slack or third < -slack or second + third > area + slack or min(w0, w1, w2) <= 0.0:
+    if area <= 1e-12 or second < -slack or third < -slack or second + third > area + slack:
         return 0.0
     return w0 + (second * (w1 - w0) + third * (w2 - w0)) / area
 
