@@ -65,14 +65,19 @@ def read_frames(source: BagSource, topics: CameraTopics, tolerance_s: float = TO
                 by_recording_time: bool = False) -> Iterator[RgbdFrame]:
     """Every colour image, with the depth and mask of the same stamp, or else of the nearest within tolerance_s.
 
-    metres_per_unit: of the depth image's numbers; None: as REP 118 says. by_recording_time: stamps are not heeded.
+    metres_per_unit: of the depth image's numbers; None: as REP 118 says. by_recording_time: stamps are not heeded. Messages that are
+    damaged or repeated are left out, which is told at the end.
     """
     pairer = FramePairer(topics, int(tolerance_s * NANOSECONDS), by_recording_time)
     wanted = [name for name in (topics.color, topics.depth, topics.mask) if name is not None]
-    videos, told = VideoStreams(), False
+    videos, told, broken = VideoStreams(), False, []
     for raw in source.messages(wanted):
-        message = videos.decoded(raw.topic, source.deserialize(raw))
-        for group in pairer.add(raw, message):
+        try:
+            message = source.deserialize(raw)
+        except BagError as error:
+            broken.append(error)
+            continue
+        for group in pairer.add(raw, videos.decoded(raw.topic, message)):
             yield _decoded(group, metres_per_unit)
         if pairer.unset and not told:
             told = True
@@ -80,7 +85,9 @@ def read_frames(source: BagSource, topics: CameraTopics, tolerance_s: float = TO
     for group in pairer.flush():
         yield _decoded(group, metres_per_unit)
     if pairer.repeated:
-        log.warning("%d messages repeat the stamp of the one before and were left out", pairer.repeated)
+        log.warning("%d messages repeat the stamp of an earlier one and were left out", pairer.repeated)
+    if broken:
+        log.warning("%d messages are damaged and were left out, the first one because: %s", len(broken), broken[0])
 
 
 def _decoded(group: Group, metres_per_unit: float | None) -> RgbdFrame:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..conversions.messages import NANOSECONDS, stamp_ns
-from ..conversions.stamps import has_restarted, set_missing_stamp
+from ..conversions.stamps import RESTART_NS, has_restarted, set_missing_stamp
 from .bag_topics import CameraTopics
 from .raw_message import RawMessage
 
@@ -43,7 +43,7 @@ class FramePairer:
 
     Roles are "color", and "depth", "mask" where asked for. A colour image waits until its counterparts have come or later ones show that
     they will not, however late they were recorded. Stamps that jump back begin anew. A message without a stamp (zero), or every message
-    with by_recording_time, gets the time at which it was recorded; one of the same stamp as the last of its topic is left out.
+    with by_recording_time, gets the time at which it was recorded; one of the same stamp as an earlier one of its topic is left out.
     unset, repeated: how many there were.
     """
 
@@ -53,6 +53,7 @@ class FramePairer:
         self._color: list[_Waiting] = []
         self._others: dict[str, list[_Waiting]] = {role: [] for role in self._roles.values() if role != "color"}
         self._newest: dict[str, int] = {}       # stamp, by role, since the recording began anew
+        self._recent: dict[str, set[int]] = {}  # stamps, by role, that a repeat may have: an older one begins anew
         self._bytes = self._count = self.unset = self.repeated = 0
 
     def add(self, raw: RawMessage, message: Any) -> Iterator[Group]:
@@ -62,13 +63,14 @@ class FramePairer:
             message.header.stamp.sec, message.header.stamp.nanosec = divmod(raw.time_ns, NANOSECONDS)
         else:
             self.unset += set_missing_stamp(message, raw.time_ns)
-        stamp, newest = stamp_ns(message.header), self._newest.get(role)
-        if stamp == newest:
+        stamp = stamp_ns(message.header)
+        if stamp in self._recent.get(role, ()):
             self.repeated += 1
             return
-        if has_restarted(stamp, newest):
+        if has_restarted(stamp, self._newest.get(role)):
             yield from self.flush()
-        self._newest[role] = max(stamp, self._newest.get(role, stamp))
+        self._newest[role] = newest = max(stamp, self._newest.get(role, stamp))
+        self._recent[role] = {stamp, *(other for other in self._recent.get(role, ()) if other >= newest - RESTART_NS)}
         self._count += 1
         self._keep(role, _Waiting(stamp, self._count, raw.time_ns, len(raw.data), message))
         while self._color and self._is_ready(raw.time_ns):
@@ -81,6 +83,7 @@ class FramePairer:
         for waiting in self._others.values():
             waiting.clear()
         self._newest.clear()
+        self._recent.clear()
         self._bytes = 0
 
     def _keep(self, role: str, item: _Waiting) -> None:

@@ -24,12 +24,12 @@ class DepthCamera:
 
 
 def depth_camera(color: Lens, color_frame: str, depth_frame: str, depth_info: Any, transform: RigidTransform | None,
-                 rectified: bool) -> DepthCamera | None:
+                 rectified: bool, mend: str = MEND) -> DepthCamera | None:
     """The depth image's own camera; None: depth is aligned with colour.
 
     color: of the colour camera. depth_info: CameraInfo beside depth, or None; one that names another frame than the depth image is not
     of it. transform: from the depth image's frame to colour's, or None where it is not known. rectified: the depth image is.
-    Raises SetupError where depth is of another frame and cannot be aligned, naming what is missing.
+    Raises SetupError where depth is of another frame and cannot be aligned, naming what is missing and `mend`.
     """
     ours, theirs = plain_frame(color_frame), plain_frame(depth_frame)
     described = depth_info is not None and not is_empty(depth_info) and plain_frame(depth_info.header.frame_id) in ("", theirs)
@@ -39,7 +39,7 @@ def depth_camera(color: Lens, color_frame: str, depth_frame: str, depth_info: An
     if own is None or transform is None:
         needed = {f"the camera_info of {theirs}": own, f"the transform from {theirs} to {ours}": transform}
         missing = " and ".join(name for name, known in needed.items() if known is None)
-        raise SetupError(f"depth is in frame {theirs}, the matched images are in {ours}, which cannot be aligned without {missing}: {MEND}")
+        raise SetupError(f"depth is in frame {theirs}, the matched images are in {ours}, which cannot be aligned without {missing}: {mend}")
     return DepthCamera(own, transform)
 
 

@@ -12,6 +12,8 @@ from ..conversions.depth_camera import DepthCamera, depth_camera
 from ..conversions.transforms import RigidTransform, StaticTransforms, plain_frame
 
 TRANSFORMS = "tf2_msgs/msg/TFMessage"
+MEND = ("record /tf_static and depth's camera_info too, or give --depth-to-color x,y,z,qx,qy,qz,qw; a depth topic that is aligned is named by "
+        "--depth-topic; if this one is, and only named otherwise, give --no-check-frames")
 
 
 class DepthStreams:
@@ -42,7 +44,7 @@ class DepthStreams:
         transform = self._given or self._transforms.find(depth_frame, color_frame)
         one_frame = plain_frame(depth_frame) == plain_frame(color_frame)       # then one name speaks for both
         rectified = is_rectified("auto", self._topics.depth or "", *([self._topics.color] if one_frame else []))
-        own = depth_camera(color, color_frame, depth_frame, self._info, transform, rectified)
+        own = depth_camera(color, color_frame, depth_frame, self._info, transform, rectified, MEND)
         if own is not None and not self._told:
             self._told = True
             print(f"depth is not aligned with colour: it is aligned here, from frame {depth_frame} to {color_frame}")

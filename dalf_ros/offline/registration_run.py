@@ -18,6 +18,7 @@ from ..bags.bag_source import BagError, BagSource
 from ..bags.bag_topics import CameraTopics, choose_topics
 from ..bags.bag_writer import BagWriter
 from .depth_streams import DepthStreams
+from .run_origin import origin, told_options
 from .run_output import OutputFolder, summarise, why_nothing_followed
 from .run_pictures import RunPictures, Shot
 from .session import UNREADABLE, Session
@@ -92,10 +93,8 @@ def _loop(session: Session, frames: Iterator[RgbdFrame], total: int | None, outp
         if read:
             about = {"bag": str(options.bag), "weights": str(session.dalf.weights), "device": str(session.dalf.device),
                      "interrupted": not whole}
-            given = {name: value if isinstance(value, (bool, int, float, str, type(None))) else str(value)
-                     for name, value in vars(options).items()}
             output.write_metrics({"frames": session.frames, "summary": summarise(session.frames, session.seconds) | about,
-                                  "options": given})
+                                  "options": told_options(options) | origin(session.dalf)})
         else:
             output.discard()
     if not read:
