@@ -12,8 +12,8 @@ from ..conversions.depth_camera import DepthCamera, depth_camera
 from ..conversions.transforms import RigidTransform, StaticTransforms, plain_frame
 
 TRANSFORMS = "tf2_msgs/msg/TFMessage"
-MEND = ("record /tf_static and depth's camera_info too, or give --depth-to-color x,y,z,qx,qy,qz,qw; a depth topic that is aligned is named by "
-        "--depth-topic; if this one is, and only named otherwise, give --no-check-frames")
+MEND = ("record /tf_static and depth's camera_info too, or give --depth-to-color x,y,z,qx,qy,qz,qw; name a depth topic that is aligned "
+        "with --depth-topic; if this one is, and only named otherwise, give --no-check-frames")
 
 
 class DepthStreams:

@@ -116,7 +116,7 @@ def test_aligned_camera_is_no_finer_than_depth() -> None:
 @pytest.mark.parametrize("down", [True, False])
 @pytest.mark.parametrize("missing", ["first", "second"])
 def test_only_pixels_of_what_is_drawn_are_searched(down: bool, missing: str) -> None:
-    """Beside a missing reading, whose pixel is unknown (0), no more is searched than the triangle that is left: else a frame takes seconds."""
+    """Beside a missing reading, whose pixel is unknown (0), only the triangle that is left is searched: else a frame takes seconds."""
     corners = {"a": 300.2, "b": 301.3, "c": 301.4, "d": 300.1}
     corners["bd"[missing == "second"] if down else "ac"[missing == "second"]] = 0.0
     assert _drawn_range(*corners.values(), down, missing != "first", missing != "second", 640) == (301, 301)

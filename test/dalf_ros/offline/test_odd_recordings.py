@@ -92,6 +92,7 @@ def test_depth_of_its_own_camera_is_refused_without_a_transform(recordings: Path
     status, _ = register(bag, tmp_path / "out")
     told = capsys.readouterr().err
     assert status == 2 and "depth is in frame camera_depth_optical_frame" in told and "the transform" in told
+    assert "--depth-to-color" in told and "--no-check-frames" in told and "check_frames to false" not in told
     assert not (tmp_path / "out" / "metrics.json").exists()
 
 
@@ -145,6 +146,7 @@ def test_a_run_goes_on_after_a_bad_image(recordings: Path, tmp_path: Path) -> No
     status, metrics = register(recordings / "corrupt_jpeg" / "empty_first", tmp_path / "out")
     statuses = [frame["status"] for frame in metrics["frames"]]
     assert status == 0 and statuses[0] == "unreadable" and "tracked" in statuses[1:] and len(statuses) == FRAMES
+    assert len(metrics["options"]["weights_sha256"]) == 64 and metrics["options"]["max_keyframes"] == 8
     assert metrics["options"]["top_k"] == 256 and metrics["options"]["bag"].endswith("empty_first")
 
 
