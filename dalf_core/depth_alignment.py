@@ -159,13 +159,13 @@ def _inside(p, q, u0, v0, w0, u1, v1, w1, u2, v2, w2):
 
 
 @njit
-def _draw_footprints(chosen, z, u, v, inverse, magnify_x, magnify_y, width, height):
-    """Inverse depth (height, width), 0 = none, of chosen readings (H, W), each over the pixels whose centres its own pixel covers."""
+def _draw_footprints(selected, z, u, v, inverse, magnify_x, magnify_y, width, height):
+    """Inverse depth (height, width), 0 = none, of selected readings (H, W), each over the pixels whose centres its own pixel covers."""
     nearest = np.zeros((height, width), np.float32)
     rows, columns = z.shape
     for y in range(rows):
         for x in range(columns):
-            if not chosen[y, x] or inverse[y, x] <= 0.0:
+            if not selected[y, x] or inverse[y, x] <= 0.0:
                 continue
             nearer = 0.5 * z[y, x] * inverse[y, x]      # half a pixel, and larger where the colour camera is nearer
             half_width, half_height = max(0.5, nearer * magnify_x), max(0.5, nearer * magnify_y)

@@ -86,6 +86,7 @@ def run_live(bag: Path, frames: int, logs: Path, *, top_k: int, weights: str | N
     common = {"use_mask": "true"}
     extra = {"device": device, "top_k": str(top_k)} | ({"weights": weights} if weights else {})
     processes: list[Process] = []
+    listener: Listener | None = None
     ensure_ros_home()
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     try:
@@ -102,6 +103,8 @@ def run_live(bag: Path, frames: int, logs: Path, *, top_k: int, weights: str | N
         result = LiveResult(listener.deliveries, [*listener.references, *listener.meshes], listener.status, frames)
     finally:
         codes = {process.name: process.stop() for process in processes}
+        if listener is not None:
+            listener.close()
         rclpy.try_shutdown()
     bad = [f"{name} ended with {code}" for name, code in codes.items() if code != 0]
     if bad:
@@ -153,6 +156,11 @@ class Listener:
             self.meshes.append(bag_typestore().deserialize_cdr(data, kind))
         elif topic.lstrip("/") == topics.REFERENCE:
             self.references.append(bag_typestore().deserialize_cdr(data, kind))
+
+    def close(self) -> None:
+        """Before the context is shut down: an executor that outlives it ends with a traceback."""
+        self._executor.shutdown()
+        self._node.destroy_node()
 
     def nodes_are_ready(self) -> bool:
         """Both nodes listen to the camera and publish."""

@@ -81,6 +81,16 @@ def test_single_readings_cover_their_footprint_and_missing_ones_stay_missing() -
     assert np.isfinite(got[303:597, 303:597]).sum() + hole.sum() == 294 * 294
 
 
+@pytest.mark.parametrize(("near_column", "far_column"), [(60, 64), (64, 60)], ids=["near first", "far first"])
+def test_of_single_readings_on_one_pixel_the_nearer_is_seen(near_column: int, far_column: int) -> None:
+    """Parallax brings two lone readings, .5 and 2 m away, onto one pixel; either may come first in the image."""
+    depth = np.zeros((240, 320), np.float32)
+    depth[50, near_column], depth[50, far_column] = 0.5, 2.0
+    shift = (far_column - near_column) / (1 / 0.5 - 1 / 2.0) / DEPTH.fx          # metres: u moves by fx * shift / z
+    got = align_depth(depth, DEPTH, DEPTH, np.eye(3), np.array([shift, 0.0, 0.0]))
+    assert np.isfinite(got).sum() == 1 and np.nanmin(got) == pytest.approx(0.5)
+
+
 def test_the_identity_changes_nothing() -> None:
     rng = np.random.default_rng(4)
     depth = rng.uniform(0.3, 2, (240, 320)).astype(np.float32)
