@@ -32,7 +32,7 @@ def scenes():
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
-@pytest.mark.parametrize("frames", [300, pytest.param(2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("frames", [300, pytest.param(1000, marks=pytest.mark.slow)])
 def test_memory_is_flat(frames):
     registration = NonRigidRegistration(CAMERA, max_vertices=2000)
     registration.set_reference(RolledSheet().depth())
