@@ -25,6 +25,7 @@ AGREEING = 3                # neighbours that must be off their expected places 
 ALIKE_PX = 4.0              # up to so much, as a keypoint: chance finds single ones
 ANCHORS = 200               # keypoints whose optical flow tells how the surface moves
 NEIGHBOURS = 12             # keypoints of a view that tell about one among them
+OWN = 8                     # of a keypoint's neighbours (itself is one) must have been seen for them to tell how it is bent
 FRESH_S = 0.5               # an older prediction is not used
 LEAST_AREA, MOST_LENGTH = 0.15, 4.0     # of a patch's affine map: seen flatter or larger it cannot be compared
 SAME_PX = 5.0               # a detection farther than this from where a keypoint was carried to contradicts it
@@ -81,7 +82,8 @@ class LandmarkCarrier:
     def clear(self) -> None:
         """Forget all views."""
         self._views: dict[int, _View] = {}
-        self._before: np.ndarray | None = None          # the image before, halved
+        self._before: np.ndarray | None = None          # the image before, halved,
+        self._before_ns = 0                             # and its stamp
         self._trusted_ns = 0                            # predictions from before are contradicted
 
     def add_view(self, number: int, gray: np.ndarray, keypoints: np.ndarray) -> None:
@@ -123,9 +125,10 @@ class LandmarkCarrier:
         levels = pyramid(gray)
         usable = prediction is not None and self._trusted_ns <= prediction.stamp_ns <= stamp_ns and \
             stamp_ns - prediction.stamp_ns <= 1e9 * FRESH_S
-        expected = {number: _expected(number, view, prediction if usable else None) for number, view in self._views.items()}
+        is_newest = prediction is not None and prediction.stamp_ns == self._before_ns
+        expected = {number: _expected(number, view, prediction if usable else None, is_newest) for number, view in self._views.items()}
         self._move(expected, levels[1])
-        self._before = levels[1]
+        self._before, self._before_ns = levels[1], stamp_ns
         chosen = self._chosen(expected)
         return _joined([_found(number, view, *expected[number][:2], chosen[number], levels, stamp_ns)
                         for number, view in self._views.items()])
@@ -166,10 +169,12 @@ def _spread(order: np.ndarray, use: np.ndarray, count: int) -> np.ndarray:
     return order[use[order]][:count]
 
 
-def _expected(number: int, view: _View, prediction: Prediction | None) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _expected(number: int, view: _View, prediction: Prediction | None,
+              is_newest: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Of a view's keypoints: places (N, 2) and affine maps (N, 2, 2) from the view, and whether to look for them (N,) bool.
 
-    The prediction's as far as it goes; else as the keypoints around it were seen in the image before.
+    The prediction's as far as it goes; else as the keypoints around it were seen in the image before. is_newest: the prediction is of
+    that image.
     """
     xy, affine, use = local_maps(view.keypoints, view.neighbours, view.xy, view.seen)
     xy[view.seen] = view.xy[view.seen]
@@ -184,7 +189,10 @@ def _expected(number: int, view: _View, prediction: Prediction | None) -> tuple[
         visible[index] = prediction.visible[rows]
         _, bent, fits = local_maps(view.keypoints, view.neighbours, places, known)
         known &= ~view.detected
-        xy[known], affine[known], use[known] = places[known], bent[known], (fits & (visible | view.seen))[known]
+        xy[known], use[known] = places[known], (fits & (visible | view.seen))[known]
+        # of the surface an affine map is smoother, but where it is of an earlier image the keypoints' own is newer
+        rows = known if is_newest else known & ~(view.seen[view.neighbours].sum(axis=1) >= OWN)
+        affine[rows] = bent[rows]
     area = affine[:, 0, 0] * affine[:, 1, 1] - affine[:, 0, 1] * affine[:, 1, 0]
     use &= (area > LEAST_AREA) & (np.abs(affine).max(axis=(1, 2)) < MOST_LENGTH) & np.isfinite(xy).all(axis=1)
     return xy, affine, use

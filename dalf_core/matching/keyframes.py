@@ -128,9 +128,12 @@ class LandmarkMap:
 
     def join(self, view: np.ndarray, index: np.ndarray, points: np.ndarray) -> None:
         """Remember where keypoints are: (M, 3) metres; NaN is left out. The views that were not seen for longest are forgotten."""
+        known_now = np.isfinite(points[:, 0])
+        if not known_now.any():
+            return
         self._newest = None
-        for number in np.unique(view).tolist():
-            rows = (view == number) & np.isfinite(points[:, 0])
+        for number in np.unique(view[known_now]).tolist():
+            rows = (view == number) & known_now
             known = self._views.pop(number, {})
             self._views[number] = known | dict(zip(index[rows].tolist(), points[rows]))
         keyframes = [number for number in self._views if number != REFERENCE_VIEW]
