@@ -34,11 +34,11 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("recording", type=Path, help="folder with bag/ and truth.npz, or a recording")
-    p.add_argument("--scene", choices=SCENES, default=PLAIN, help="made from the simulated cloth as benchmarks/tracking.py does; it is kept "
-                   "in --output (default: %(default)s, the recording as it is)")
+    p.add_argument("--scene", choices=SCENES, default=PLAIN, help="made from the simulated cloth, see benchmarks/tracking.py; kept in "
+                   "--output (default: %(default)s, the recording as it is)")
     p.add_argument("--rate", type=float, default=1.0, help="speed, 1 = as recorded (default)")
     p.add_argument("--loops", type=int, default=1, help="play it so often; the nodes begin anew each time (default: 1)")
-    p.add_argument("--separate", action="store_true", help="feature_node and registration_node as two processes; default: tracker, with both")
+    p.add_argument("--separate", action="store_true", help="feature_node and registration_node as two processes, not `tracker` with both")
     p.add_argument("--mask-topic", help=f"'' for none (default: {MASK_TOPIC} where the recording has it)")
     p.add_argument("--set", action="append", default=[], metavar="NAME:=VALUE", help="parameter of the nodes; may be repeated")
     p.add_argument("--offline", action="store_true", help="follow it offline too, every frame, where no registration/ lies beside it")

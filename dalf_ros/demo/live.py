@@ -81,7 +81,8 @@ class LiveLoop:
 def run_live(setup: LiveSetup, logs: Path) -> list[LiveLoop]:
     """Start the nodes, play the recording to them, collect what comes. logs: folder for the processes' output. Raises LiveError.
 
-    Playing begins when the nodes have loaded. A further loop's stamps jump back, upon which the nodes start anew.
+    When the nodes have loaded, it is played until a first surface comes, to warm them up, and then from its beginning: the stamps jump
+    back, upon which the nodes start anew, as in each further loop.
     """
     import rclpy
     from rclpy.signals import SignalHandlerOptions
@@ -98,6 +99,7 @@ def run_live(setup: LiveSetup, logs: Path) -> list[LiveLoop]:
         for name, words in setup.commands().items():
             nodes.append(Process(name, words, logs / f"{name}.log"))
         _wait(listener, READY_S, lambda: _are_ready(listener, setup.recording.topics), nodes, "the nodes to load")
+        _warm_up(setup, listener, nodes, logs / "warm_up.log")
         loops = [_play(setup, listener, nodes, logs / f"play_{number}.log") for number in range(1, setup.loops + 1)]
     finally:
         codes = {process.name: process.stop() for process in nodes}
@@ -122,12 +124,25 @@ def _wire(topic: Mapping[str, str], role: str) -> str:
     return topic[role] if transport == "raw" else f"{topic[role]}/{transport}"
 
 
+def _warm_up(setup: LiveSetup, listener: Listener, nodes: Sequence[Process], log: Path) -> None:
+    """Play it over and over until a surface comes; then wait until what is under way is out."""
+    player = Process("play", [*_play_words(setup), "--loop"], log)
+    try:
+        _wait(listener, READY_S, lambda: bool(listener.arrivals[MESH]), (*nodes, player), "a first surface")
+    finally:
+        player.stop()
+    listener.spin(PATIENCE_S, lambda: _is_quiet(listener))
+
+
+def _play_words(setup: LiveSetup) -> list[str]:
+    return [str(setup.recording.bag), "--clock", "--rate", str(setup.rate), "--wait", "30", "--topics", *setup.recording.played]
+
+
 def _play(setup: LiveSetup, listener: Listener, nodes: Sequence[Process], log: Path) -> LiveLoop:
     """One round, from the player's start until nothing comes any more."""
     recording = setup.recording
-    words = [str(recording.bag), "--clock", "--rate", str(setup.rate), "--wait", "30", "--topics", *recording.played]
     listener.take()
-    player = Process("play", words, log)
+    player = Process("play", _play_words(setup), log)
     processes = {process.name: process.pid for process in (*nodes, player)} | {"listener": os.getpid()}
     seconds = float(recording.due_ns[-1] - recording.due_ns[0]) * 1e-9 / setup.rate
     try:
@@ -139,7 +154,7 @@ def _play(setup: LiveSetup, listener: Listener, nodes: Sequence[Process], log: P
         _wait(listener, PATIENCE_S, player.has_ended, nodes, "the player to end")
         if player.stop() != 0:
             raise LiveError(f"play failed:\n{player.tail()}")
-        listener.spin(PATIENCE_S, lambda: _is_quiet(listener))
+        listener.spin(PATIENCE_S, lambda: bool(listener.arrivals[MESH]) and _is_quiet(listener))
     finally:
         player.stop()
     arrivals = listener.take()

@@ -1,7 +1,7 @@
 """What playing through live nodes showed: how often, how old and how good the surfaces are that arrive, and what that costs."""
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,11 +11,11 @@ import numpy as np
 from dalf_core.types import TRACKED
 
 from ..conversions.message_factory import bag_typestore
-from ..conversions.messages import STATUS_NAMES, stamp_ns
+from ..conversions.messages import STATUS_NAMES
 from ..simulation.truth import GroundTruth
 from .evaluation import percentile, results_of, rms, surfaces
-from .live import MESH, REFERENCE, STATUS, SURFACE_TOPICS, LiveLoop
 from .listener import Arrival
+from .live import MESH, REFERENCE, STATUS, SURFACE_TOPICS, LiveLoop
 from .played_recording import PlayedRecording
 
 RECOVERED_MM = 5.0      # a surface is good again when it is tracked and what is seen of it is nearer to the truth than this, RMSE
@@ -91,9 +91,10 @@ class LiveReport:
 
     def line(self) -> str:
         """One line of the most important numbers."""
-        errors = f"RMSE at its stamp {self.errors.all_at_stamp_mm:.2f} mm over all vertices, {self.errors.seen_at_stamp_mm:.2f} over those " \
-                 f"seen; at its arrival {self.errors.all_at_arrival_mm:.2f} and {self.errors.seen_at_arrival_mm:.2f}" \
-            if self.errors else f"median depth residual {self.residual_median_mm:.2f} mm"
+        error = self.errors
+        errors = f"median depth residual {self.residual_median_mm:.2f} mm" if error is None else (
+            f"RMSE over all vertices / those seen {error.all_at_stamp_mm:.2f} / {error.seen_at_stamp_mm:.2f} mm when the image was taken, "
+            f"{error.all_at_arrival_mm:.2f} / {error.seen_at_arrival_mm:.2f} on arrival")
         return (f"{self.surfaces_per_s:.1f} surfaces a second, {self.age_median_ms:.0f} ms old on arrival (95th percentile "
                 f"{self.age_p95_ms:.0f}), {self.tracked_of_images:.1%} of the images tracked; {errors}")
 
@@ -111,8 +112,9 @@ class LiveReport:
     def _error_rows(self) -> list[tuple[str, str]]:
         if self.errors is None:
             return []
-        rows = [("RMSE all / seen, at the time of the stamp", f"{self.errors.all_at_stamp_mm:.2f} / {self.errors.seen_at_stamp_mm:.2f} mm"),
-                ("RMSE all / seen, at the time of arrival", f"{self.errors.all_at_arrival_mm:.2f} / {self.errors.seen_at_arrival_mm:.2f} mm")]
+        error = self.errors
+        rows = [("RMSE all / seen, at the time of the stamp", f"{error.all_at_stamp_mm:.2f} / {error.seen_at_stamp_mm:.2f} mm"),
+                ("RMSE all / seen, at the time of arrival", f"{error.all_at_arrival_mm:.2f} / {error.seen_at_arrival_mm:.2f} mm")]
         if self.offline_mm is not None and self.over_offline is not None:
             rows += [("offline, every frame: RMSE all / seen", "{:.2f} / {:.2f} mm".format(*self.offline_mm)),
                      ("live over offline: RMSE all / seen, at the time of the stamp", "{:.2f} / {:.2f}".format(*self.over_offline))]
@@ -128,7 +130,7 @@ class LiveReport:
 
 def measure(loops: Sequence[LiveLoop], recording: PlayedRecording, rate: float, truth: GroundTruth | None = None,
             covers: Sequence[range] = (), offline: Path | None = None) -> LiveReport:
-    """All rounds pooled. covers: numbers of the images in which nothing is to be seen. offline: folder that `register` wrote of the recording.
+    """All rounds pooled. covers: images in which nothing is to be seen. offline: what `register` wrote of the recording.
 
     A round is measured from when its first surface has come: images that were sent before, and what came of them, do not count.
     Raises ValueError when no image was sent after that.
@@ -138,7 +140,7 @@ def measure(loops: Sequence[LiveLoop], recording: PlayedRecording, rate: float, 
             for loop, numbers in zip(loops, sent)]
     images = sum(len(numbers) for numbers in sent)
     if images == 0:
-        raise ValueError("the first surface came when the recording had ended: nothing is left to measure. Play a longer one, or more slowly")
+        raise ValueError("the first surface came when the recording had ended: nothing is left to measure. Play it more slowly (--rate)")
     hidden = {number for cover in covers for number in cover}
     frames = [frame for loop in came for frame in loop]
     in_view = [frame for frame in frames if frame.image not in hidden]
@@ -173,12 +175,21 @@ def frames_of(loop: LiveLoop, recording: PlayedRecording, rate: float, truth: Gr
     return sorted(frames, key=lambda frame: frame.arrived_ns)
 
 
+def messages_of(loop: LiveLoop) -> Iterator[Any]:
+    """The SurfaceMesh messages, references first."""
+    return (_decoded(topic, arrival) for topic in (REFERENCE, MESH) for arrival in loop.arrivals[topic])
+
+
+def status_of(loop: LiveLoop) -> dict[int, str]:
+    """The name of every frame's status by its stamp."""
+    return {arrival.stamp_ns: STATUS_NAMES[int(_decoded(STATUS, arrival).status)] for arrival in loop.arrivals[STATUS]}
+
+
 def _errors_of(loop: LiveLoop, recording: PlayedRecording, truth: GroundTruth, number: Mapping[int, int],
                arrived: Mapping[int, int]) -> dict[int, dict[str, np.ndarray]]:
     """stamp_m, arrival_m and seen of every surface, by its stamp."""
-    meshes = (_decoded(topic, arrival) for topic in (REFERENCE, MESH) for arrival in loop.arrivals[topic])
     found = {}
-    for stamp, vertices, attachment in surfaces(meshes, truth):
+    for stamp, vertices, attachment in surfaces(messages_of(loop), truth):
         passed_ns = arrived[stamp] - int(recording.due_ns[number[stamp]])
         error, seen = attachment.errors(vertices, truth.frame(stamp))
         found[stamp] = {"stamp_m": error, "seen": seen, "arrival_m": attachment.distances(vertices, truth.moment(stamp + passed_ns))}
@@ -186,7 +197,7 @@ def _errors_of(loop: LiveLoop, recording: PlayedRecording, truth: GroundTruth, n
 
 
 def recovery(frames: Sequence[LiveFrame], cover: range, recording: PlayedRecording, rate: float) -> float | None:
-    """Seconds from when the first image after a cover was due to the arrival of the first good surface of such an image; None: none came."""
+    """Seconds from when the first image after a cover was due to the arrival of the first good surface from then on; None: none came."""
     for frame in frames:
         if frame.image >= cover.stop and frame.status == TRACKED and frame.stamp_m is not None and frame.seen is not None:
             if 1e3 * rms(frame.stamp_m[frame.seen]) < RECOVERED_MM:
