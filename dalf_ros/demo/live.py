@@ -20,7 +20,8 @@ from .player_clock import PlayerClock
 NODES = ("feature_node", "registration_node")
 MESH, REFERENCE, STATUS = (f"/{name}" for name in (topics.MESH, topics.REFERENCE, topics.STATUS))
 SURFACE_TOPICS = {name: topics.TYPES[name.lstrip("/")] for name in (MESH, REFERENCE, STATUS)}    # what tells of the surface
-READY_S, QUIET_S, PATIENCE_S = 240.0, 4.0, 30.0
+READY_S, PATIENCE_S = 240.0, 60.0
+IDLE_S, IDLE_SHARE = 2.0, 0.1       # so long, the nodes together use less of a core than this: they have nothing left to do
 
 
 class LiveError(RuntimeError):
@@ -131,11 +132,11 @@ def _warm_up(setup: LiveSetup, listener: Listener, nodes: Sequence[Process], log
         _wait(listener, READY_S, lambda: bool(listener.arrivals[MESH]), (*nodes, player), "a first surface")
     finally:
         player.stop()
-    listener.spin(PATIENCE_S, lambda: _is_quiet(listener))
+    _settle(listener, nodes)
 
 
 def _play_words(setup: LiveSetup) -> list[str]:
-    return [str(setup.recording.bag), "--clock", "--rate", str(setup.rate), "--wait", "30", "--topics", *setup.recording.played]
+    return [str(setup.recording.bag), "--clock", "--clock-rate", "10", "--rate", str(setup.rate), "--wait", "30", "--topics", *setup.recording.played]
 
 
 def _play(setup: LiveSetup, listener: Listener, nodes: Sequence[Process], log: Path) -> LiveLoop:
@@ -154,7 +155,7 @@ def _play(setup: LiveSetup, listener: Listener, nodes: Sequence[Process], log: P
         _wait(listener, PATIENCE_S, player.has_ended, nodes, "the player to end")
         if player.stop() != 0:
             raise LiveError(f"play failed:\n{player.tail()}")
-        listener.spin(PATIENCE_S, lambda: bool(listener.arrivals[MESH]) and _is_quiet(listener))
+        _settle(listener, nodes)
     finally:
         player.stop()
     arrivals = listener.take()
@@ -169,8 +170,15 @@ def _reached(listener: Listener, time_ns: int) -> bool:
     return bool(clock) and clock[-1].stamp_ns >= time_ns
 
 
-def _is_quiet(listener: Listener) -> bool:
-    return time.monotonic() - listener.last_s > QUIET_S
+def _settle(listener: Listener, nodes: Sequence[Process]) -> None:
+    """Wait until the nodes are idle and nothing comes: what they still held of the recording is out, or given up."""
+    deadline, ids = time.monotonic() + PATIENCE_S, {process.name: process.pid for process in nodes}
+    while time.monotonic() < deadline:
+        before, last_s = CpuTime(ids), listener.last_s
+        listener.spin(IDLE_S, lambda: False)
+        if sum(CpuTime(ids).shares_since(before).values()) < IDLE_SHARE and listener.last_s == last_s:
+            return
+    raise LiveError(f"the nodes are still at work {PATIENCE_S:.0f} s after the last image")
 
 
 def _wait(listener: Listener, seconds: float, until: Callable[[], bool], watch: Collection[Process], what: str) -> None:
