@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -85,6 +86,7 @@ def scene(name: str, source: Path, output: Path) -> Path:
     target = output / name
     if not (target / "truth.npz").is_file():
         target.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(target / "bag", ignore_errors=True)       # of a run that was interrupted
         with tqdm(desc=f"making {name}", unit="frame") as bar:
             record_scene(name, source, target, progress=lambda: bar.update() and None)
     return target
