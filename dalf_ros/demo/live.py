@@ -82,8 +82,8 @@ class LiveLoop:
 def run_live(setup: LiveSetup, logs: Path) -> list[LiveLoop]:
     """Start the nodes, play the recording to them, collect what comes. logs: folder for the processes' output. Raises LiveError.
 
-    When the nodes have loaded, it is played until a first surface comes, to warm them up, and then from its beginning: the stamps jump
-    back, upon which the nodes start anew, as in each further loop.
+    When the nodes have loaded, it is played until a first surface comes, to warm them up. Before each round they are told to forget what
+    they have seen (~/reset).
     """
     import rclpy
     from rclpy.signals import SignalHandlerOptions
@@ -136,12 +136,15 @@ def _warm_up(setup: LiveSetup, listener: Listener, nodes: Sequence[Process], log
 
 
 def _play_words(setup: LiveSetup) -> list[str]:
-    return [str(setup.recording.bag), "--clock", "--clock-rate", "10", "--rate", str(setup.rate), "--wait", "30", "--topics", *setup.recording.played]
+    """The player's arguments. Few messages on /clock: they cost both sides, and one a camera message is told anyway."""
+    recording = setup.recording
+    return [str(recording.bag), "--clock", "--clock-rate", "10", "--rate", str(setup.rate), "--wait", "30", "--topics", *recording.played]
 
 
 def _play(setup: LiveSetup, listener: Listener, nodes: Sequence[Process], log: Path) -> LiveLoop:
     """One round, from the player's start until nothing comes any more."""
     recording = setup.recording
+    _reset(listener)
     listener.take()
     player = Process("play", _play_words(setup), log)
     processes = {process.name: process.pid for process in (*nodes, player)} | {"listener": os.getpid()}
@@ -168,6 +171,20 @@ def _play(setup: LiveSetup, listener: Listener, nodes: Sequence[Process], log: P
 def _reached(listener: Listener, time_ns: int) -> bool:
     clock = listener.arrivals[CLOCK]
     return bool(clock) and clock[-1].stamp_ns >= time_ns
+
+
+def _reset(listener: Listener) -> None:
+    """Both nodes begin anew with the next image."""
+    from std_srvs.srv import Trigger
+
+    for name in NODES:
+        client = listener.node.create_client(Trigger, f"/{name}/reset")
+        answer = None
+        if listener.spin(PATIENCE_S, client.service_is_ready):
+            answer = client.call_async(Trigger.Request())
+        if answer is None or not listener.spin(PATIENCE_S, answer.done):
+            raise LiveError(f"{name} does not answer on /{name}/reset")
+        listener.node.destroy_client(client)
 
 
 def _settle(listener: Listener, nodes: Sequence[Process]) -> None:

@@ -45,7 +45,8 @@ def truth() -> GroundTruth:
     vertices, triangles = grid()
     moved = vertices + np.arange(FRAMES, dtype=np.float32)[:, None, None] * np.float32([STEP_M, 0, 0])
     visible = np.tile(vertices[:, 0] < 0, (FRAMES, 1))
-    return GroundTruth(moved, triangles, vertices[:, :2], visible, START_NS + PERIOD_NS * np.arange(FRAMES), PinholeCamera(1, 1, 0, 0, 1, 1))
+    stamps = START_NS + PERIOD_NS * np.arange(FRAMES)
+    return GroundTruth(moved, triangles, vertices[:, :2], visible, stamps, PinholeCamera(1, 1, 0, 0, 1, 1))
 
 
 @pytest.fixture
@@ -77,7 +78,8 @@ def surface(truth: GroundTruth, frame: int, age_s: float, rate: float, status: s
 def played(truth: GroundTruth, came: Sequence[dict[str, Arrival]], rate: float = 1.0, first_s: float | None = None) -> LiveLoop:
     """One round. first_s: when measuring begins, seconds from the beginning of playing; with the first surface where not given."""
     reference = cdr(REFERENCE, messages.surface_mesh(head(0), head(0), 4, truth.vertices[0], triangles=truth.triangles))
-    clock = [Arrival(MONOTONIC_S + 0.01 * k / rate + (0.004 if k % 7 else 0), START_NS + RECORDED_LATER_NS + 10_000_000 * k) for k in range(40)]
+    late = [0.004 if number % 7 else 0 for number in range(40)]
+    clock = [Arrival(MONOTONIC_S + 0.01 * k / rate + s, START_NS + RECORDED_LATER_NS + 10_000_000 * k) for k, s in enumerate(late)]
     arrivals = {topic: sorted(one[topic] for one in came) for topic in (MESH, STATUS)}
     arrivals |= {REFERENCE: [Arrival(MONOTONIC_S, stamp_of(reference), reference)], CLOCK: clock}
     found = PlayerClock(clock, rate)
@@ -144,7 +146,8 @@ def test_covered_images_do_not_count_and_recovery_ends_with_a_good_surface(truth
 
 def test_live_beside_offline(truth: GroundTruth, recording: PlayedRecording, tmp_path: Path) -> None:
     with BagWriter(tmp_path / "results") as bag:
-        bag.write_results([(topics.REFERENCE, messages.surface_mesh(head(0), head(0), 9, truth.vertices[0], triangles=truth.triangles))], START_NS)
+        reference = messages.surface_mesh(head(0), head(0), 9, truth.vertices[0], triangles=truth.triangles)
+        bag.write_results([(topics.REFERENCE, reference)], START_NS)
         for frame in range(1, FRAMES):
             off = np.float32([0, 0, 0.001 if frame > 1 else 0.5])       # frame 1 is sent before measuring begins
             fields = messages.surface_mesh(head(frame), head(0), 9, truth.vertices[frame] + off)
