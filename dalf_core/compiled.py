@@ -37,14 +37,17 @@ _setting = threading.Lock()
 
 
 def njit(function: Callable | None = None, **options: Any) -> Any:
-    """`numba.njit` with a cache in kernel_folder(). options: those of numba.njit, except `cache`."""
+    """`numba.njit` with a cache in kernel_folder(), run without Python's lock: other threads go on meanwhile.
+
+    options: those of numba.njit, except `cache` and `nogil`.
+    """
     folder = kernel_folder()
 
     def compiled(function: Callable) -> Any:
         with _setting:          # numba reads the setting when it decorates; other packages keep theirs
             before, numba.config.CACHE_DIR = numba.config.CACHE_DIR, str(folder or "")
             try:
-                return numba.njit(function, cache=folder is not None, **options)
+                return numba.njit(function, cache=folder is not None, nogil=True, **options)
             finally:
                 numba.config.CACHE_DIR = before
 

@@ -43,6 +43,7 @@ class FeatureNode(WorkerNode):
         self._tracker = self._executor.submit(self._load_tracker).result()
         if self.values["carry"]:
             self._background = BackgroundTracker(self._tracker, self._executor)
+            self._background.warm_up()
 
     def _load_tracker(self) -> Any:
         """On the thread that DALF will work on, so that those it starts have the same priority."""

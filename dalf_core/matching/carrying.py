@@ -16,6 +16,8 @@ from .local_maps import local_maps
 from .patch_alignment import PatchTemplates, align, make_templates, pyramid
 from .prediction import Prediction
 
+Expected = tuple[np.ndarray, np.ndarray, np.ndarray]        # of a view's keypoints, see _expected
+
 MOST = 800                  # keypoints looked for in one image
 LEAST_CORRELATION = 0.7     # of a patch with its template
 REACH_PX = 12.0             # how far from its expected place a patch may be found;
@@ -133,7 +135,7 @@ class LandmarkCarrier:
         return _joined([_found(number, view, *expected[number][:2], chosen[number], levels, stamp_ns)
                         for number, view in self._views.items()])
 
-    def _move(self, expected: dict[int, tuple[np.ndarray, ...]], now: np.ndarray) -> None:
+    def _move(self, expected: dict[int, Expected], now: np.ndarray) -> None:
         """Add to the expected places how the surface has moved since: in each place the median of the flow around it.
 
         The flow is that of keypoints seen in the image before; of a view of which too few were, that at the expected places.
@@ -151,7 +153,7 @@ class LandmarkCarrier:
                 nearest = cKDTree(view.keypoints[rows[known]]).query(view.keypoints, min(NEIGHBOURS, int(known.sum())))[1]
                 xy += np.median(motion[known][nearest], axis=1)
 
-    def _chosen(self, expected: dict[int, tuple[np.ndarray, ...]]) -> dict[int, np.ndarray]:
+    def _chosen(self, expected: dict[int, Expected]) -> dict[int, np.ndarray]:
         """Which keypoints to look for: all that may be seen; where these are too many, the views share what can be done."""
         wanted = {number: use & self._views[number].templates.usable[0] for number, (_, _, use) in expected.items()}
         total = sum(int(use.sum()) for use in wanted.values())
@@ -170,7 +172,7 @@ def _spread(order: np.ndarray, use: np.ndarray, count: int) -> np.ndarray:
 
 
 def _expected(number: int, view: _View, prediction: Prediction | None,
-              is_newest: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+              is_newest: bool) -> Expected:
     """Of a view's keypoints: places (N, 2) and affine maps (N, 2, 2) from the view, and whether to look for them (N,) bool.
 
     The prediction's as far as it goes; else as the keypoints around it were seen in the image before. is_newest: the prediction is of
@@ -201,9 +203,9 @@ def _expected(number: int, view: _View, prediction: Prediction | None,
 def _found(number: int, view: _View, expected: np.ndarray, affine: np.ndarray, use: np.ndarray, levels: tuple[np.ndarray, ...],
            stamp_ns: int) -> Carried:
     """Look for a view's keypoints where they are expected; what is found is what the next image is expected to show."""
-    xy, correlation, view.seen = _aligned(view, expected, affine, use, levels, 1, REACH_PX)
+    xy, correlation, view.seen = _aligned(view, expected, affine, use, levels, (0, 1), REACH_PX)
     if view.seen.sum() < WIDE_BELOW * use.sum():
-        xy, correlation, view.seen = _aligned(view, expected, affine, use, levels, 2, WIDE_PX)
+        xy, correlation, view.seen = _aligned(view, expected, affine, use, levels, (2,), WIDE_PX)
     view.detected[:] = False
     view.xy = xy
     index = np.flatnonzero(view.seen)
@@ -211,13 +213,21 @@ def _found(number: int, view: _View, expected: np.ndarray, affine: np.ndarray, u
     return Carried(np.full(len(index), number, np.int64), index, xy[index], correlation[index], age.astype(np.float32))
 
 
-def _aligned(view: _View, expected: np.ndarray, affine: np.ndarray, use: np.ndarray, levels: tuple[np.ndarray, ...], coarsest: int,
-             reach_px: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Places, correlations, and which keypoints are seen there: those that look as they should, no farther off than their neighbours."""
-    xy, correlation = align(levels, view.templates, expected, affine, use, coarsest)
-    off = xy - expected
+def _aligned(view: _View, expected: np.ndarray, affine: np.ndarray, use: np.ndarray, levels: tuple[np.ndarray, ...],
+             coarsest: tuple[int, ...], reach_px: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places, correlations, and which keypoints are seen there: those that look as they should, no farther off than their neighbours.
+
+    coarsest: levels of the pyramid to begin at; each for those keypoints alone that are not found from the one before.
+    """
+    xy, correlation, alike = expected.copy(), np.full(len(expected), -1, np.float32), np.zeros(len(expected), bool)
+    for level in coarsest:
+        left = use & ~alike
+        found, likeness = align(levels, view.templates, expected, affine, left, level)
+        xy[left], correlation[left] = found[left], likeness[left]
+        with np.errstate(invalid="ignore"):
+            off = xy - expected
+            alike = use & (correlation > LEAST_CORRELATION) & (np.abs(off).max(axis=1) < reach_px)
     with np.errstate(invalid="ignore"):
-        alike = use & (correlation > LEAST_CORRELATION) & (np.abs(off).max(axis=1) < reach_px)
         agree = alike[view.neighbours] & (np.abs(off[view.neighbours] - off[:, None]).max(axis=2) < ALIKE_PX)
     return xy, correlation, alike & (agree.sum(axis=1) > AGREEING)        # itself is one of them
 

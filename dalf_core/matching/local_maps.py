@@ -23,7 +23,7 @@ def local_maps(keypoints: np.ndarray, neighbours: np.ndarray, xy: np.ndarray,
     return places, affine, fits
 
 
-@njit(nogil=True)
+@njit
 def _fit(keypoints, neighbours, xy, known, places, affine, fits):
     for n in range(len(keypoints)):
         affine[n, 0, 0] = affine[n, 1, 1] = 1.0

@@ -75,7 +75,7 @@ def align(levels: tuple[np.ndarray, ...], templates: PatchTemplates, xy: np.ndar
     return found, correlation
 
 
-@njit(nogil=True, fastmath={"reassoc", "contract", "arcp"})
+@njit(fastmath={"reassoc", "contract", "arcp"})
 def _sample(image, x, y, a, out):
     """The patch around (x, y) through the affine `a`, of zero mean and unit contrast; its contrast, or 0 where it cannot be had."""
     height, width = image.shape
@@ -113,7 +113,7 @@ def _sample(image, x, y, a, out):
     return contrast
 
 
-@njit(nogil=True)
+@njit
 def _make(image, xy, values, gx, gy, inverse, usable):
     """One level: sets the templates' arrays where there is texture."""
     side = 2 * HALF + 1
@@ -139,7 +139,7 @@ def _make(image, xy, values, gx, gy, inverse, usable):
         inverse[n, 2] = xx / determinant
 
 
-@njit(nogil=True, fastmath={"reassoc", "contract", "arcp"})
+@njit(fastmath={"reassoc", "contract", "arcp"})
 def _align(image, scale, values, gx, gy, inverse, affine, use, found, correlation):
     """One level: shifts `found` (pixels of the whole image) and sets `correlation`."""
     size = values.shape[1]

@@ -166,9 +166,11 @@ def _weakest_cut(link: csr_matrix) -> np.ndarray:
 
 def _among(source: np.ndarray, target: np.ndarray, main: np.ndarray, others: np.ndarray) -> float:
     """Share of the others that now lie as near to landmarks of the main group as these lie to each other, but came from far away."""
-    k = min(3, len(main) - 1)
-    usual = np.median(cKDTree(target[main]).query(target[main], k + 1)[0][:, -1])
-    distance, index = cKDTree(target[main]).query(target[others], k + 1)        # one may be the landmark itself
+    k, tree = min(3, len(main) - 1), cKDTree(target[main])
+    distance, index = tree.query(target[main], k + 1)
+    usual = np.median(distance[:, -1])
+    if others is not main:
+        distance, index = tree.query(target[others], k + 1)         # one may be the landmark itself
     came = np.linalg.norm(source[main][index] - source[others][:, None], axis=2)
     return float(((distance <= 1.5 * usual) & (came > AROUND * distance + usual)).any(axis=1).mean())
 

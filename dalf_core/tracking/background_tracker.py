@@ -13,12 +13,13 @@ from ..matching.carrying import MOST
 from ..matching.prediction import Prediction
 from .feature_tracker import FeatureTracker
 from .frames import FeatureFrame
-from .match_carrier import MatchCarrier, halved
+from .match_carrier import Detections, MatchCarrier, detections_of, halved
 
 NICE = 10                           # priority of DALF's threads below the others': the camera's rate comes first
 KEPT_BYTES = 64_000_000             # of halved images since DALF began to look; then every second one is left out
-LEAST = 150                         # keypoints carried on the slowest machine
-TAKES = 0.6                         # share of the time between images that carrying may take
+LEAST = 300                         # keypoints carried on the slowest machine
+CATCHES_UP = 3                      # images that DALF's thread may be behind when it hands over what it has found
+TAKES = 0.8                         # share of the time between images that carrying may take
 
 
 @dataclass(frozen=True)
@@ -47,14 +48,14 @@ class BackgroundTracker:
         self.look_every_s = look_every_s
         self._features, self._executor = features, executor
         self._carrier = MatchCarrier()
-        self._look: Future[FeatureFrame] | None = None
+        self._look: Future[_Found] | None = None
         self._prediction: Prediction | None = None
         self._forget()
 
     def _forget(self) -> None:
         self._carrier.reset()
         self._looked_at: tuple[np.ndarray, int] | None = None       # image and stamp; None: what DALF finds is of no use any more
-        self._since: list[np.ndarray] = []                          # halved images from that one on
+        self._since = _Images()                                     # from that one on
         self._began = -np.inf
         self._interval = _Interval()
         self._is_anew = True
@@ -63,6 +64,10 @@ class BackgroundTracker:
         """Forget the reference; the next image in which DALF finds enough becomes it."""
         self._prediction = None
         self._forget()
+
+    def warm_up(self) -> None:
+        """Compile what is compiled on first use. What is known is left alone."""
+        MatchCarrier.warm_up()
 
     def close(self) -> None:
         """Wait until DALF has ended its last look."""
@@ -87,7 +92,7 @@ class BackgroundTracker:
             self._carrier.landmarks.most = self._interval.affordable(stamp_ns, took, self._carrier.landmarks.most)
             results.append(ImageResult(image, stamp_ns, FeatureFrame(None, matches, {"carry": 1e3 * took})))
         if self._looked_at is not None:
-            self._remember(halved(image))
+            self._since.add(halved(image))
         if self._may_look():
             self._start(image, stamp_ns, mask, to_previous)
         return results
@@ -104,9 +109,12 @@ class BackgroundTracker:
             found = look.result()
         except ValueError as error:
             return [ImageResult(image, stamp_ns, None, str(error))]
-        self._carrier.renew(found, image, self._features.keyframes.numbers, self._since)
-        is_reference = found.matches is not None and found.matches.stamp_ns == found.matches.reference_stamp_ns
-        return [ImageResult(image, stamp_ns, found if is_reference else replace(found, matches=None))]
+        if found.detections is not None:
+            detections = found.detections.forward(self._since.after(found.images)[0])
+            self._carrier.renew(found.frame, image, self._features.keyframes.numbers, detections)
+        matches = found.frame.matches
+        is_reference = matches is not None and matches.stamp_ns == matches.reference_stamp_ns
+        return [ImageResult(image, stamp_ns, found.frame if is_reference else replace(found.frame, matches=None))]
 
     def _may_look(self) -> bool:
         if self._look is not None:
@@ -115,19 +123,53 @@ class BackgroundTracker:
 
     def _start(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None, to_previous: bool) -> None:
         anew, self._is_anew = self._is_anew, False
-        self._looked_at, self._since, self._began = (image, stamp_ns), [halved(image)], time.monotonic()
+        self._looked_at, self._began = (image, stamp_ns), time.monotonic()
+        since = self._since = _Images()
+        since.add(halved(image))
 
-        def look() -> FeatureFrame:
+        def look() -> _Found:
             if anew:
                 self._features.reset()
-            return self._features.process(image, stamp_ns, mask, to_previous=to_previous)
+            frame = self._features.process(image, stamp_ns, mask, to_previous=to_previous)
+            if frame.matches is None:
+                return _Found(frame, None, 0)
+            detections, behind = detections_of(frame.matches), 1
+            while since.count - behind >= CATCHES_UP:       # images have come meanwhile; the last few are left to process()
+                images, now = since.after(behind)
+                detections, behind = detections.forward(images), now
+            return _Found(frame, detections, behind)
 
         self._look = self._executor.submit(look)
 
-    def _remember(self, image: np.ndarray) -> None:
-        self._since.append(image)
-        if len(self._since) * image.nbytes > KEPT_BYTES and len(self._since) > 3:
-            del self._since[1:-1:2]
+
+@dataclass(frozen=True)
+class _Found:
+    """What DALF has found in an image; its detections (None: there is no reference yet), as of the image that was number `images` since."""
+
+    frame: FeatureFrame
+    detections: Detections | None
+    images: int
+
+
+class _Images:
+    """Halved images since DALF began to look; one thread adds, another may read."""
+
+    def __init__(self) -> None:
+        self._kept: list[tuple[int, np.ndarray]] = []       # with the number of each, from 1
+        self.count = 0
+
+    def add(self, image: np.ndarray) -> None:
+        """Keep one more; of too many every second one is left out."""
+        kept = [*self._kept, (self.count + 1, image)]
+        if len(kept) * image.nbytes > KEPT_BYTES and len(kept) > 3:
+            kept = [*kept[:-1:2], kept[-1]]
+        self._kept, self.count = kept, self.count + 1
+
+    def after(self, number: int) -> tuple[list[np.ndarray], int]:
+        """Image number `number` (or the last one kept before it) and all that came after it; and the number of the last."""
+        kept = self._kept
+        first = max(i for i, (n, _) in enumerate(kept) if n <= number)
+        return [image for _, image in kept[first:]], kept[-1][0]
 
 
 class _Interval:
@@ -146,7 +188,7 @@ class _Interval:
         if not self._seconds:
             return now
         if took_s > TAKES * self._seconds:
-            return max(LEAST, int(0.9 * now))
+            return max(LEAST, int(0.95 * now))
         return min(MOST, now + 10)
 
 

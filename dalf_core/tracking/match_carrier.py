@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 
 from ..features.image_input import check_mask
-from ..matching.carrying import Carried, LandmarkCarrier
+from ..matching.carrying import MOST, Carried, LandmarkCarrier
 from ..matching.flow import bring_forward
 from ..matching.keyframes import REFERENCE_VIEW, KeyframeMatches
 from ..matching.patch_alignment import pyramid
@@ -37,32 +38,42 @@ class MatchCarrier:
         self._reference_stamp_ns = self._stamp_ns = 0
         self._count = self._most_found = 0
 
+    @staticmethod
+    def warm_up() -> None:
+        """Compile the kernels (cached on disk), so that the first real image is not the slow one."""
+        noise = np.random.default_rng(0).integers(0, 255, (128, 128), np.uint8)
+        xy = np.stack(np.meshgrid(np.arange(40.0, 90, 8), np.arange(40.0, 90, 8)), axis=-1).reshape(-1, 2).astype(np.float32)
+        landmarks = LandmarkCarrier()
+        landmarks.add_view(REFERENCE_VIEW, noise, xy)
+        landmarks.detected(np.zeros(len(xy), np.int64), np.arange(len(xy)), xy, 0, 0)
+        for stamp_ns in (1, 2):
+            landmarks.carry(noise, stamp_ns)
+
     @property
     def is_poor(self) -> bool:
         """Whether so little was carried to the last image that DALF should look again."""
         return self._count < max(FEW, POOR * self._most_found)
 
-    def renew(self, found: FeatureFrame, image: np.ndarray, keyframes: frozenset[int], since: Sequence[np.ndarray]) -> bool:
+    def renew(self, found: FeatureFrame, image: np.ndarray, keyframes: frozenset[int], detections: Detections) -> bool:
         """Take what DALF has found in an image, which may be older than the last one carried to.
 
         found: of that image (HxWx3 or HxW); its matches may have made it the reference or a keyframe. keyframes: numbers of those kept.
-        since: halved images (see halved()) from that one to the last one carried to. Returns whether what was carried is contradicted.
+        detections: of that image, brought forward to the last one carried to. Returns whether what was carried is contradicted.
         """
         matches, features = found.matches, found.features
         if matches is None or features is None:
             return False
-        view, index, xy = _detections(matches)
         if matches.reference_stamp_ns != self._reference_stamp_ns or self._reference is None:
             self.reset()
             self._reference, self._reference_stamp_ns = features, matches.reference_stamp_ns
             self.landmarks.add_view(REFERENCE_VIEW, gray(image), features.keypoints)
-            self._stamp_ns = max(self._stamp_ns, matches.stamp_ns)
+            self._stamp_ns = matches.stamp_ns
         for number in set(self.landmarks.views) - keyframes - {REFERENCE_VIEW}:
             self.landmarks.drop_view(number)
-        for number in set(view.tolist()) & keyframes - set(self.landmarks.views):      # unknown so far: it is this image itself
+        for number in set(detections.view.tolist()) & keyframes - set(self.landmarks.views):      # unknown so far: it is this image itself
             self.landmarks.add_view(number, gray(image), features.keypoints)
         self._most_found = 0
-        return self.landmarks.detected(view, index, bring_forward(since, xy), matches.stamp_ns, self._stamp_ns)
+        return self.landmarks.detected(detections.view, detections.index, detections.xy, matches.stamp_ns, self._stamp_ns)
 
     def carry(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None,
               prediction: Prediction | None = None) -> FrameMatches | None:
@@ -96,7 +107,7 @@ def gray(image: np.ndarray) -> np.ndarray:
 
 
 def halved(image: np.ndarray) -> np.ndarray:
-    """What renew() needs of an image that came since DALF began to look."""
+    """What Detections.forward() needs of an image."""
     return pyramid(gray(image))[1]
 
 
@@ -122,12 +133,29 @@ def _names(keyframes: KeyframeMatches) -> np.ndarray:
     return keyframes.keyframe << 32 | keyframes.index
 
 
-def _detections(matches: FrameMatches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Verified keypoints of all views: view (N,), index (N,), pixels (N, 2)."""
+@dataclass(frozen=True)
+class Detections:
+    """Keypoints that DALF has found in an image, verified without any prediction: view (N,), index (N,) int64, xy (N, 2) float32 px."""
+
+    view: np.ndarray
+    index: np.ndarray
+    xy: np.ndarray
+
+    def forward(self, images: Sequence[np.ndarray]) -> Detections:
+        """Where they are in the last of the images; all halved, see halved(), the first being the one that they are in."""
+        return replace(self, xy=bring_forward(images, self.xy))
+
+
+def detections_of(matches: FrameMatches) -> Detections:
+    """All verified keypoints of an image's matches, of every view; where there are more than can be carried, so many of them."""
     good, others = matches.matches.inlier, matches.keyframes
     index = matches.matches.reference_index[good]
     view = np.concatenate([np.full(len(index), REFERENCE_VIEW), others.keyframe])
-    return view, np.concatenate([index, others.index]), np.concatenate([matches.query_xy[good], others.query_xy])
+    index, xy = np.concatenate([index, others.index]), np.concatenate([matches.query_xy[good], others.query_xy])
+    if len(index) > MOST:
+        rows = np.random.default_rng(0).permutation(len(index))[:MOST]
+        view, index, xy = view[rows], index[rows], xy[rows]
+    return Detections(view, index, xy)
 
 
 def _inside(carried: Carried, mask: np.ndarray) -> Carried:

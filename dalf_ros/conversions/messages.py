@@ -95,7 +95,8 @@ def _origin(frame: FrameMatches) -> dict:
     """How each match was found; nothing where all were in this image."""
     if frame.age_s is None:
         return {}
-    return {"found": np.where(frame.matches.query_index < 0, CARRIED, DETECTED).astype(np.uint8), "age": np.asarray(frame.age_s, np.float32)}
+    found = np.where(frame.matches.query_index < 0, CARRIED, DETECTED)
+    return {"found": found.astype(np.uint8), "age": np.asarray(frame.age_s, np.float32)}
 
 
 def matches_of(message: Any) -> FrameMatches:

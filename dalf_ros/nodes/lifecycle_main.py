@@ -14,12 +14,16 @@ from .ros_home import ensure_ros_home
 from .worker_node import WorkerNode
 
 
+SWITCH_S = 0.0005       # a thread that has Python's lock gives way after so long; at Python's own 0.005 those of 30 Hz wait for others
+
+
 def run_nodes(makers: list[Callable[[], WorkerNode]], args: list[str] | None = None) -> int:
     """Run the nodes in one process until they are told to stop.
 
     Returns 0, 1 when one could not be started, 130 when interrupted before they all ran.
     """
     interrupt_as_usual()
+    sys.setswitchinterval(SWITCH_S)
     nodes: list[WorkerNode] = []
     running = False
     executor = None
