@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--separate", action="store_true", help="feature_node and registration_node as two processes, not `tracker` with both")
     p.add_argument("--mask-topic", help=f"'' for none (default: {MASK_TOPIC} where the recording has it)")
     p.add_argument("--set", action="append", default=[], metavar="NAME:=VALUE", help="parameter of the nodes; may be repeated")
-    p.add_argument("--offline", action="store_true", help="follow it offline too, every frame, where no registration/ lies beside the recording")
+    p.add_argument("--offline", action="store_true", help="follow it offline too, every frame, where there is no registration/ beside it")
     p.add_argument("--output", type=Path, default=Path("out/live"), help="folder for logs, scenes and offline runs (default: %(default)s)")
     p.add_argument("--json", type=Path, metavar="FILE", help="the numbers, too")
     return p
