@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--separate", action="store_true", help="feature_node and registration_node as two processes, not `tracker` with both")
     p.add_argument("--mask-topic", help=f"'' for none (default: {MASK_TOPIC} where the recording has it)")
     p.add_argument("--set", action="append", default=[], metavar="NAME:=VALUE", help="parameter of the nodes; may be repeated")
-    p.add_argument("--offline", action="store_true", help="follow it offline too, every frame, where no registration/ lies beside it")
+    p.add_argument("--offline", action="store_true", help="follow it offline too, every frame, where there is no registration/ beside it")
     p.add_argument("--output", type=Path, default=Path("out/live"), help="folder for logs, scenes and offline runs (default: %(default)s)")
     p.add_argument("--json", type=Path, metavar="FILE", help="the numbers, too")
     return p
@@ -77,30 +77,37 @@ def benchmark(options: argparse.Namespace) -> LiveReport:
     played = PlayedRecording.read(bag, mask)
     setup = LiveSetup(played, options.rate, options.separate, options.loops, parameters)
     print(f"{bag}, {options.scene if truth else 'no truth'}, rate {options.rate:g}, {'two processes' if options.separate else 'tracker'}, "
-          f"mask {mask or 'none'}, {' '.join(options.set) or 'default parameters'}")
+          f"mask {mask or 'none'}, {' '.join(options.set) or 'default parameters'}, offline {offline or 'not run'}")
     return measure(run_live(setup, logs), played, options.rate, truth, covers(options.scene), offline)
 
 
 def scene(name: str, source: Path, output: Path) -> Path:
-    """The scene's folder; made when it is not there."""
-    target = output / name
-    if not (target / "truth.npz").is_file():
-        target.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(target / "bag", ignore_errors=True)       # of a run that was interrupted
-        with tqdm(desc=f"making {name}", unit="frame") as bar:
-            record_scene(name, source, target, progress=lambda: bar.update() and None)
+    """The scene's folder; made when it is not there. Raises ValueError when it was made from another recording."""
+    target, mark = output / name, output / name / "source.txt"
+    written = source / "truth.npz"
+    if not written.is_file():
+        raise ValueError(f"{source} has no truth.npz: scenes are made from what ./run demo or ./run simulate writes")
+    origin = f"{written.resolve()} {written.stat().st_mtime_ns}\n"
+    if mark.is_file():
+        if mark.read_text() != origin:
+            raise ValueError(f"{target} was made from another recording ({mark}): delete it or give another --output")
+        return target
+    shutil.rmtree(target, ignore_errors=True)       # of a run that was interrupted
+    target.mkdir(parents=True)
+    with tqdm(desc=f"making {name}", unit="frame") as bar:
+        record_scene(name, source, target, progress=lambda: bar.update() and None)
+    mark.write_text(origin)
     return target
 
 
 def offline_run(folder: Path, bag: Path, mask: str, options: argparse.Namespace) -> Path | None:
     """The folder of an offline run over the same recording; None where there is none and none is asked for. Raises RuntimeError."""
     beside, own = folder / "registration", options.output / options.scene / "registration"
-    for found in (own, beside):
-        if (found / "metrics.json").is_file():
-            return found
+    if (beside / "metrics.json").is_file():
+        return beside
     if not options.offline:
         return None
-    words = [str(bag), "--output", str(own)] + (["--mask-topic", mask] if mask else [])
+    words = [str(bag), "--output", str(own), "--overwrite"] + (["--mask-topic", mask] if mask else [])
     shared = {"top_k", "image_scale", "weights", "device"}
     for name, value in map(_assignment, options.set):
         words += [f"--{name.replace('_', '-')}", value] if name in shared else []

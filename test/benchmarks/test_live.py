@@ -64,6 +64,28 @@ def rgbd(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bag"
 
 
+def test_a_scene_is_made_once_and_of_one_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+
+    def record_scene(name: str, source: Path, target: Path, progress: object) -> None:
+        made.append((name, source))
+        (target / "bag").mkdir()        # fails where an earlier one lies
+
+    monkeypatch.setattr(live, "record_scene", record_scene)
+    first, second = tmp_path / "first", tmp_path / "second"
+    with pytest.raises(ValueError, match="truth.npz"):
+        live.scene("turned", first, tmp_path / "out")
+    for folder in (first, second):
+        folder.mkdir()
+        (folder / "truth.npz").touch()
+    (tmp_path / "out" / "turned" / "bag").mkdir(parents=True)       # interrupted
+    for _ in range(2):
+        assert live.scene("turned", first, tmp_path / "out") == tmp_path / "out" / "turned"
+    assert made == [("turned", first)]
+    with pytest.raises(ValueError, match="another recording"):
+        live.scene("turned", second, tmp_path / "out")
+
+
 def test_a_recording_that_is_not_there(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert live.main([str(tmp_path / "nothing"), "--output", str(tmp_path / "out")]) == 2
     assert "nothing" in capsys.readouterr().err
