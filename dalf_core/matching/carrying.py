@@ -30,9 +30,6 @@ NEIGHBOURS = 12             # keypoints of a view that tell about one among them
 OWN = 8                     # of a keypoint's neighbours (itself is one) must have been seen for them to tell how it is bent
 FRESH_S = 0.5               # an older prediction is not used
 LEAST_AREA, MOST_LENGTH = 0.15, 4.0     # of a patch's affine map: seen flatter or larger it cannot be compared
-SAME_PX = 5.0               # a detection farther than this from where a keypoint was carried to contradicts it
-CONTRADICTING = 0.5         # share of those detected and carried at once that must disagree for all that was carried to be dropped
-COMPARED = 10               # of them at least
 
 
 @dataclass(frozen=True)
@@ -53,6 +50,10 @@ class Carried:
         return len(self.index)
 
 
+_NONE = np.zeros(0, np.int64)
+NOTHING = Carried(_NONE, _NONE, np.zeros((0, 2), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32))
+
+
 class _View:
     """The keypoints of one view and what is known of them in the image before."""
 
@@ -66,9 +67,6 @@ class _View:
         self.seen = np.zeros(count, bool)
         self.detected = np.zeros(count, bool)       # since the image before, and not looked for yet
         self.detected_ns = np.zeros(count, np.int64)
-
-    def forget(self) -> None:
-        self.seen[:] = self.detected[:] = False
 
 
 class LandmarkCarrier:
@@ -101,26 +99,23 @@ class LandmarkCarrier:
         """Forget one view."""
         self._views.pop(number, None)
 
-    def detected(self, view: np.ndarray, index: np.ndarray, xy: np.ndarray, detected_ns: int, stamp_ns: int) -> bool:
-        """DALF has found keypoints, as of the image that carry() had last: (N,) view, (N,) index, (N, 2) px.
+    def detected(self, view: np.ndarray, index: np.ndarray, xy: np.ndarray, detected_ns: int) -> None:
+        """DALF has found keypoints, without any prediction: (N,) view, (N,) index, (N, 2) px in the image that carry() had last.
 
-        detected_ns: stamp of the image in which it found them; stamp_ns: of the image that carry() had last. They were found without
-        any prediction: where most of what was carried is elsewhere, all of that is dropped, and predictions up to this image are not
-        used any more. Returns whether that was so.
+        detected_ns: stamp of the image in which it found them. The next image is searched there for those that are not carried.
         """
-        there = [(self._views[v], index[view == v], xy[view == v]) for v in np.unique(view).tolist() if v in self._views]
-        apart = np.concatenate([np.zeros(0), *(np.linalg.norm(kept.xy[i] - at, axis=1)[kept.seen[i]] for kept, i, at in there)])
-        contradicted = len(apart) >= COMPARED and np.mean(apart > SAME_PX) > CONTRADICTING
-        if contradicted:
-            self._trusted_ns = stamp_ns + 1
-            for kept in self._views.values():
-                kept.forget()
-        for kept, i, at in there:
+        for number in set(np.unique(view).tolist()) & self._views.keys():
+            kept, i, at = self._views[number], index[view == number], xy[view == number]
             new = ~kept.seen[i]
             kept.xy[i[new]] = at[new]
             kept.detected[i[new]] = kept.seen[i[new]] = True
             kept.detected_ns[i] = detected_ns
-        return bool(contradicted)
+
+    def drop_carried(self, stamp_ns: int) -> None:
+        """What is carried is wrong: forget where keypoints are, and do not use predictions up to this image, the last that carry() had."""
+        self._trusted_ns = stamp_ns + 1
+        for view in self._views.values():
+            view.seen[:] = view.detected[:] = False
 
     def carry(self, gray: np.ndarray, stamp_ns: int, prediction: Prediction | None = None) -> Carried:
         """Find the keypoints in the next image, gray (H, W) uint8; prediction: the newest one there is."""
@@ -234,6 +229,5 @@ def _aligned(view: _View, expected: np.ndarray, affine: np.ndarray, use: np.ndar
 
 def _joined(parts: list[Carried]) -> Carried:
     if not parts:
-        none = np.zeros(0, np.int64)
-        return Carried(none, none, np.zeros((0, 2), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32))
+        return NOTHING
     return Carried(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("view", "index", "xy", "correlation", "age_s")))

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..matching.carrying import MOST
+from ..matching.carrying import MOST, Carried
 from ..matching.prediction import Prediction
 from .feature_tracker import FeatureTracker
 from .frames import FeatureFrame
@@ -54,7 +54,8 @@ class BackgroundTracker:
 
     def _forget(self) -> None:
         self._carrier.reset()
-        self._looked_at: tuple[np.ndarray, int] | None = None       # image and stamp; None: what DALF finds is of no use any more
+        # image, its stamp, what had been carried to it; None: what DALF finds is of no use any more
+        self._looked_at: tuple[np.ndarray, int, Carried] | None = None
         self._since = _Images()                                     # from that one on
         self._began = -np.inf
         self._interval = _Interval()
@@ -104,14 +105,14 @@ class BackgroundTracker:
         look, self._look = self._look, None
         if self._looked_at is None:
             return []
-        (image, stamp_ns), self._looked_at = self._looked_at, None
+        (image, stamp_ns, carried), self._looked_at = self._looked_at, None
         try:
             found = look.result()
         except ValueError as error:
             return [ImageResult(image, stamp_ns, None, str(error))]
         if found.detections is not None:
             detections = found.detections.forward(self._since.after(found.images)[0])
-            self._carrier.renew(found.frame, image, self._features.keyframes.numbers, detections)
+            self._carrier.renew(found.frame, image, self._features.keyframes.numbers, detections, carried)
         matches = found.frame.matches
         is_reference = matches is not None and matches.stamp_ns == matches.reference_stamp_ns
         return [ImageResult(image, stamp_ns, found.frame if is_reference else replace(found.frame, matches=None))]
@@ -123,7 +124,7 @@ class BackgroundTracker:
 
     def _start(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None, to_previous: bool) -> None:
         anew, self._is_anew = self._is_anew, False
-        self._looked_at, self._began = (image, stamp_ns), time.monotonic()
+        self._looked_at, self._began = (image, stamp_ns, self._carrier.carried), time.monotonic()
         since = self._since = _Images()
         since.add(halved(image))
 

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 
 from ..features.image_input import check_mask
-from ..matching.carrying import MOST, Carried, LandmarkCarrier
+from ..matching.carrying import MOST, NOTHING, Carried, LandmarkCarrier
 from ..matching.flow import bring_forward
 from ..matching.keyframes import REFERENCE_VIEW, KeyframeMatches
 from ..matching.patch_alignment import pyramid
@@ -19,6 +19,10 @@ from .frames import FeatureFrame, FrameMatches
 
 FEW = 60                    # keypoints carried, with fewer DALF should look again soon;
 POOR = 0.5                  # and with less than this share of the most since it looked last
+
+SAME_PX = 5.0               # a detection farther than this from where the keypoint was carried to contradicts it
+CONTRADICTING = 0.5         # share of those detected and carried at once that must do so for all that was carried to be dropped
+COMPARED = 10               # of them at least
 
 
 class MatchCarrier:
@@ -36,7 +40,8 @@ class MatchCarrier:
         self.landmarks.clear()
         self._reference: Features | None = None
         self._reference_stamp_ns = self._stamp_ns = 0
-        self._count = self._most_found = 0
+        self.carried = NOTHING      # to the last image
+        self._most_found = 0
 
     @staticmethod
     def warm_up() -> None:
@@ -45,20 +50,21 @@ class MatchCarrier:
         xy = np.stack(np.meshgrid(np.arange(40.0, 90, 8), np.arange(40.0, 90, 8)), axis=-1).reshape(-1, 2).astype(np.float32)
         landmarks = LandmarkCarrier()
         landmarks.add_view(REFERENCE_VIEW, noise, xy)
-        landmarks.detected(np.zeros(len(xy), np.int64), np.arange(len(xy)), xy, 0, 0)
+        landmarks.detected(np.zeros(len(xy), np.int64), np.arange(len(xy)), xy, 0)
         for stamp_ns in (1, 2):
             landmarks.carry(noise, stamp_ns)
 
     @property
     def is_poor(self) -> bool:
         """Whether so little was carried to the last image that DALF should look again."""
-        return self._count < max(FEW, POOR * self._most_found)
+        return len(self.carried) < max(FEW, POOR * self._most_found)
 
-    def renew(self, found: FeatureFrame, image: np.ndarray, keyframes: frozenset[int], detections: Detections) -> bool:
+    def renew(self, found: FeatureFrame, image: np.ndarray, keyframes: frozenset[int], detections: Detections, carried: Carried) -> bool:
         """Take what DALF has found in an image, which may be older than the last one carried to.
 
         found: of that image (HxWx3 or HxW); its matches may have made it the reference or a keyframe. keyframes: numbers of those kept.
-        detections: of that image, brought forward to the last one carried to. Returns whether what was carried is contradicted.
+        detections: of that image, brought forward to the last one carried to. carried: what had been carried to that image. Detections are
+        found without any prediction: where most of what was carried is elsewhere, all of it is dropped. Returns whether that was so.
         """
         matches, features = found.matches, found.features
         if matches is None or features is None:
@@ -73,7 +79,11 @@ class MatchCarrier:
         for number in set(detections.view.tolist()) & keyframes - set(self.landmarks.views):      # unknown so far: it is this image itself
             self.landmarks.add_view(number, gray(image), features.keypoints)
         self._most_found = 0
-        return self.landmarks.detected(detections.view, detections.index, detections.xy, matches.stamp_ns, self._stamp_ns)
+        contradicted = _contradicts(detections_of(matches), carried)
+        if contradicted:
+            self.landmarks.drop_carried(self._stamp_ns)
+        self.landmarks.detected(detections.view, detections.index, detections.xy, matches.stamp_ns)
+        return contradicted
 
     def carry(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None,
               prediction: Prediction | None = None) -> FrameMatches | None:
@@ -82,9 +92,8 @@ class MatchCarrier:
             return None
         if prediction is not None and prediction.reference_stamp_ns != self._reference_stamp_ns:
             prediction = None
-        carried = self.landmarks.carry(gray(image), stamp_ns, prediction)
-        self._stamp_ns, self._count = stamp_ns, len(carried)
-        self._most_found = max(self._most_found, self._count)
+        carried = self.carried = self.landmarks.carry(gray(image), stamp_ns, prediction)
+        self._stamp_ns, self._most_found = stamp_ns, max(self._most_found, len(carried))
         if mask is not None:
             carried = _inside(carried, check_mask(mask, image.shape[:2]))
         return self._as_matches(carried, (image.shape[1], image.shape[0]))
@@ -156,6 +165,14 @@ def detections_of(matches: FrameMatches) -> Detections:
         rows = np.random.default_rng(0).permutation(len(index))[:MOST]
         view, index, xy = view[rows], index[rows], xy[rows]
     return Detections(view, index, xy)
+
+
+def _contradicts(found: Detections, carried: Carried) -> bool:
+    """Whether keypoints detected in an image are mostly not where they were carried to."""
+    names = carried.view << 32 | carried.index
+    ours, theirs = np.intersect1d(found.view << 32 | found.index, names, return_indices=True)[1:]
+    apart = np.linalg.norm(found.xy[ours] - carried.xy[theirs], axis=1)
+    return len(apart) >= COMPARED and float(np.mean(apart > SAME_PX)) > CONTRADICTING
 
 
 def _inside(carried: Carried, mask: np.ndarray) -> Carried:

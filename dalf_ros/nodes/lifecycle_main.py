@@ -13,7 +13,6 @@ from .quiet_start import interrupt_as_usual
 from .ros_home import ensure_ros_home
 from .worker_node import WorkerNode
 
-
 SWITCH_S = 0.0005       # a thread that has Python's lock gives way after so long; at Python's own 0.005 those of 30 Hz wait for others
 
 
