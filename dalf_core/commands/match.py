@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--registered", type=Path, help="picture: A | B with A's grid as it lies in B | B as A sees it, unsupported parts dark")
     p.add_argument("--heatmap", type=Path, help="picture of the detector's response on A | B")
     p.add_argument("--all", action="store_true", help="draw the matches that verification dropped, too, in grey")
-    add_extractor_options(p, precision="float32")
+    add_extractor_options(p)
     return p
 
 

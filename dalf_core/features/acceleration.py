@@ -22,31 +22,33 @@ from .tiles import TiledBackbone
 log = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "openvino", "pytorch")
-PRECISIONS = ("float32", "bfloat16", "float16")
-OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 SHAPES_KEPT = 4          # image sizes whose compiled models are kept
 ROWS = 32                # patches described at once
 
 
-def accelerate(network: DalfNetwork, backend: str = "auto", precision: str = "float32") -> str:
-    """Hand the convolutions of a folded network on the CPU to OpenVINO. Returns what is used.
+def choose_backend(backend: str) -> str:
+    """What runs the network on the CPU: "openvino" or "pytorch".
 
-    backend: "openvino" (RuntimeError where it does not run), "pytorch" (does nothing), "auto" (OpenVINO where it runs; says so where not).
+    backend: "openvino" (RuntimeError where it does not run), "pytorch", "auto" (OpenVINO where it runs; says so where not).
     """
     if backend == "pytorch":
-        return "pytorch"
+        return backend
     if fault := openvino_fault():
         if backend == "openvino":
             raise RuntimeError(f'{fault}; take backend="pytorch"')
         log.warning("%s: the CPU runs PyTorch, at about half the speed", fault)
         return "pytorch"
+    return "openvino"
+
+
+def accelerate(network: DalfNetwork, precision: str) -> str:
+    """Hand the convolutions of a folded network on the CPU to OpenVINO. Returns its name and version. precision: float32 or bfloat16."""
     openvino = quiet_openvino()
     core = openvino.Core()
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[precision], "PERFORMANCE_HINT": "LATENCY"}
     if (threads := threads_asked_for()) is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
-    if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        log.warning("this CPU has no bfloat16: float32 is used")
     network.backbone = OpenVinoBackbone(network.backbone, core, settings)                               # type: ignore[assignment]
     network.warper.convolutions = OpenVinoModule(network.warper.convolutions, core, settings)          # type: ignore[assignment]
     network.patch_descriptor = OpenVinoBatches(network.patch_descriptor, core, settings)               # type: ignore[assignment]
@@ -65,6 +67,19 @@ def openvino_fault() -> str:
     except RuntimeError as error:
         return f"OpenVINO does not run on this processor ({str(error).strip().splitlines()[-1]})"
     return ""
+
+
+def has_native_bfloat16() -> bool:
+    """Whether this CPU computes in bfloat16 (AVX-512 BF16, AMX), so that it saves time."""
+    return "BF16" in quiet_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def openvino_precision(asked: str) -> str:
+    """What OpenVINO computes in on this CPU when a precision is asked for."""
+    settings = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[asked]}
+    model = compiled(nn.ReLU(), [(1, 1, 8, 8)], quiet_openvino().Core(), settings)
+    used = model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return next((name for name, theirs in OPENVINO_PRECISIONS.items() if theirs == used), used)
 
 
 def threads_asked_for() -> int | None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dalf_core.options import DEVICE, TOP_K, WEIGHTS, add_options
+from dalf_core.options import DEVICE, PRECISION, TOP_K, WEIGHTS, add_options
 
 from ..bags.bag_source import BagError
 
@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--output", type=Path, default=Path("out/demo"), help="folder for everything; an earlier demo in it is replaced")
     p.add_argument("--frames", type=int, default=180, help="frames of the 6 second recording; 180 make 30 a second")
     p.add_argument("--seed", type=int, default=0, help="of the sensor's noise")
-    add_options(p, TOP_K.changed(default=800, low=100), WEIGHTS, DEVICE)
+    add_options(p, TOP_K.changed(default=800, low=100), WEIGHTS, DEVICE, PRECISION)
     p.add_argument("--no-live", action="store_true", help="leave out the live nodes")
     return p
 
@@ -133,7 +133,7 @@ def _register(options: argparse.Namespace, output: Path) -> None:
 
     print("[2/3] Following it offline, every frame")
     words = [str(output / "bag"), "--output", str(output / "registration"), "--mask-topic", MASK_TOPIC, "--top-k", str(options.top_k),
-             "--device", options.device]
+             "--device", options.device, "--precision", options.precision]
     code = register.main(words + (["--weights", options.weights] if options.weights else []))
     if code in (130, 143):
         raise KeyboardInterrupt
@@ -151,7 +151,7 @@ def _live(options: argparse.Namespace, output: Path, truth) -> list[str]:
     logs.mkdir()
     try:
         result = run_live(output / "bag", options.frames, logs, top_k=options.top_k, weights=options.weights, device=options.device,
-                          rate=LIVE_SPEED)
+                          precision=options.precision, rate=LIVE_SPEED)
     except LiveError as error:
         return [f"live nodes: {error}"]
     print(result.table())

@@ -73,7 +73,8 @@ class LiveResult:
         return "\n".join(lines)
 
 
-def run_live(bag: Path, frames: int, logs: Path, *, top_k: int, weights: str | None, device: str, rate: float) -> LiveResult:
+def run_live(bag: Path, frames: int, logs: Path, *, top_k: int, weights: str | None, device: str, precision: str,
+             rate: float) -> LiveResult:
     """Start the nodes, play the bag once at `rate` times its speed, collect what comes. Raises LiveError.
 
     frames: images in the bag. logs: folder for the processes' output.
@@ -84,7 +85,7 @@ def run_live(bag: Path, frames: int, logs: Path, *, top_k: int, weights: str | N
     os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 99))   # heard by nobody else on this machine
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     common = {"use_mask": "true"}
-    extra = {"device": device, "top_k": str(top_k)} | ({"weights": weights} if weights else {})
+    extra = {"device": device, "precision": precision, "top_k": str(top_k)} | ({"weights": weights} if weights else {})
     processes: list[Process] = []
     listener: Listener | None = None
     ensure_ros_home()
