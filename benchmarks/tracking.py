@@ -14,31 +14,21 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from hashlib import blake2b
 from pathlib import Path
 
 import numpy as np
-from scipy.spatial.transform import Rotation
 from tqdm import tqdm
 
 from dalf_core import DALF
 from dalf_core.tracking import FeatureTracker, SurfaceFrame, SurfaceTracker
 from dalf_core.types import TRACKED, Features
-from dalf_ros.bags.bag_reader import RgbdFrame, read_frames
-from dalf_ros.bags.bag_source import BagError, BagSource
-from dalf_ros.bags.bag_topics import choose_topics
-from dalf_ros.simulation.cloth import ClothMotion
-from dalf_ros.simulation.recording import MASK_TOPIC, observe
+from dalf_ros.bags.bag_reader import RgbdFrame
+from dalf_ros.bags.bag_source import BagError
+from dalf_ros.simulation.scenes import SCENES, TURNED_BY, TURNED_FRAMES, covered, covers, recorded, turned
 from dalf_ros.simulation.truth import Attachment, GroundTruth
 
-SEQUENCES = ("cloth", "covered", "turned", "rolled")
-COVERED_FOR = 10                    # frames
-COVERED_AT = {"cloth": (), "covered": (50, 130), "turned": (52,), "rolled": (52,)}     # the first covered frames
-CARD_M, CARD_GREY = 0.40, 110
-TURNED_FRAMES = 110
-TURNED_BY = {"turned": (75.0, 0.0), "rolled": (60.0, 150.0)}       # degrees about a vertical axis, and then in the image plane
 RECOVERED_MM = 5.0
 
 
@@ -67,38 +57,9 @@ class RememberedFeatures:
         return self._found[key]
 
 
-def recorded(folder: Path) -> list[RgbdFrame]:
-    """The demo's recording, with its masks."""
-    with BagSource(folder / "bag") as source:
-        chosen = choose_topics(source.topics, mask=MASK_TOPIC, bag=str(folder / "bag"))
-        return list(read_frames(source, chosen, 0.02))
-
-
-def turned(name: str, truth: GroundTruth, seed: int) -> tuple[list[RgbdFrame], GroundTruth]:
-    """The cloth turning away, staying, and turning back; with its truth."""
-    number = np.arange(TURNED_FRAMES)
-    share = np.interp(number, [3, 45, 70, TURNED_FRAMES - 3], [0, 1, 1, 0])
-    part = 0.5 * (1 - np.cos(np.pi * share))
-    R = Rotation.from_euler("yz", np.outer(part, TURNED_BY[name]), degrees=True).as_matrix()
-    still, middle = truth.vertices[np.minimum(number * 45 // TURNED_FRAMES, len(truth.vertices) - 1)], truth.vertices[0].mean(axis=0)
-    vertices = (np.einsum("tij,tvj->tvi", R, still - middle) + middle).astype(np.float32)
-    motion = ClothMotion(vertices, truth.triangles, truth.uv, number / 60)
-    frames, visible = [], []
-    for frame in tqdm(observe(motion, truth.camera, seed), total=len(number), desc="camera", unit="frame"):
-        frames.append(RgbdFrame(frame.stamp_ns, "camera", frame.color, frame.depth_mm * np.float32(1e-3), frame.mask))
-        visible.append(frame.visible)
-    stamps = np.array([frame.stamp_ns for frame in frames])
-    return frames, replace(truth, vertices=vertices, visible=np.array(visible), stamps_ns=stamps)
-
-
-def covered(frames: list[RgbdFrame], starts: Sequence[int]) -> Iterator[RgbdFrame]:
-    """The frames, where a card fills the view for a while."""
-    for number, frame in enumerate(frames):
-        if any(start <= number < start + COVERED_FOR for start in starts):
-            noise = np.random.default_rng(number).normal(0, 3, frame.image.shape)
-            frame = replace(frame, image=(CARD_GREY + noise).astype(np.uint8), depth_m=np.full_like(frame.depth_m, CARD_M),
-                            mask=np.full_like(frame.mask, 255))
-        yield frame
+def _turned(name: str, truth: GroundTruth, seed: int) -> tuple[list[RgbdFrame], GroundTruth]:
+    with tqdm(total=TURNED_FRAMES, desc="camera", unit="frame") as bar:
+        return turned(name, truth, seed, lambda: bar.update() and None)
 
 
 def follow(name: str, frames: list[RgbdFrame], truth: GroundTruth, dalf: RememberedFeatures, max_keyframes: int) -> list[Row]:
@@ -106,7 +67,7 @@ def follow(name: str, frames: list[RgbdFrame], truth: GroundTruth, dalf: Remembe
     features, surfaces = FeatureTracker(dalf, max_keyframes=max_keyframes), SurfaceTracker()
     attachment, rows = None, []
     title = f"{name}, {max_keyframes} keyframes"
-    for number, frame in enumerate(tqdm(covered(frames, COVERED_AT[name]), total=len(frames), desc=title, unit="frame")):
+    for number, frame in enumerate(tqdm(covered(frames, covers(name)), total=len(frames), desc=title, unit="frame")):
         found = features.process(frame.image, frame.stamp_ns, frame.mask)
         surface = surfaces.process(found.matches, frame.depth_m, truth.camera, frame.image, frame.mask)
         if surface.is_reference:
@@ -126,10 +87,10 @@ def _rms_mm(metres: np.ndarray) -> float:
 
 def report(name: str, max_keyframes: int, rows: list[Row]) -> str:
     """One line of the table. Covered frames are left out: nothing is to be seen in them."""
-    starts = COVERED_AT[name]
-    shown = [row for number, row in enumerate(rows) if not any(start <= number < start + COVERED_FOR for start in starts)]
+    hidden = covers(name)
+    shown = [row for number, row in enumerate(rows) if not any(number in span for span in hidden)]
     all_mm, seen_mm = np.array([(row.rmse_mm, row.seen_mm) for row in shown if row.status == TRACKED]).T
-    back = ", ".join(_recovery(rows[start + COVERED_FOR:]) for start in starts) or "-"
+    back = ", ".join(_recovery(rows[span.stop:]) for span in hidden) or "-"
     return (f"| {name} | {max_keyframes} | {len(shown)} | {np.mean([row.status == TRACKED for row in shown]):.1%} | "
             f"{np.median(seen_mm):.2f} / {np.mean(seen_mm):.2f} | {np.median(all_mm):.2f} / {np.mean(all_mm):.2f} | {back} |")
 
@@ -143,22 +104,22 @@ def _recovery(after: list[Row]) -> str:
 def main(args: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("demo", type=Path, help="output folder of ./run demo")
-    parser.add_argument("--sequences", default=",".join(SEQUENCES), help="which of them (default: %(default)s)")
+    parser.add_argument("--sequences", default=",".join(SCENES), help="which of them (default: %(default)s)")
     parser.add_argument("--max-keyframes", default="8,0", help="numbers of keyframes to compare (default: %(default)s)")
     parser.add_argument("--top-k", type=int, default=800, help="at most so many keypoints an image (default: %(default)s)")
     parser.add_argument("--weights", help="checkpoint: a path, or 'official'; the default one when not given")
     parser.add_argument("--seed", type=int, default=0, help="of the sensor's noise in `turned` and `rolled` (default: %(default)s)")
     options = parser.parse_args(args)
     names = options.sequences.split(",")
-    if not set(names) <= set(SEQUENCES):
-        parser.error(f"--sequences: choose from {', '.join(SEQUENCES)}")
+    if not set(names) <= set(SCENES):
+        parser.error(f"--sequences: choose from {', '.join(SCENES)}")
     try:
         truth = GroundTruth.load(options.demo / "truth.npz")
-        plain = recorded(options.demo) if set(names) & {"cloth", "covered"} else []
+        plain = recorded(options.demo / "bag") if set(names) & {"cloth", "covered"} else []
         dalf = RememberedFeatures(DALF(options.weights, top_k=options.top_k))
         table = []
         for name in names:
-            frames, exact = turned(name, truth, options.seed) if name in TURNED_BY else (plain, truth)
+            frames, exact = _turned(name, truth, options.seed) if name in TURNED_BY else (plain, truth)
             for count in map(int, options.max_keyframes.split(",")):
                 table.append(report(name, count, follow(name, frames, exact, dalf, count)))
     except (BagError, OSError, RuntimeError, ValueError) as error:

@@ -12,11 +12,13 @@ from typing import Any
 
 import numpy as np
 
+from dalf_core.tracking.background_tracker import BackgroundTracker, ImageResult, background_executor
+
 from .conversions import topics
-from .conversions.messages import stamp_ns
+from .conversions.messages import prediction_of, stamp_ns
 from .conversions.results import feature_results, frame_id_of
 from .images.image_conversion import to_color, to_mask
-from .nodes.inputs import IMAGE_QOS
+from .nodes.inputs import IMAGE_QOS, RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import OK, WARN
 from .nodes.worker_node import WorkerNode
@@ -30,30 +32,51 @@ class FeatureNode(WorkerNode):
     def __init__(self) -> None:
         super().__init__("feature_node", topics.FEATURE_TOPICS, primary="image")
         self._tracker: Any = None
+        self._background: Any = None        # drives the tracker, where matches are carried
+        self._executor: Any = None          # its thread
         self._matched = (0, 0)
         self._size: tuple[int, int] | None = None       # of the images
         self._odd_size: tuple[int, int] | None = None   # of the last one where it was another
 
     def load(self) -> None:
+        self._executor = background_executor()
+        self._tracker = self._executor.submit(self._load_tracker).result()
+        if self.values["carry"]:
+            self._background = BackgroundTracker(self._tracker, self._executor)
+
+    def _load_tracker(self) -> Any:
+        """On the thread that DALF will work on, so that those it starts have the same priority."""
         from dalf_core import DALF
         from dalf_core.tracking import FeatureTracker
 
         dalf = DALF(self.values["weights"] or None, device=self.values["device"], top_k=self.values["top_k"],
                     precision=self.values["precision"])
-        self._tracker = FeatureTracker(dalf, image_scale=self.values["image_scale"], max_keyframes=self.values["max_keyframes"])
+        tracker = FeatureTracker(dalf, image_scale=self.values["image_scale"], max_keyframes=self.values["max_keyframes"])
         self.get_logger().info(f"DALF on {dalf.device} ({dalf.backend}, {dalf.precision}), weights {dalf.weights}")
         started = time.perf_counter()
-        self._tracker.warm_up()
+        tracker.warm_up()
         self.get_logger().info(f"warmed up in {time.perf_counter() - started:.1f} s")
+        return tracker
 
     def unload(self) -> None:
-        self._tracker = None
+        if self._executor is not None:
+            self._executor.shutdown(cancel_futures=True)
+        self._tracker = self._background = self._executor = None
 
     def listen(self) -> None:
         transport = self.values["image_transport"]
         self.inputs.add_image("image", "image", lambda message: self.arrived("image", message), transport)
         if self.values["use_mask"]:
             self.inputs.add("mask", "mask", "sensor_msgs/msg/Image", lambda message: self.arrived("mask", message), IMAGE_QOS)
+        if self._background is not None:
+            self.inputs.add("prediction", topics.PREDICTION, topics.TYPES[topics.PREDICTION], self._predicted, RESULT_QOS, optional=True)
+
+    def _predicted(self, message: Any) -> None:
+        """Where the surface has the keypoints; without a registration_node nothing comes, and the matches themselves have to tell."""
+        try:
+            self._background.predict(prediction_of(message))
+        except ValueError as error:
+            self.refuse(str(error))
 
     def process(self, item: dict[str, Any]) -> None:
         started = time.perf_counter()
@@ -64,17 +87,31 @@ class FeatureNode(WorkerNode):
         self._check_size(image)
         mask = to_mask(item["mask"]) if "mask" in item else None
         self._apply_parameters()
+        wanted = self.outputs.wanted() if self.outputs is not None else set()
+        to_previous = self.values["match_to"] != "reference" and topics.MATCHES_PREVIOUS in wanted
+        if self._background is None or self.values["match_to"] == "previous":
+            results = [ImageResult(image, stamp, self._tracker.process(image, stamp, mask, to_previous=to_previous,
+                                                                       to_reference=self.values["match_to"] != "previous"))]
+        else:
+            results = self._background.process(image, stamp, mask, to_previous=to_previous)
+        for result in results:
+            self._publish(result, frame_id_of(item["image"]), wanted)
+        if results:
+            self.done(stamp, started)
+
+    def _publish(self, result: ImageResult, frame_id: str, wanted: set[str]) -> None:
+        frame = result.frame
+        if frame is None:
+            self.refuse(result.problem)
+            return
         assert self.outputs is not None
-        wanted, match_to = self.outputs.wanted(), self.values["match_to"]
-        frame = self._tracker.process(image, stamp, mask, to_reference=match_to != "previous",
-                                      to_previous=match_to != "reference" and topics.MATCHES_PREVIOUS in wanted)
-        self.outputs.publish(feature_results(frame, image, stamp, frame_id_of(item["image"]), wanted, self.values["descriptor_type"],
+        self.outputs.publish(feature_results(frame, result.image, result.stamp_ns, frame_id, wanted, self.values["descriptor_type"],
                                              self._tracker.region))
-        if frame.matches is None and match_to != "previous":
+        if self._tracker.reference is None and self.values["match_to"] != "previous":
             self.refuse(f"only {len(frame.features)} keypoints: too few to make this image the reference")
         pairs = frame.matches or frame.previous
-        self._matched = (0, 0) if pairs is None else (len(pairs.matches), int(pairs.matches.inlier.sum()))
-        self.done(stamp, started)
+        if pairs is not None or self._background is None:
+            self._matched = (0, 0) if pairs is None else (len(pairs.matches), int(pairs.matches.inlier.sum()))
 
     def _check_size(self, image: np.ndarray) -> None:
         """Two images of another resolution are another camera's, or another mode of it: a new reference. Raises ValueError on the first."""
@@ -85,7 +122,7 @@ class FeatureNode(WorkerNode):
                 self._odd_size = size
                 raise ValueError(f"an image of {change} is skipped; if the next one is so too, tracking starts anew")
             self.get_logger().info(f"images are now {change}: tracking starts anew")
-            self._tracker.reset()
+            self.forget()
         self._size, self._odd_size = size, None
 
     def _apply_parameters(self) -> None:
@@ -95,7 +132,9 @@ class FeatureNode(WorkerNode):
         self._tracker.min_score, self._tracker.dalf.top_k = self.values["threshold"], self.values["top_k"]
 
     def forget(self) -> None:
-        if self._tracker is not None:
+        if self._background is not None:
+            self._background.reset()
+        elif self._tracker is not None:
             self._tracker.reset()
 
     def problem_with(self, changes: dict[str, Any]) -> str | None:

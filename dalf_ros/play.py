@@ -20,7 +20,7 @@ from .bags.bag_source import BagError, BagSource, RawMessage
 from .nodes.ros_home import ensure_ros_home
 
 EXIT_STATUS = "exit status: 0 played, 2 an error (told in one line), 130 ended by Ctrl-C, 143 by SIGTERM"
-CLOCK_STEP_S = 0.01             # /clock goes on this often between messages
+CLOCK_HZ = 100.0                # between messages /clock goes on so often
 NANOSECONDS = 1_000_000_000
 
 
@@ -31,6 +31,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--rate", type=float, default=1.0, help="speed, 1 = as recorded (default)")
     p.add_argument("--loop", action="store_true", help="begin again at the end, until Ctrl-C")
     p.add_argument("--clock", action="store_true", help="publish /clock with the recording's time")
+    p.add_argument("--clock-rate", type=float, default=CLOCK_HZ, metavar="HZ",
+                   help=f"between messages /clock goes on so often (default {CLOCK_HZ:g})")
     p.add_argument("--topics", nargs="+", metavar="TOPIC", help="only these (default: all)")
     p.add_argument("--wait", type=float, default=0.0, metavar="SECONDS",
                    help="wait until every topic has a subscriber, so long at most (default 0: do not wait)")
@@ -45,6 +47,8 @@ def main(args: list[str] | None = None) -> int:
     try:
         if not options.rate > 0:
             raise BagError(f"--rate {options.rate} must be greater than 0")
+        if not options.clock_rate > 0:
+            raise BagError(f"--clock-rate {options.clock_rate} must be greater than 0")
         with Interruption() as interruption, BagSource(options.bag) as source:
             return play(source, options, words[at:], interruption)
     except KeyboardInterrupt:
@@ -66,7 +70,7 @@ def play(source: BagSource, options: argparse.Namespace, ros_args: list[str], in
     rclpy.init(args=ros_args, signal_handler_options=SignalHandlerOptions.NO)
     try:
         node = rclpy.create_node("dalf_play")
-        player = Player(node, source, names, options.clock)
+        player = Player(node, source, names, options.clock_rate if options.clock else None)
         with spinning(node):
             player.wait_for_subscribers(options.wait, interruption)
             rounds = 0
@@ -114,7 +118,7 @@ def chosen_topics(source: BagSource, wanted: list[str] | None) -> list[str]:
 class Player:
     """Publishers for a recording's topics, and the timing."""
 
-    def __init__(self, node: Any, source: BagSource, topics: list[str], clock: bool) -> None:
+    def __init__(self, node: Any, source: BagSource, topics: list[str], clock_hz: float | None) -> None:
         self._node, self._source = node, source
         self._publishers: dict[str, Any] = {}
         self._counts: dict[str, int] = {}
@@ -125,7 +129,9 @@ class Player:
             self._add(name)
         if not self._publishers:
             raise BagError("none of the topics can be published: their message packages are not installed")
-        self._clock = self._clock_publisher() if clock else None
+        self._clock = self._clock_publisher() if clock_hz else None
+        self._step_s = 1 / clock_hz if clock_hz else 0.1
+        self._told_ns: int | None = None
 
     def _add(self, name: str) -> None:
         from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
@@ -201,13 +207,14 @@ class Player:
             if due_s - now <= 0:
                 return
             self._tick(start_ns + int(now * rate * NANOSECONDS))
-            time.sleep(min(due_s - now, CLOCK_STEP_S if self._clock is not None else 0.1))
+            time.sleep(min(due_s - now, self._step_s))
 
     def _tick(self, time_ns: int) -> None:
-        if self._clock is None:
+        if self._clock is None or time_ns == self._told_ns:
             return
         from .conversions.message_factory import ros_message
 
+        self._told_ns = time_ns
         stamp = {"sec": time_ns // NANOSECONDS, "nanosec": time_ns % NANOSECONDS}
         self._clock.publish(ros_message("rosgraph_msgs/msg/Clock", {"clock": stamp}))
 

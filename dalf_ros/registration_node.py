@@ -18,8 +18,8 @@ from dalf_core.tracking import SurfaceTracker
 from .conversions import topics
 from .conversions.camera_model import is_empty, is_rectified, lens_of, same_camera
 from .conversions.depth_camera import DepthCamera
-from .conversions.messages import matches_of, stamp_ns
-from .conversions.pinhole_view import PinholeView, pinhole_view, view_lens
+from .conversions.messages import matches_of, prediction_message, stamp_ns
+from .conversions.pinhole_view import PinholeView, lens_prediction, pinhole_view, view_lens
 from .conversions.results import SurfaceResults, frame_id_of
 from .conversions.transforms import IDENTITY, plain_frame
 from .errors import SetupError
@@ -103,6 +103,7 @@ class RegistrationNode(WorkerNode):
         with self._last_lock:
             if self.is_current():
                 self._last = (frame, frame_id)
+        self._tell_prediction(view, frame_id_of(item["matches"]))
         self._publish(frame, view, frame_id, started)
         self.done(stamp, started)
 
@@ -158,6 +159,16 @@ class RegistrationNode(WorkerNode):
         self.get_logger().info(f"{again}depth of {size}, {said}")
         self._lens, self._odd_lens = lens, None
         return lens
+
+    def _tell_prediction(self, view: PinholeView, frame_id: str) -> None:
+        """First of all results: feature_node waits for it to search the next image."""
+        assert self.outputs is not None and self._tracker is not None
+        if topics.PREDICTION not in self.outputs.wanted():
+            return
+        prediction = self._tracker.prediction()
+        if prediction is not None and self._lens is not None:
+            prediction = lens_prediction(prediction, self._lens, view.matches.image_size)
+            self.outputs.publish([(topics.PREDICTION, prediction_message(prediction, frame_id))])
 
     def _publish(self, frame: Any, view: PinholeView, frame_id: str, started: float) -> None:
         """Results in the order of their use, the status last and always."""

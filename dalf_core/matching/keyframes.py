@@ -18,6 +18,7 @@ PLENTY = 100                # so many matches are enough in any case: what hangs
 MIN_VERIFIED = 20           # verified matches an image needs to become a keyframe: what shows fewer may be something else
 TRIED = 2                   # keyframes matched in one frame, the most alike
 SAMPLE = 128                # keypoints of a keyframe by which its likeness to an image is judged
+LOOKED_FOR = 4              # keyframes whose keypoints are looked for where the surface is expected to show them
 REMEMBERED = 64             # views whose keypoints the depth half remembers
 REFERENCE_VIEW = 0          # number of the reference image among the views; keyframes have the following ones
 
@@ -57,6 +58,11 @@ class Keyframes:
 
     def __len__(self) -> int:
         return len(self._kept)
+
+    @property
+    def numbers(self) -> frozenset[int]:
+        """Of the keyframes that are kept."""
+        return frozenset(self._kept)
 
     def see(self, reference: Features, features: Features, matches: Matches) -> KeyframeMatches:
         """What an image shows of the keyframes. It becomes one itself where it is known, but little of it is matched.
@@ -99,6 +105,7 @@ class LandmarkMap:
 
     def __init__(self) -> None:
         self._views: dict[int, dict[int, np.ndarray]] = {}      # by number, the one that was seen last at the end
+        self._newest: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def points(self, view: np.ndarray, index: np.ndarray) -> np.ndarray:
         """(M, 3) metres on the reference surface of keypoints `index` (M,) of views `view` (M,); NaN where not known."""
@@ -106,10 +113,27 @@ class LandmarkMap:
         found = [self._views.get(v, {}).get(i, unknown) for v, i in zip(view.tolist(), index.tolist())]
         return np.array(found).reshape(-1, 3)
 
+    def newest(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """All keypoints known of the reference image and of the LOOKED_FOR keyframes joined to last: view and index (M,), points (M, 3).
+
+        The same arrays until join() is called.
+        """
+        if self._newest is None:
+            numbers = [number for number in self._views if number != REFERENCE_VIEW][-LOOKED_FOR:]
+            known = [(number, self._views[number]) for number in (REFERENCE_VIEW, *numbers) if self._views.get(number)]
+            view = np.repeat([number for number, _ in known], [len(points) for _, points in known]).astype(np.int64)
+            index = np.array([i for _, points in known for i in points], np.int64)
+            self._newest = view, index, np.array([at for _, points in known for at in points.values()]).reshape(-1, 3)
+        return self._newest
+
     def join(self, view: np.ndarray, index: np.ndarray, points: np.ndarray) -> None:
         """Remember where keypoints are: (M, 3) metres; NaN is left out. The views that were not seen for longest are forgotten."""
-        for number in np.unique(view).tolist():
-            rows = (view == number) & np.isfinite(points[:, 0])
+        known_now = np.isfinite(points[:, 0])
+        if not known_now.any():
+            return
+        self._newest = None
+        for number in np.unique(view[known_now]).tolist():
+            rows = (view == number) & known_now
             known = self._views.pop(number, {})
             self._views[number] = known | dict(zip(index[rows].tolist(), points[rows]))
         keyframes = [number for number in self._views if number != REFERENCE_VIEW]

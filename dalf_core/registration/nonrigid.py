@@ -44,12 +44,19 @@ class Warp:
     state: State
     _tree: cKDTree
 
-    def __call__(self, points: np.ndarray) -> np.ndarray:
-        """(N, 3) metres near the reference surface to (N, 3) metres in the current frame. Raises ValueError unless they are finite."""
+    def nearest(self, points: np.ndarray) -> np.ndarray:
+        """(N,) the vertex of the reference surface that is nearest to each point (N, 3) metres."""
+        return self._tree.query(points)[1]
+
+    def __call__(self, points: np.ndarray, nearest: np.ndarray | None = None) -> np.ndarray:
+        """(N, 3) metres near the reference surface to (N, 3) metres in the current frame. Raises ValueError unless they are finite.
+
+        nearest: what nearest(points) gave, for points that are warped again and again.
+        """
         points = np.ascontiguousarray(points, dtype=np.float64).reshape(-1, 3)
         if not np.isfinite(points).all():
             raise ValueError("points to warp must be finite")
-        _, nearest = self._tree.query(points)
+        nearest = self.nearest(points) if nearest is None else nearest
         return energy.deform_points(points, self.graph.node_index[nearest], self.graph.weight[nearest],
                                     self.state.R, self.state.t, self.graph.position)
 

@@ -11,6 +11,7 @@ from scipy.spatial.transform import Rotation
 from dalf_core.camera import PinholeCamera
 from dalf_core.image_registration.image_warp import ImageWarp
 from dalf_core.matching.keyframes import KeyframeMatches
+from dalf_core.matching.prediction import Prediction
 from dalf_core.tracking import FrameMatches, SurfaceFrame
 from dalf_core.types import Features, Matches
 
@@ -19,6 +20,7 @@ NANOSECONDS = 1_000_000_000
 FLOAT32, FLOAT16 = 7, 9                 # FeatureArray's descriptor_dtype
 DESCRIPTOR_TYPES = {FLOAT32: np.dtype("<f4"), FLOAT16: np.dtype("<f2")}
 MAX_KEYPOINTS = 1 << 20                 # of an image; a MatchArray's larger indices are wrong, and would cost memory by their value
+DETECTED, CARRIED, NO_INDEX = 0, 1, 2**32 - 1        # of MatchArray
 STATUS_CODES = {"waiting": 0, "tracked": 1, "degraded": 2, "lost": 3}
 STATUS_NAMES = {code: name for name, code in STATUS_CODES.items()}
 
@@ -77,15 +79,23 @@ def match_array(frame: FrameMatches, frame_id: str) -> dict:
         "reference_width": int(frame.reference_image_size[0]),
         "reference_height": int(frame.reference_image_size[1]),
         "reference_index": np.asarray(frame.matches.reference_index, np.uint32),
-        "query_index": np.asarray(frame.matches.query_index, np.uint32),
+        "query_index": np.asarray(frame.matches.query_index, np.int64).astype(np.uint32),       # -1 becomes NO_INDEX
         "reference_xy": np.asarray(frame.reference_xy, np.float32).reshape(-1),
         "query_xy": np.asarray(frame.query_xy, np.float32).reshape(-1),
         "distance": np.asarray(frame.matches.distance, np.float32),
         "inlier": np.asarray(frame.matches.inlier).astype(np.uint8),
+        **_origin(frame),
         "keyframe": np.asarray(frame.keyframes.keyframe, np.uint32),
         "keyframe_index": np.asarray(frame.keyframes.index, np.uint32),
         "keyframe_xy": np.asarray(frame.keyframes.query_xy, np.float32).reshape(-1),
     }
+
+
+def _origin(frame: FrameMatches) -> dict:
+    """How each match was found; nothing where all were in this image."""
+    if frame.age_s is None:
+        return {}
+    return {"found": np.where(frame.matches.query_index < 0, CARRIED, DETECTED).astype(np.uint8), "age": np.asarray(frame.age_s, np.float32)}
 
 
 def matches_of(message: Any) -> FrameMatches:
@@ -94,7 +104,7 @@ def matches_of(message: Any) -> FrameMatches:
     query_xy = _vectors(message.query_xy, 2, "query_xy")
     matches = Matches(
         np.array(message.reference_index, np.int64),
-        np.array(message.query_index, np.int64),
+        _indices(message.query_index),
         np.array(message.distance, np.float32),
         np.array(message.inlier, np.uint8) != 0,
     )
@@ -113,10 +123,30 @@ def matches_of(message: Any) -> FrameMatches:
         raise ValueError("a MatchArray names an image without pixels")
     if max(index.max(initial=0) for index in (matches.reference_index, matches.query_index, keyframes.index)) >= MAX_KEYPOINTS:
         raise ValueError(f"a MatchArray names keypoints beyond the {MAX_KEYPOINTS} that an image may have")
+    age_s = np.array(message.age, np.float32) if len(message.age) else None
+    if age_s is not None and len(age_s) != len(matches):
+        raise ValueError(f"a MatchArray of {len(matches)} matches has the age of {len(age_s)}")
     return FrameMatches(
         stamp_ns(message.header), stamp_ns(message.reference_header), (int(message.width), int(message.height)),
-        (int(message.reference_width), int(message.reference_height)), matches, reference_xy, query_xy, keyframes,
+        (int(message.reference_width), int(message.reference_height)), matches, reference_xy, query_xy, keyframes, age_s,
     )
+
+
+def prediction_message(prediction: Prediction, frame_id: str) -> dict:
+    """LandmarkPrediction; both headers carry frame_id."""
+    return {"header": header(prediction.stamp_ns, frame_id), "reference_header": header(prediction.reference_stamp_ns, frame_id),
+            "view": np.asarray(prediction.view, np.uint32), "index": np.asarray(prediction.index, np.uint32),
+            "xy": np.asarray(prediction.xy, np.float32).reshape(-1), "visible": np.asarray(prediction.visible).astype(np.uint8)}
+
+
+def prediction_of(message: Any) -> Prediction:
+    """LandmarkPrediction to Prediction. Raises ValueError when its arrays do not fit together."""
+    view, index, xy = np.array(message.view, np.int64), np.array(message.index, np.int64), _vectors(message.xy, 2, "xy")
+    visible = np.array(message.visible, np.uint8) != 0
+    if not len(view) == len(index) == len(xy) == len(visible):
+        raise ValueError(f"the arrays of a LandmarkPrediction must have one length, these have {len(view)}, {len(index)}, {len(xy)} and "
+                         f"{len(visible)}")
+    return Prediction(stamp_ns(message.header), stamp_ns(message.reference_header), view, index, xy, visible)
 
 
 def image_warp(warp: ImageWarp, message_header: dict, reference_header: dict) -> dict:
@@ -239,6 +269,12 @@ def quaternions(rotation: np.ndarray) -> np.ndarray:
 def rotation_matrices(quaternion: np.ndarray) -> np.ndarray:
     """(K, 4) quaternions x, y, z, w, of any length but zero (ValueError), to (K, 3, 3) float32 rotation matrices."""
     return Rotation.from_quat(np.asarray(quaternion, float).reshape(-1, 4)).as_matrix().astype(np.float32)
+
+
+def _indices(values: Any) -> np.ndarray:
+    """(M,) int64, -1 where there is none."""
+    index = np.array(values, np.uint32).astype(np.int64)
+    return np.where(index == NO_INDEX, -1, index)
 
 
 def _vectors(values: Any, size: int, name: str, kind: Any = np.float32) -> np.ndarray:

@@ -9,6 +9,7 @@ from dalf_core.camera import PinholeCamera
 from dalf_core.depth_alignment import align_depth, aligned_camera
 from dalf_core.lens import Lens
 from dalf_core.matching.keyframes import KeyframeMatches
+from dalf_core.matching.prediction import Prediction
 from dalf_core.tracking import FrameMatches
 
 from .camera_model import fitted
@@ -74,6 +75,16 @@ def rectified_matches(matches: FrameMatches, lens: Lens) -> FrameMatches:
     return replace(matches, reference_xy=reference_xy, query_xy=query_xy,
                    matches=replace(matches.matches, inlier=matches.matches.inlier & reference_seen & query_seen),
                    keyframes=KeyframeMatches(keyframes.keyframe[seen], keyframes.index[seen], keyframe_xy[seen]))
+
+
+def lens_prediction(prediction: Prediction, lens: Lens, image_size: tuple[int, int]) -> Prediction:
+    """A prediction in pixels of the pinhole image, in those of the lens's. image_size: (width, height) of the image it is for."""
+    if lens.is_pinhole:
+        return prediction
+    xy = np.full(prediction.xy.shape, np.nan, np.float32)
+    known = np.isfinite(prediction.xy).all(axis=1)
+    xy[known] = lens.scaled(*image_size).distort(prediction.xy[known])
+    return replace(prediction, xy=xy)
 
 
 def _undistorted(xy: np.ndarray, lens: Lens) -> tuple[np.ndarray, np.ndarray]:

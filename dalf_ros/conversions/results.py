@@ -31,12 +31,13 @@ def feature_results(frame: FeatureFrame, image: np.ndarray, stamp_ns: int, frame
         yield topics.MATCHES, messages.match_array(frame.matches, frame_id)
     if topics.MATCHES_PREVIOUS in wanted and frame.previous is not None:
         yield topics.MATCHES_PREVIOUS, messages.match_array(frame.previous, frame_id)
-    if topics.FEATURES in wanted:
+    if topics.FEATURES in wanted and frame.features is not None:
         yield topics.FEATURES, messages.feature_array(frame.features, message_header, DESCRIPTOR_TYPES[descriptor_type])
     if topics.WARP in wanted or topics.REGISTERED_IMAGE in wanted:
         yield from _warp_results(frame, image, frame_id, wanted)
     if topics.DEBUG_IMAGE in wanted or topics.DEBUG_COMPRESSED in wanted:
-        picture = draw_motion(image, frame.matches or frame.previous, frame.features.keypoints, region)
+        keypoints = np.zeros((0, 2), np.float32) if frame.features is None else frame.features.keypoints
+        picture = draw_motion(image, frame.matches or frame.previous, keypoints, region)
         if topics.DEBUG_IMAGE in wanted:
             yield topics.DEBUG_IMAGE, from_color(picture, message_header)
         if topics.DEBUG_COMPRESSED in wanted:

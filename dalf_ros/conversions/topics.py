@@ -15,6 +15,7 @@ MESH = "surface/mesh"
 REFERENCE = "surface/reference"
 DEFORMATION = "deformation"
 STATUS = "status"
+PREDICTION = "surface/prediction"
 
 TYPES = {
     FEATURES: "dalf/msg/FeatureArray",
@@ -31,9 +32,10 @@ TYPES = {
     REFERENCE: "dalf/msg/SurfaceMesh",
     DEFORMATION: "dalf/msg/DeformationField",
     STATUS: "dalf/msg/RegistrationStatus",
+    PREDICTION: "dalf/msg/LandmarkPrediction",
 }
 FEATURE_TOPICS = (FEATURES, MATCHES, MATCHES_PREVIOUS, WARP, DEBUG_IMAGE, DEBUG_COMPRESSED, REGISTERED_IMAGE)
-SURFACE_TOPICS = (POINTS, MARKER, LANDMARKS, MESH, REFERENCE, DEFORMATION, STATUS)
+SURFACE_TOPICS = (POINTS, MARKER, LANDMARKS, MESH, REFERENCE, DEFORMATION, STATUS, PREDICTION)
 LATCHED = (REFERENCE,)                  # kept for subscribers that come late
 ON_DEMAND = (DEBUG_IMAGE, DEBUG_COMPRESSED, REGISTERED_IMAGE, WARP, MATCHES_PREVIOUS, POINTS, MARKER, LANDMARKS, MESH, DEFORMATION,
-             FEATURES)                  # made only while someone subscribes
+             FEATURES, PREDICTION)      # made only while someone subscribes

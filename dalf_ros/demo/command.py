@@ -13,6 +13,8 @@ from tqdm import tqdm
 from dalf_core.options import DEVICE, PRECISION, TOP_K, WEIGHTS, add_options
 
 from ..bags.bag_source import BagError
+from ..simulation.recording import MASK_TOPIC
+from ..simulation.truth import GroundTruth
 
 MARK = ".dalf_demo"
 MADE = ("bag", "registration", "logs", "truth.npz", "errors.json", "errors.png", "errors_live.json")
@@ -129,7 +131,6 @@ def _simulate(options: argparse.Namespace, output: Path):
 def _register(options: argparse.Namespace, output: Path) -> None:
     """Part two: offline, by the same code as ./run register. Raises RuntimeError when it failed, KeyboardInterrupt when interrupted."""
     from .. import register
-    from ..simulation.recording import MASK_TOPIC
 
     print("[2/3] Following it offline, every frame")
     words = [str(output / "bag"), "--output", str(output / "registration"), "--mask-topic", MASK_TOPIC, "--top-k", str(options.top_k),
@@ -141,29 +142,35 @@ def _register(options: argparse.Namespace, output: Path) -> None:
         raise RuntimeError("following the recording offline failed, see above")
 
 
-def _live(options: argparse.Namespace, output: Path, truth) -> list[str]:
+def _live(options: argparse.Namespace, output: Path, truth: GroundTruth) -> list[str]:
     """Part three: the nodes as processes of their own. Returns what did not work."""
     from .evaluation import compare, write_errors
-    from .live import RESULT_TOPICS, LiveError, run_live
+    from .live import LiveError, LiveSetup, run_live
+    from .live_report import measure, messages_of, status_of
+    from .live_topics import CAMERA_TOPICS, RESULT_TOPICS, delivery_table
+    from .played_recording import PlayedRecording
 
     print(f"[3/3] Playing it at {LIVE_SPEED:g} times its speed through feature_node and registration_node, each a process of its own")
     logs = output / "logs"
     logs.mkdir()
+    recording = PlayedRecording.read(output / "bag", MASK_TOPIC)
+    parameters = {"device": options.device, "precision": options.precision, "top_k": str(options.top_k)}
+    parameters |= {"weights": options.weights} if options.weights else {}
+    setup = LiveSetup(recording, LIVE_SPEED, separate=True, parameters=parameters, heard=CAMERA_TOPICS | RESULT_TOPICS)
     try:
-        result = run_live(output / "bag", options.frames, logs, top_k=options.top_k, weights=options.weights, device=options.device,
-                          precision=options.precision, rate=LIVE_SPEED)
+        loop, = run_live(setup, logs)
     except LiveError as error:
         return [f"live nodes: {error}"]
-    print(result.table())
+    print(delivery_table(loop, recording, LIVE_SPEED))
     print("(the nodes always take the newest frame: those that come while one is being processed are passed over)")
-    problems = [f"nothing came on {topic}" for topic in RESULT_TOPICS if not result.deliveries[topic].times]
+    problems = [f"nothing came on {topic}" for topic in RESULT_TOPICS if not loop.arrivals[topic]]
     known = set(truth.stamps_ns.tolist())
-    problems += [f"{topic} carries stamps that are not the sensor's" for topic, delivery in result.deliveries.items()
-                 if not known.issuperset(delivery.stamps)]
+    problems += [f"{topic} carries stamps that are not the sensor's" for topic in CAMERA_TOPICS | RESULT_TOPICS
+                 if not known.issuperset(arrival.stamp_ns for arrival in loop.arrivals[topic])]
     try:
-        summary, frames = compare(result.meshes, result.status, truth)
-    except RuntimeError as error:
+        write_errors(output / "errors_live.json", *compare(messages_of(loop), status_of(loop), truth))
+        report = measure([loop], recording, LIVE_SPEED, truth)
+    except (RuntimeError, ValueError) as error:
         return [*problems, f"live nodes: {error}"]
-    write_errors(output / "errors_live.json", summary, frames)
-    print("live: " + summary.text())
+    print(f"live: {report.line()}")
     return problems

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -63,29 +63,45 @@ class Summary:
 
 def evaluate(registration: Path, truth: GroundTruth) -> tuple[Summary, list[FrameError]]:
     """Compare the results of `register` in a folder with the truth. Raises RuntimeError when there is no surface in them."""
-    entries = {entry["stamp_ns"]: entry for entry in json.loads((registration / "metrics.json").read_text(encoding="utf-8"))["frames"]}
+    return compare(*results_of(registration), truth)
+
+
+def results_of(registration: Path) -> tuple[list[Any], dict[int, str]]:
+    """SurfaceMesh messages of a folder that `register` wrote, and the status of every frame by its stamp in nanoseconds."""
+    entries = json.loads((registration / "metrics.json").read_text(encoding="utf-8"))["frames"]
     with BagSource(registration / "results") as bag:
         meshes = [bag.deserialize(raw) for raw in bag.messages([bag_topic(topics.REFERENCE), bag_topic(topics.MESH)])]
-    return compare(meshes, {stamp: entry["status"] for stamp, entry in entries.items()}, truth)
+    return meshes, {entry["stamp_ns"]: entry["status"] for entry in entries}
+
+
+def surfaces(meshes: Iterable[Any], truth: GroundTruth) -> Iterator[tuple[int, np.ndarray, Attachment]]:
+    """Of every SurfaceMesh message its stamp in nanoseconds, its vertices, and how its reference is tied to the truth.
+
+    A message with triangles is a reference; the others belong to the one before them that has their topology_id and reference stamp.
+    """
+    attachments: dict[tuple[int, int], Attachment] = {}
+    for message in meshes:
+        vertices, stamp = messages.mesh_of(message)["vertices"], messages.stamp_ns(message.header)
+        key = message.topology_id, messages.stamp_ns(message.reference_header)
+        if len(message.triangles):
+            attachments[key] = Attachment(truth, vertices, truth.frame(stamp))
+        elif key in attachments:
+            yield stamp, vertices, attachments[key]
 
 
 def compare(meshes: Iterable[Any], status: dict[int, str], truth: GroundTruth) -> tuple[Summary, list[FrameError]]:
-    """SurfaceMesh messages against the truth. One with triangles is a reference; the others are frames of the reference before them.
+    """SurfaceMesh messages, each reference before its frames, against the truth.
 
     status: by sensor stamp in nanoseconds, for every frame that was processed. Raises RuntimeError when no frame was tracked.
     """
     attachment, pooled, pooled_visible, frames = None, [], [], []
-    for message in meshes:
-        vertices, stamp = messages.mesh_of(message)["vertices"], messages.stamp_ns(message.header)
-        if len(message.triangles):
-            attachment = Attachment(truth, vertices, truth.frame(stamp))
-            continue
-        if attachment is None or stamp not in status:
+    for stamp, vertices, attachment in surfaces(meshes, truth):
+        if stamp not in status:
             continue
         number = truth.frame(stamp)
         error, visible = attachment.errors(vertices, number)
-        frames.append(FrameError((stamp - int(truth.stamps_ns[0])) * 1e-9, status[stamp], _rms(error), _rms(error[visible]),
-                                 _percentile(error, 95), float(truth.visible[number].mean())))
+        frames.append(FrameError((stamp - int(truth.stamps_ns[0])) * 1e-9, status[stamp], rms(error), rms(error[visible]),
+                                 percentile(error, 95), float(truth.visible[number].mean())))
         if status[stamp] == TRACKED:
             pooled.append(error)
             pooled_visible.append(error[visible])
@@ -93,8 +109,8 @@ def compare(meshes: Iterable[Any], status: dict[int, str], truth: GroundTruth) -
         raise RuntimeError("no frame was tracked: there is nothing to compare with the ground truth")
     every, offset = np.concatenate(pooled), attachment.offset_m[attachment.on_cloth]
     median = float(np.median([frame.rmse_m for frame in frames if frame.status == TRACKED]))
-    return Summary(len(status), len(frames), len(pooled) / len(status), len(attachment.offset_m), len(offset), 1e3 * _rms(offset),
-                   1e3 * _rms(every), 1e3 * _rms(np.concatenate(pooled_visible)), 1e3 * _percentile(every, 95), 1e3 * median), frames
+    return Summary(len(status), len(frames), len(pooled) / len(status), len(attachment.offset_m), len(offset), 1e3 * rms(offset),
+                   1e3 * rms(every), 1e3 * rms(np.concatenate(pooled_visible)), 1e3 * percentile(every, 95), 1e3 * median), frames
 
 
 def write_errors(path: Path, summary: Summary, frames: list[FrameError]) -> None:
@@ -137,9 +153,11 @@ def plot_errors(path: Path, summary: Summary, frames: list[FrameError]) -> None:
     figure.savefig(path, dpi=130)
 
 
-def _rms(values: np.ndarray) -> float:
+def rms(values: np.ndarray) -> float:
+    """Root mean square; NaN of none."""
     return float(np.sqrt(np.mean(np.square(values, dtype=np.float64)))) if len(values) else float("nan")
 
 
-def _percentile(values: np.ndarray, percent: float) -> float:
+def percentile(values: np.ndarray, percent: float) -> float:
+    """NaN of none."""
     return float(np.percentile(values, percent)) if len(values) else float("nan")

@@ -1,188 +1,210 @@
-"""The recording played through live nodes: feature_node, registration_node and play as processes of their own, and a listener here."""
+"""A recording played through live nodes: the nodes and play as processes of their own, and a listener here."""
 from __future__ import annotations
 
 import os
 import random
-import struct
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from ..conversions import topics
-from ..conversions.message_factory import bag_typestore, ros_class
-from ..conversions.messages import STATUS_NAMES
 from ..launch_support.child_process import Process
+from ..nodes.parameters import TABLES
 from ..nodes.ros_home import ensure_ros_home
-from ..simulation.recording import CAMERA_INFO_TOPIC, COLOR_TOPIC, DEPTH_TOPIC, MASK_TOPIC
+from .cpu_time import CpuTime
+from .listener import CLOCK, Arrival, Listener
+from .played_recording import PlayedRecording
+from .player_clock import PlayerClock
 
-IMAGE = "sensor_msgs/msg/Image"
-CAMERA_TOPICS = {COLOR_TOPIC: IMAGE, DEPTH_TOPIC: IMAGE, MASK_TOPIC: IMAGE, CAMERA_INFO_TOPIC: "sensor_msgs/msg/CameraInfo"}
-RESULT_TOPICS = {f"/{name}": topics.TYPES[name] for name in
-                 (topics.FEATURES, topics.MATCHES, topics.STATUS, topics.MESH, topics.POINTS, topics.DEFORMATION, topics.REFERENCE)}
-REMAPPINGS = {"image": COLOR_TOPIC, "depth": DEPTH_TOPIC, "camera_info": CAMERA_INFO_TOPIC, "mask": MASK_TOPIC}
-READY_S, QUIET_S, PATIENCE_S = 90.0, 4.0, 30.0
+NODES = ("feature_node", "registration_node")
+MESH, REFERENCE, STATUS = (f"/{name}" for name in (topics.MESH, topics.REFERENCE, topics.STATUS))
+SURFACE_TOPICS = {name: topics.TYPES[name.lstrip("/")] for name in (MESH, REFERENCE, STATUS)}    # what tells of the surface
+READY_S, PATIENCE_S = 240.0, 60.0
+IDLE_S, IDLE_SHARE = 2.0, 0.1       # so long, the nodes together use less of a core than this: they have nothing left to do
 
 
 class LiveError(RuntimeError):
     """The live part did not work; the message says what was seen."""
 
 
-@dataclass
-class Delivery:
-    """What arrived on one topic. times: seconds, when each message came. stamps: sensor stamps, nanoseconds. frames: frame_id's seen."""
+@dataclass(frozen=True)
+class LiveSetup:
+    """What is played and who follows it. rate: speed, 1 = as recorded. separate: both nodes apart; else `tracker`, which hosts them.
 
-    times: list[float] = field(default_factory=list)
-    stamps: list[int] = field(default_factory=list)
+    loops: how often it is played. parameters: of the nodes, by name. heard: topics (name: type) to listen to beside SURFACE_TOPICS.
+    Raises ValueError for a parameter that no node has.
+    """
 
-    @property
-    def rate(self) -> float:
-        """Messages a second between the first and the last; NaN for fewer than two."""
-        return (len(self.times) - 1) / (self.times[-1] - self.times[0]) if len(self.times) > 1 else float("nan")
+    recording: PlayedRecording
+    rate: float = 1.0
+    separate: bool = False
+    loops: int = 1
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    heard: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.rate > 0 or self.loops < 1:
+            raise ValueError(f"rate {self.rate:g} must be greater than 0, loops {self.loops} at least 1")
+        known = {parameter.name for table in TABLES.values() for parameter in table} | {"use_sim_time"}
+        unknown = sorted(set(self.parameters) - known)
+        if unknown:
+            raise ValueError(f"no node has a parameter named {', '.join(unknown)}")
+
+    def commands(self) -> dict[str, list[str]]:
+        """The nodes' programs and their arguments."""
+        topic = self.recording.topics
+        parameters = {"image_transport": topic["image_transport"], "depth_transport": topic["depth_transport"],
+                      "use_mask": str(bool(topic["mask"])).lower()} | dict(self.parameters)
+        words = ["--ros-args"]
+        for name, value in parameters.items():
+            words += ["-p", f"{name}:={value}"]
+        for role in ("depth", "camera_info", "mask"):
+            words += ["-r", f"{role}:={topic[role]}"] if topic[role] else []
+        words += ["-r", f"image:={topic['color']}"]
+        return {name: words for name in (NODES if self.separate else ("tracker",))}
 
 
 @dataclass(frozen=True)
-class LiveResult:
-    """deliveries: by topic. meshes: SurfaceMesh messages, references first. status: name by stamp. published: images played."""
+class LiveLoop:
+    """One round of playing. arrivals: by topic, bytes of SURFACE_TOPICS kept. clock: where the player was.
 
-    deliveries: dict[str, Delivery]
-    meshes: list[Any]
-    status: dict[int, str]
-    published: int
+    measured_from_ns: the recording's time when the first surface had come; what was sent before is warm-up. cpu: processor time over
+    real time by process, from then to the end of playing.
+    """
 
-    def latency_ms(self, topic: str) -> np.ndarray:
-        """Milliseconds from a colour image's arrival to that of the results of the same stamp."""
-        color = self.deliveries[COLOR_TOPIC]
-        arrival = dict(zip(color.stamps, color.times))
-        result = self.deliveries[topic]
-        return np.array([1e3 * (moment - arrival[stamp]) for stamp, moment in zip(result.stamps, result.times) if stamp in arrival])
-
-    def table(self) -> str:
-        """One line a topic."""
-        lines = [f"{'topic':44} {'received':>9} {'rate/Hz':>8}   latency/ms (median, 95th percentile)"]
-        for topic, delivery in self.deliveries.items():
-            count = f"{len(delivery.times)}/{self.published}" if topic in CAMERA_TOPICS else str(len(delivery.times))
-            latency = self.latency_ms(topic) if topic not in CAMERA_TOPICS else np.zeros(0)
-            late = f"{np.median(latency):9.0f} {np.percentile(latency, 95):6.0f}" if len(latency) else ""
-            rate = f"{delivery.rate:8.2f}" if np.isfinite(delivery.rate) else f"{'':8}"
-            lines.append(f"{topic:44} {count:>9} {rate} {late}")
-        return "\n".join(lines)
+    arrivals: dict[str, list[Arrival]]
+    clock: PlayerClock
+    measured_from_ns: int
+    cpu: dict[str, float]
 
 
-def run_live(bag: Path, frames: int, logs: Path, *, top_k: int, weights: str | None, device: str, precision: str,
-             rate: float) -> LiveResult:
-    """Start the nodes, play the bag once at `rate` times its speed, collect what comes. Raises LiveError.
+def run_live(setup: LiveSetup, logs: Path) -> list[LiveLoop]:
+    """Start the nodes, play the recording to them, collect what comes. logs: folder for the processes' output. Raises LiveError.
 
-    frames: images in the bag. logs: folder for the processes' output.
+    When the nodes have loaded, it is played until a first surface comes, to warm them up. Before each round they are told to forget what
+    they have seen (~/reset).
     """
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
     os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 99))   # heard by nobody else on this machine
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
-    common = {"use_mask": "true"}
-    extra = {"device": device, "precision": precision, "top_k": str(top_k)} | ({"weights": weights} if weights else {})
-    processes: list[Process] = []
-    listener: Listener | None = None
     ensure_ros_home()
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
+    nodes: list[Process] = []
+    listener: Listener | None = None
+    codes: dict[str, int] = {}
     try:
-        listener = Listener()
-        processes.append(Process("feature_node", _ros_args(common | extra), logs / "feature_node.log"))
-        processes.append(Process("registration_node", _ros_args(common), logs / "registration_node.log"))
-        listener.spin(READY_S, until=listener.nodes_are_ready, watch=processes)
-        player = Process("play", [str(bag), "--rate", str(rate), "--wait", "10", "--topics", *CAMERA_TOPICS], logs / "play.log")
-        processes.append(player)
-        listener.spin(PATIENCE_S + 6 / rate, until=player.has_ended, watch=processes[:2])
-        if player.stop() != 0:
-            raise LiveError(f"play failed:\n{player.tail()}")
-        listener.spin(PATIENCE_S, until=listener.is_quiet, watch=processes[:2], fail=False)
-        result = LiveResult(listener.deliveries, [*listener.references, *listener.meshes], listener.status, frames)
+        listener = Listener({**SURFACE_TOPICS, **setup.heard}, SURFACE_TOPICS)
+        for name, words in setup.commands().items():
+            nodes.append(Process(name, words, logs / f"{name}.log"))
+        _wait(listener, READY_S, lambda: _are_ready(listener, setup.recording.topics), nodes, "the nodes to load")
+        _warm_up(setup, listener, nodes, logs / "warm_up.log")
+        loops = [_play(setup, listener, nodes, logs / f"play_{number}.log") for number in range(1, setup.loops + 1)]
     finally:
-        codes = {process.name: process.stop() for process in processes}
+        codes = {process.name: process.stop() for process in nodes}
         if listener is not None:
             listener.close()
         rclpy.try_shutdown()
     bad = [f"{name} ended with {code}" for name, code in codes.items() if code != 0]
     if bad:
         raise LiveError(f"{', '.join(bad)}; output in {logs}")
-    return result
+    return loops
 
 
-def _ros_args(parameters: dict[str, str]) -> list[str]:
-    words = ["--ros-args"]
-    for name, value in parameters.items():
-        words += ["-p", f"{name}:={value}"]
-    for name, value in REMAPPINGS.items():
-        words += ["-r", f"{name}:={value}"]
-    return words
+def _are_ready(listener: Listener, topic: Mapping[str, str]) -> bool:
+    """Both nodes have loaded, which is when they publish, and listen to the camera."""
+    heard = all(listener.node.count_subscribers(_wire(topic, role)) > listener.hears(_wire(topic, role)) for role in ("color", "depth"))
+    return heard and all(listener.node.count_publishers(f"/{name}") > 0 for name in (topics.MATCHES, topics.STATUS))
 
 
-class Listener:
-    """A node that receives every topic as raw bytes and notes when and with which stamp."""
+def _wire(topic: Mapping[str, str], role: str) -> str:
+    """The topic that a role's messages travel on."""
+    transport = topic["image_transport" if role == "color" else "depth_transport"]
+    return topic[role] if transport == "raw" else f"{topic[role]}/{transport}"
 
-    def __init__(self) -> None:
-        import rclpy
-        from rclpy.executors import SingleThreadedExecutor
-        from rclpy.qos import DurabilityPolicy, QoSProfile, ReliabilityPolicy
 
-        self.deliveries = {topic: Delivery() for topic in (*CAMERA_TOPICS, *RESULT_TOPICS)}
-        self.meshes: list[Any] = []
-        self.references: list[Any] = []
-        self.status: dict[int, str] = {}
-        self._last = time.monotonic()
-        self._node = rclpy.create_node("dalf_demo_listener")
-        for topic, kind in (CAMERA_TOPICS | RESULT_TOPICS).items():
-            latched = topic.lstrip("/") in topics.LATCHED
-            qos = QoSProfile(depth=20, reliability=ReliabilityPolicy.BEST_EFFORT if topic in CAMERA_TOPICS else ReliabilityPolicy.RELIABLE,
-                             durability=DurabilityPolicy.TRANSIENT_LOCAL if latched else DurabilityPolicy.VOLATILE)
-            self._node.create_subscription(ros_class(kind), topic, partial(self._arrived, topic, kind), qos, raw=True)
-        self._executor = SingleThreadedExecutor()
-        self._executor.add_node(self._node)
+def _warm_up(setup: LiveSetup, listener: Listener, nodes: Sequence[Process], log: Path) -> None:
+    """Play it over and over until a surface comes; then wait until what is under way is out."""
+    player = Process("play", [*_play_words(setup), "--loop"], log)
+    try:
+        _wait(listener, READY_S, lambda: bool(listener.arrivals[MESH]), (*nodes, player), "a first surface")
+    finally:
+        player.stop()
+    _settle(listener, nodes)
 
-    def _arrived(self, topic: str, kind: str, data: bytes) -> None:
-        now = time.monotonic()
-        second, nanosecond = struct.unpack_from("<iI", data, 4)     # every type here begins with its header's stamp
-        stamp = second * 1_000_000_000 + nanosecond
-        self.deliveries[topic].times.append(now)
-        self.deliveries[topic].stamps.append(stamp)
-        self._last = now
-        if topic.lstrip("/") == topics.STATUS:
-            self.status[stamp] = STATUS_NAMES[int(bag_typestore().deserialize_cdr(data, kind).status)]
-        elif topic.lstrip("/") == topics.MESH:
-            self.meshes.append(bag_typestore().deserialize_cdr(data, kind))
-        elif topic.lstrip("/") == topics.REFERENCE:
-            self.references.append(bag_typestore().deserialize_cdr(data, kind))
 
-    def close(self) -> None:
-        """Before the context is shut down: an executor that outlives it ends with a traceback."""
-        self._executor.shutdown()
-        self._node.destroy_node()
+def _play_words(setup: LiveSetup) -> list[str]:
+    """The player's arguments. Few messages on /clock: they cost both sides, and one a camera message is told anyway."""
+    recording = setup.recording
+    return [str(recording.bag), "--clock", "--clock-rate", "10", "--rate", str(setup.rate), "--wait", "30", "--topics", *recording.played]
 
-    def nodes_are_ready(self) -> bool:
-        """Both nodes listen to the camera and publish."""
-        node = self._node
-        heard = node.count_subscribers(COLOR_TOPIC) >= 3 and node.count_subscribers(DEPTH_TOPIC) >= 2
-        return heard and all(node.count_publishers(f"/{name}") > 0 for name in (topics.MATCHES, topics.STATUS))
 
-    def is_quiet(self) -> bool:
-        """Nothing has come for some seconds."""
-        return time.monotonic() - self._last > QUIET_S
+def _play(setup: LiveSetup, listener: Listener, nodes: Sequence[Process], log: Path) -> LiveLoop:
+    """One round, from the player's start until nothing comes any more."""
+    recording = setup.recording
+    _reset(listener)
+    listener.take()
+    player = Process("play", _play_words(setup), log)
+    processes = {process.name: process.pid for process in (*nodes, player)} | {"listener": os.getpid()}
+    seconds = float(recording.due_ns[-1] - recording.due_ns[0]) * 1e-9 / setup.rate
+    try:
+        _wait(listener, PATIENCE_S + seconds, lambda: bool(listener.arrivals[MESH]) or player.has_ended(), nodes, "a surface")
+        begin = CpuTime(processes)
+        end_ns = int(recording.due_ns[-1])
+        _wait(listener, PATIENCE_S + seconds, lambda: _reached(listener, end_ns) or player.has_ended(), nodes, "the recording's end")
+        cpu = CpuTime(processes).shares_since(begin)
+        _wait(listener, PATIENCE_S, player.has_ended, nodes, "the player to end")
+        if player.stop() != 0:
+            raise LiveError(f"play failed:\n{player.tail()}")
+        _settle(listener, nodes)
+    finally:
+        player.stop()
+    arrivals = listener.take()
+    if not arrivals[MESH]:
+        raise LiveError("no surface came:\n" + "\n".join(process.tail() for process in nodes))
+    clock = PlayerClock(arrivals[CLOCK], setup.rate)
+    return LiveLoop(arrivals, clock, clock.at(arrivals[MESH][0].time_s), cpu)
 
-    def spin(self, seconds: float, *, until: Any, watch: Sequence[Process], fail: bool = True) -> None:
-        """Receive until a condition holds. Raises LiveError when a watched process ends, and when time is up if `fail`."""
-        deadline = time.monotonic() + seconds
-        while not until():
-            for process in watch:
-                if process.has_ended():
-                    raise LiveError(f"{process.name} ended by itself:\n{process.tail()}")
-            if time.monotonic() > deadline:
-                if fail:
-                    raise LiveError(f"waited {seconds:.0f} s in vain for the live nodes:\n" + "\n".join(p.tail() for p in watch))
-                return
-            for _ in range(32):
-                self._executor.spin_once(timeout_sec=0.02)
+
+def _reached(listener: Listener, time_ns: int) -> bool:
+    clock = listener.arrivals[CLOCK]
+    return bool(clock) and clock[-1].stamp_ns >= time_ns
+
+
+def _reset(listener: Listener) -> None:
+    """Both nodes begin anew with the next image."""
+    from std_srvs.srv import Trigger
+
+    for name in NODES:
+        client = listener.node.create_client(Trigger, f"/{name}/reset")
+        answer = None
+        if listener.spin(PATIENCE_S, client.service_is_ready):
+            answer = client.call_async(Trigger.Request())
+        if answer is None or not listener.spin(PATIENCE_S, answer.done):
+            raise LiveError(f"{name} does not answer on /{name}/reset")
+        listener.node.destroy_client(client)
+
+
+def _settle(listener: Listener, nodes: Sequence[Process]) -> None:
+    """Wait until the nodes are idle and nothing comes: what they still held of the recording is out, or given up."""
+    deadline, ids = time.monotonic() + PATIENCE_S, {process.name: process.pid for process in nodes}
+    while time.monotonic() < deadline:
+        before, last_s = CpuTime(ids), listener.last_s
+        listener.spin(IDLE_S, lambda: False)
+        if sum(CpuTime(ids).shares_since(before).values()) < IDLE_SHARE and listener.last_s == last_s:
+            return
+    raise LiveError(f"the nodes are still at work {PATIENCE_S:.0f} s after the last image")
+
+
+def _wait(listener: Listener, seconds: float, until: Callable[[], bool], watch: Collection[Process], what: str) -> None:
+    """Receive until a condition holds. Raises LiveError when a watched process ends, and when time is up."""
+    def reached() -> bool:
+        for process in watch:
+            if process.has_ended():
+                raise LiveError(f"{process.name} ended by itself:\n{process.tail()}")
+        return until()
+
+    if not listener.spin(seconds, reached):
+        raise LiveError(f"waited {seconds:.0f} s for {what} in vain:\n" + "\n".join(process.tail() for process in watch))

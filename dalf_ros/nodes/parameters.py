@@ -47,6 +47,8 @@ FEATURE_PARAMETERS = (
               read_only=False),
     Parameter("match_to", "reference", "reference: matches to the reference image on `matches`; previous: to the image before, on "
               "`matches/previous`; both", choices=("reference", "previous", "both"), read_only=False),
+    Parameter("carry", True, "DALF looks in the background, and every image gets matches, carried to it; false: only images that DALF has "
+              "seen get matches, those that come meanwhile are dropped"),
     Parameter("region", (0, 0, 0, 0), "part of the image to look at: x and y of its first pixel, width, height; all of it where they are 0",
               "px", 0, 100000, read_only=False),
     Parameter.of(options.MAX_KEYFRAMES),

@@ -77,7 +77,7 @@ def record(path: Path, truth_path: Path, *, frames: int = 180, seed: int = 0, ca
     visible, stamps = [], []
     with BagWriter(path) as bag:
         for number, frame in enumerate(observe(motion, camera, seed)):
-            _write(bag, frame, camera)
+            write_frame(bag, frame, camera)
             visible.append(frame.visible)
             stamps.append(frame.stamp_ns)
             report("camera", number)
@@ -86,7 +86,7 @@ def record(path: Path, truth_path: Path, *, frames: int = 180, seed: int = 0, ca
     return truth
 
 
-def _write(bag: BagWriter, frame: Frame, camera: PinholeCamera) -> None:
+def write_frame(bag: BagWriter, frame: Frame, camera: PinholeCamera) -> None:
     """One frame's messages, recorded at the sensor's stamp."""
     header = messages.header(frame.stamp_ns, FRAME_ID)
     color = from_color(cv2.cvtColor(frame.color, cv2.COLOR_BGR2RGB), header) | {"encoding": "rgb8"}

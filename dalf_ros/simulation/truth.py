@@ -49,6 +49,11 @@ class GroundTruth:
             raise KeyError(f"no frame of the ground truth has the stamp {stamp_ns}")
         return int(found[0])
 
+    def moment(self, time_ns: int) -> float:
+        """A time of the recording as a frame's number with a fraction: 2.5 is half-way from frame 2 to 3. Ends where the recording ends."""
+        origin = self.stamps_ns[0]
+        return float(np.interp(float(time_ns - int(origin)), (self.stamps_ns - origin).astype(float), np.arange(len(self.stamps_ns))))
+
 
 class Attachment:
     """Points of a reference surface tied to the true cloth: each to the closest point of the cloth in the reference's frame.
@@ -70,9 +75,13 @@ class Attachment:
         self._weight = np.stack([1 - uv.sum(axis=1), uv[:, 0], uv[:, 1]], axis=1)
         self._truth = truth
 
-    def positions(self, frame: int) -> np.ndarray:
-        """(N, 3) metres, where the attached points truly are in a frame."""
-        return np.einsum("nk,nkc->nc", self._weight, self._truth.vertices[frame][self._corner])
+    def positions(self, frame: float) -> np.ndarray:
+        """(N, 3) metres, where the attached points truly are in a frame; between two frames on the straight line from place to place."""
+        before, share = divmod(frame, 1)
+        vertices = self._truth.vertices[int(before)]
+        if share:
+            vertices = vertices + np.float32(share) * (self._truth.vertices[int(before) + 1] - vertices)
+        return np.einsum("nk,nkc->nc", self._weight, vertices[self._corner])
 
     def visible(self, frame: int) -> np.ndarray:
         """(N,) bool, the point's surroundings are seen by the camera in a frame."""
@@ -80,8 +89,11 @@ class Attachment:
 
     def errors(self, vertices: np.ndarray, frame: int) -> tuple[np.ndarray, np.ndarray]:
         """Distances in metres to the truth of the points on the cloth, and which of those are visible: (M,), (M,) bool."""
-        distance = np.linalg.norm(vertices - self.positions(frame), axis=1)
-        return distance[self.on_cloth], self.visible(frame)[self.on_cloth]
+        return self.distances(vertices, frame), self.visible(frame)[self.on_cloth]
+
+    def distances(self, vertices: np.ndarray, frame: float) -> np.ndarray:
+        """(M,) metres from the truth of the points on the cloth, in a frame or between two."""
+        return np.linalg.norm(vertices - self.positions(frame), axis=1)[self.on_cloth]
 
 
 def visible_vertices(view: View, vertices: np.ndarray, triangles: np.ndarray, camera: PinholeCamera,

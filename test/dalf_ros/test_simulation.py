@@ -113,9 +113,9 @@ def test_attached_points_follow_the_truth(frames, truth):
 
 def test_a_perfect_surface_has_no_error(truth):
     def message(vertices, stamp, triangles=()):
-        stamped = SimpleNamespace(stamp=SimpleNamespace(**header(int(stamp), FRAME_ID)["stamp"]))
-        return SimpleNamespace(header=stamped, vertices=vertices.ravel(), normals=[], visible=[], colors=[],
-                               triangles=np.asarray(triangles, np.uint32).ravel())
+        stamped, first = (SimpleNamespace(stamp=SimpleNamespace(**header(int(t), FRAME_ID)["stamp"])) for t in (stamp, truth.stamps_ns[0]))
+        return SimpleNamespace(header=stamped, reference_header=first, vertices=vertices.ravel(), normals=[], visible=[], colors=[],
+                               triangles=np.asarray(triangles, np.uint32).ravel(), topology_id=1)
 
     meshes = [message(truth.vertices[0], truth.stamps_ns[0], truth.triangles)]
     found = truth.vertices + np.float32([0, 0, 0.003])[:, None, None]

@@ -1,0 +1,229 @@
+"""Carrying matches from image to image: keypoints of the reference image and of keyframes, found again by their own patches.
+
+Where a keypoint is expected comes from the surface (Prediction) as far as that is known, else from the keypoints around it that the
+image before showed; how the surface has moved since, from optical flow at some of those. There its patch, bent as the surface around it
+is, is aligned with the patch of its own view. So nothing drifts, and the correlation tells whether the image still shows it.
+"""
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.spatial import cKDTree
+
+from .flow import follow
+from .local_maps import local_maps
+from .patch_alignment import PatchTemplates, align, make_templates, pyramid
+from .prediction import Prediction
+
+MOST = 800                  # keypoints looked for in one image
+LEAST_CORRELATION = 0.7     # of a patch with its template
+REACH_PX = 12.0             # how far from its expected place a patch may be found;
+WIDE_PX = 40.0              # and how far where so few of a view are found so near
+WIDE_BELOW = 0.3            # (share of those looked for) that the surface may be elsewhere
+AGREEING = 3                # neighbours that must be off their expected places by the same,
+ALIKE_PX = 4.0              # up to so much, as a keypoint: chance finds single ones
+ANCHORS = 200               # keypoints whose optical flow tells how the surface moves
+NEIGHBOURS = 12             # keypoints of a view that tell about one among them
+OWN = 8                     # of a keypoint's neighbours (itself is one) must have been seen for them to tell how it is bent
+FRESH_S = 0.5               # an older prediction is not used
+LEAST_AREA, MOST_LENGTH = 0.15, 4.0     # of a patch's affine map: seen flatter or larger it cannot be compared
+SAME_PX = 5.0               # a detection farther than this from where a keypoint was carried to contradicts it
+CONTRADICTING = 0.5         # share of those detected and carried at once that must disagree for all that was carried to be dropped
+COMPARED = 10               # of them at least
+
+
+@dataclass(frozen=True)
+class Carried:
+    """Keypoints of views that an image shows again.
+
+    view, index: (N,) int64, which keypoint of which view. xy: (N, 2) float32 pixels. correlation: (N,) float32 with its own patch.
+    age_s: (N,) float32, seconds since DALF itself found it.
+    """
+
+    view: np.ndarray
+    index: np.ndarray
+    xy: np.ndarray
+    correlation: np.ndarray
+    age_s: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+
+class _View:
+    """The keypoints of one view and what is known of them in the image before."""
+
+    def __init__(self, keypoints: np.ndarray, templates: PatchTemplates) -> None:
+        count = len(keypoints)
+        self.keypoints, self.templates = np.asarray(keypoints, np.float32), templates
+        nearest = cKDTree(self.keypoints).query(self.keypoints, min(NEIGHBOURS, count))[1]
+        self.neighbours = np.ascontiguousarray(nearest.reshape(count, -1), np.int64)
+        self.order = np.random.default_rng(0).permutation(count)        # in which they are left out where there are too many
+        self.xy = np.full((count, 2), np.nan, np.float32)
+        self.seen = np.zeros(count, bool)
+        self.detected = np.zeros(count, bool)       # since the image before, and not looked for yet
+        self.detected_ns = np.zeros(count, np.int64)
+
+    def forget(self) -> None:
+        self.seen[:] = self.detected[:] = False
+
+
+class LandmarkCarrier:
+    """Follows the keypoints of views through a sequence of images.
+
+    most: at most so many are looked for in one image; may be changed at any time.
+    """
+
+    def __init__(self, most: int = MOST) -> None:
+        self.most = most
+        self.clear()
+
+    def clear(self) -> None:
+        """Forget all views."""
+        self._views: dict[int, _View] = {}
+        self._before: np.ndarray | None = None          # the image before, halved,
+        self._before_ns = 0                             # and its stamp
+        self._trusted_ns = 0                            # predictions from before are contradicted
+
+    def add_view(self, number: int, gray: np.ndarray, keypoints: np.ndarray) -> None:
+        """A view whose keypoints (N, 2) px lie in the image gray (H, W) uint8."""
+        self._views[number] = _View(keypoints, make_templates(pyramid(gray), keypoints))
+
+    @property
+    def views(self) -> tuple[int, ...]:
+        """Numbers of the views that are kept."""
+        return tuple(self._views)
+
+    def drop_view(self, number: int) -> None:
+        """Forget one view."""
+        self._views.pop(number, None)
+
+    def detected(self, view: np.ndarray, index: np.ndarray, xy: np.ndarray, detected_ns: int, stamp_ns: int) -> bool:
+        """DALF has found keypoints, as of the image that carry() had last: (N,) view, (N,) index, (N, 2) px.
+
+        detected_ns: stamp of the image in which it found them; stamp_ns: of the image that carry() had last. They were found without
+        any prediction: where most of what was carried is elsewhere, all of that is dropped, and predictions up to this image are not
+        used any more. Returns whether that was so.
+        """
+        there = [(self._views[v], index[view == v], xy[view == v]) for v in np.unique(view).tolist() if v in self._views]
+        apart = np.concatenate([np.zeros(0), *(np.linalg.norm(kept.xy[i] - at, axis=1)[kept.seen[i]] for kept, i, at in there)])
+        contradicted = len(apart) >= COMPARED and np.mean(apart > SAME_PX) > CONTRADICTING
+        if contradicted:
+            self._trusted_ns = stamp_ns + 1
+            for kept in self._views.values():
+                kept.forget()
+        for kept, i, at in there:
+            new = ~kept.seen[i]
+            kept.xy[i[new]] = at[new]
+            kept.detected[i[new]] = kept.seen[i[new]] = True
+            kept.detected_ns[i] = detected_ns
+        return bool(contradicted)
+
+    def carry(self, gray: np.ndarray, stamp_ns: int, prediction: Prediction | None = None) -> Carried:
+        """Find the keypoints in the next image, gray (H, W) uint8; prediction: the newest one there is."""
+        levels = pyramid(gray)
+        usable = prediction is not None and self._trusted_ns <= prediction.stamp_ns <= stamp_ns and \
+            stamp_ns - prediction.stamp_ns <= 1e9 * FRESH_S
+        is_newest = prediction is not None and prediction.stamp_ns == self._before_ns
+        expected = {number: _expected(number, view, prediction if usable else None, is_newest) for number, view in self._views.items()}
+        self._move(expected, levels[1])
+        self._before, self._before_ns = levels[1], stamp_ns
+        chosen = self._chosen(expected)
+        return _joined([_found(number, view, *expected[number][:2], chosen[number], levels, stamp_ns)
+                        for number, view in self._views.items()])
+
+    def _move(self, expected: dict[int, tuple[np.ndarray, ...]], now: np.ndarray) -> None:
+        """Add to the expected places how the surface has moved since: in each place the median of the flow around it.
+
+        The flow is that of keypoints seen in the image before; of a view of which too few were, that at the expected places.
+        """
+        if self._before is None or self._before.shape != now.shape:
+            return
+        share = max(1, ANCHORS // max(1, len(expected)))
+        for number, (xy, _, use) in expected.items():
+            view = self._views[number]
+            many = view.seen.sum() >= WIDE_BELOW * use.sum()
+            rows = _spread(view.order, view.seen if many else use, share)
+            motion = follow(self._before, now, view.xy[rows] if many else xy[rows]) - xy[rows]
+            known = np.isfinite(motion[:, 0])
+            if known.sum() >= AGREEING:
+                nearest = cKDTree(view.keypoints[rows[known]]).query(view.keypoints, min(NEIGHBOURS, int(known.sum())))[1]
+                xy += np.median(motion[known][nearest], axis=1)
+
+    def _chosen(self, expected: dict[int, tuple[np.ndarray, ...]]) -> dict[int, np.ndarray]:
+        """Which keypoints to look for: all that may be seen; where these are too many, the views share what can be done."""
+        wanted = {number: use & self._views[number].templates.usable[0] for number, (_, _, use) in expected.items()}
+        total = sum(int(use.sum()) for use in wanted.values())
+        if total <= self.most:
+            return wanted
+        for number, use in wanted.items():
+            chosen = _spread(self._views[number].order, use, int(self.most * use.sum() / total))
+            use[:] = False
+            use[chosen] = True
+        return wanted
+
+
+def _spread(order: np.ndarray, use: np.ndarray, count: int) -> np.ndarray:
+    """At most so many of the rows in use, anywhere among them, the same ones in each image."""
+    return order[use[order]][:count]
+
+
+def _expected(number: int, view: _View, prediction: Prediction | None,
+              is_newest: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of a view's keypoints: places (N, 2) and affine maps (N, 2, 2) from the view, and whether to look for them (N,) bool.
+
+    The prediction's as far as it goes; else as the keypoints around it were seen in the image before. is_newest: the prediction is of
+    that image.
+    """
+    xy, affine, use = local_maps(view.keypoints, view.neighbours, view.xy, view.seen)
+    xy[view.seen] = view.xy[view.seen]
+    if prediction is not None and len(rows := np.flatnonzero(prediction.view == number)):
+        index = prediction.index[rows]
+        inside = index < len(xy)
+        rows, index = rows[inside], index[inside]
+        known = np.zeros(len(xy), bool)
+        places = np.full_like(xy, np.nan)
+        known[index], places[index] = np.isfinite(prediction.xy[rows, 0]), prediction.xy[rows]
+        visible = np.zeros(len(xy), bool)
+        visible[index] = prediction.visible[rows]
+        _, bent, fits = local_maps(view.keypoints, view.neighbours, places, known)
+        known &= ~view.detected
+        xy[known], use[known] = places[known], (fits & (visible | view.seen))[known]
+        # of the surface an affine map is smoother, but where it is of an earlier image the keypoints' own is newer
+        rows = known if is_newest else known & ~(view.seen[view.neighbours].sum(axis=1) >= OWN)
+        affine[rows] = bent[rows]
+    area = affine[:, 0, 0] * affine[:, 1, 1] - affine[:, 0, 1] * affine[:, 1, 0]
+    use &= (area > LEAST_AREA) & (np.abs(affine).max(axis=(1, 2)) < MOST_LENGTH) & np.isfinite(xy).all(axis=1)
+    return xy, affine, use
+
+
+def _found(number: int, view: _View, expected: np.ndarray, affine: np.ndarray, use: np.ndarray, levels: tuple[np.ndarray, ...],
+           stamp_ns: int) -> Carried:
+    """Look for a view's keypoints where they are expected; what is found is what the next image is expected to show."""
+    xy, correlation, view.seen = _aligned(view, expected, affine, use, levels, 1, REACH_PX)
+    if view.seen.sum() < WIDE_BELOW * use.sum():
+        xy, correlation, view.seen = _aligned(view, expected, affine, use, levels, 2, WIDE_PX)
+    view.detected[:] = False
+    view.xy = xy
+    index = np.flatnonzero(view.seen)
+    age = (stamp_ns - view.detected_ns[index]) / 1e9
+    return Carried(np.full(len(index), number, np.int64), index, xy[index], correlation[index], age.astype(np.float32))
+
+
+def _aligned(view: _View, expected: np.ndarray, affine: np.ndarray, use: np.ndarray, levels: tuple[np.ndarray, ...], coarsest: int,
+             reach_px: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Places, correlations, and which keypoints are seen there: those that look as they should, no farther off than their neighbours."""
+    xy, correlation = align(levels, view.templates, expected, affine, use, coarsest)
+    off = xy - expected
+    with np.errstate(invalid="ignore"):
+        alike = use & (correlation > LEAST_CORRELATION) & (np.abs(off).max(axis=1) < reach_px)
+        agree = alike[view.neighbours] & (np.abs(off[view.neighbours] - off[:, None]).max(axis=2) < ALIKE_PX)
+    return xy, correlation, alike & (agree.sum(axis=1) > AGREEING)        # itself is one of them
+
+
+def _joined(parts: list[Carried]) -> Carried:
+    if not parts:
+        none = np.zeros(0, np.int64)
+        return Carried(none, none, np.zeros((0, 2), np.float32), np.zeros(0, np.float32), np.zeros(0, np.float32))
+    return Carried(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("view", "index", "xy", "correlation", "age_s")))

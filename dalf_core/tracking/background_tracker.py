@@ -1,0 +1,155 @@
+"""The image half at camera rate: DALF looks at the newest image in the background, and every image gets matches that are carried to it."""
+from __future__ import annotations
+
+import os
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..matching.carrying import MOST
+from ..matching.prediction import Prediction
+from .feature_tracker import FeatureTracker
+from .frames import FeatureFrame
+from .match_carrier import MatchCarrier, halved
+
+NICE = 10                           # priority of DALF's threads below the others': the camera's rate comes first
+KEPT_BYTES = 64_000_000             # of halved images since DALF began to look; then every second one is left out
+LEAST = 150                         # keypoints carried on the slowest machine
+TAKES = 0.6                         # share of the time between images that carrying may take
+
+
+@dataclass(frozen=True)
+class ImageResult:
+    """What came out for one image, not always the newest one. problem: why DALF found nothing in it; frame is None then."""
+
+    image: np.ndarray
+    stamp_ns: int
+    frame: FeatureFrame | None
+    problem: str = ""
+
+
+def background_executor() -> ThreadPoolExecutor:
+    """One thread of low priority; threads that libraries start from it have the same. For everything that DALF does."""
+    return ThreadPoolExecutor(1, "DALF", initializer=_lower_priority)
+
+
+class BackgroundTracker:
+    """Drives a FeatureTracker in the background. process(), reset() and close() belong to one thread, predict() to any.
+
+    features: nobody else may use it, except to change what may be changed between images. executor: see background_executor().
+    look_every_s: DALF looks at most so often while enough is carried.
+    """
+
+    def __init__(self, features: FeatureTracker, executor: ThreadPoolExecutor, look_every_s: float = 0.0) -> None:
+        self.look_every_s = look_every_s
+        self._features, self._executor = features, executor
+        self._carrier = MatchCarrier()
+        self._look: Future[FeatureFrame] | None = None
+        self._prediction: Prediction | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._carrier.reset()
+        self._looked_at: tuple[np.ndarray, int] | None = None       # image and stamp; None: what DALF finds is of no use any more
+        self._since: list[np.ndarray] = []                          # halved images from that one on
+        self._began = -np.inf
+        self._interval = _Interval()
+        self._is_anew = True
+
+    def reset(self) -> None:
+        """Forget the reference; the next image in which DALF finds enough becomes it."""
+        self._prediction = None
+        self._forget()
+
+    def close(self) -> None:
+        """Wait until DALF has ended its last look."""
+        if self._look is not None:
+            self._look.cancel()
+
+    def predict(self, prediction: Prediction) -> None:
+        """Where the surface has the keypoints: the next images are searched there."""
+        self._prediction = prediction
+
+    def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None, *, to_previous: bool = False) -> list[ImageResult]:
+        """Results that there are now: of an image that DALF has looked at since, and matches of this one. Arguments as FeatureTracker's.
+
+        An image that DALF has seen brings its features, and with the reference its matches too; all others bring matches that are carried.
+        Nothing while there is no reference.
+        """
+        started = time.perf_counter()
+        results = self._collect()
+        matches = self._carrier.carry(image, stamp_ns, mask, self._prediction)
+        if matches is not None:
+            took = time.perf_counter() - started
+            self._carrier.landmarks.most = self._interval.affordable(stamp_ns, took, self._carrier.landmarks.most)
+            results.append(ImageResult(image, stamp_ns, FeatureFrame(None, matches, {"carry": 1e3 * took})))
+        if self._looked_at is not None:
+            self._remember(halved(image))
+        if self._may_look():
+            self._start(image, stamp_ns, mask, to_previous)
+        return results
+
+    def _collect(self) -> list[ImageResult]:
+        """What DALF has found, if it is done and has not been made useless by a reset."""
+        if self._look is None or not self._look.done():
+            return []
+        look, self._look = self._look, None
+        if self._looked_at is None:
+            return []
+        (image, stamp_ns), self._looked_at = self._looked_at, None
+        try:
+            found = look.result()
+        except ValueError as error:
+            return [ImageResult(image, stamp_ns, None, str(error))]
+        self._carrier.renew(found, image, self._features.keyframes.numbers, self._since)
+        is_reference = found.matches is not None and found.matches.stamp_ns == found.matches.reference_stamp_ns
+        return [ImageResult(image, stamp_ns, found if is_reference else replace(found, matches=None))]
+
+    def _may_look(self) -> bool:
+        if self._look is not None:
+            return False
+        return self._carrier.is_poor or time.monotonic() - self._began >= self.look_every_s
+
+    def _start(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None, to_previous: bool) -> None:
+        anew, self._is_anew = self._is_anew, False
+        self._looked_at, self._since, self._began = (image, stamp_ns), [halved(image)], time.monotonic()
+
+        def look() -> FeatureFrame:
+            if anew:
+                self._features.reset()
+            return self._features.process(image, stamp_ns, mask, to_previous=to_previous)
+
+        self._look = self._executor.submit(look)
+
+    def _remember(self, image: np.ndarray) -> None:
+        self._since.append(image)
+        if len(self._since) * image.nbytes > KEPT_BYTES and len(self._since) > 3:
+            del self._since[1:-1:2]
+
+
+class _Interval:
+    """How many keypoints can be carried between two images."""
+
+    def __init__(self) -> None:
+        self._last_ns: int | None = None
+        self._seconds = 0.0
+
+    def affordable(self, stamp_ns: int, took_s: float, now: int) -> int:
+        """The number to go on with, after `now` of them took so long."""
+        if self._last_ns is not None and stamp_ns > self._last_ns:
+            apart = (stamp_ns - self._last_ns) / 1e9
+            self._seconds = apart if not self._seconds else min(apart, self._seconds * 1.05)    # the camera's, though some are missed
+        self._last_ns = stamp_ns
+        if not self._seconds:
+            return now
+        if took_s > TAKES * self._seconds:
+            return max(LEAST, int(0.9 * now))
+        return min(MOST, now + 10)
+
+
+def _lower_priority() -> None:
+    if hasattr(os, "setpriority"):      # of this thread alone, on Linux
+        os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), min(19, os.getpriority(os.PRIO_PROCESS, 0) + NICE))

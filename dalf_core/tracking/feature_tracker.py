@@ -1,0 +1,132 @@
+"""The image half: features of each image, and verified matches to the reference image."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+
+from ..features.extractor import DALF
+from ..features.image_input import check_mask
+from ..matching.keyframes import NO_KEYFRAMES, Keyframes
+from ..matching.nearest_neighbours import match
+from ..matching.verification import verify
+from ..stopwatch import Stopwatch
+from ..types import Features, Matches
+from .frames import FeatureFrame, FrameMatches, rescale_pixels
+
+
+class FeatureTracker:
+    """The image half: extracts features, matches them to the reference image, verifies the matches.
+
+    dalf: a DALF extractor. image_scale: images are resized by this factor before extraction (small objects gain from 2);
+    keypoints come back in pixels of the image as given. min_reference_keypoints: an image with fewer does not become the reference.
+    max_keyframes: at most so many frames are kept besides the reference and matched when that serves no longer (the surface has turned
+    away, came close, is lit otherwise); 0: none.
+
+    region (x, y, width, height; pixels, None: the whole image), min_score (keypoints below it are left out) and dalf.top_k may be
+    changed between images; the reference stays.
+    """
+
+    def __init__(self, dalf: DALF, *, image_scale: float = 1.0, min_reference_keypoints: int = 16, max_keyframes: int = 8) -> None:
+        if not 0.05 <= image_scale <= 8:
+            raise ValueError(f"image_scale must be between 0.05 and 8, got {image_scale}")
+        self.dalf = dalf
+        self.image_scale = image_scale
+        self.min_reference_keypoints = min_reference_keypoints
+        self.region: tuple[int, int, int, int] | None = None
+        self.min_score = 0.0
+        self.keyframes = Keyframes(max_keyframes)
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the reference and the keyframes; the next image with enough keypoints becomes the reference."""
+        self.reference: Features | None = None
+        self._reference_stamp_ns = 0
+        self._last: tuple[Features, int] | None = None      # of the image before, with its stamp
+        self.keyframes.clear()
+
+    def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None, *, to_reference: bool = True,
+                to_previous: bool = False) -> FeatureFrame:
+        """Extract one image and match it to the reference, to the image before, or to both.
+
+        image: HxWx3 uint8 BGR or HxW uint8. mask: HxW of any resolution, nonzero where keypoints may lie (reference and current alike).
+        FeatureFrame.matches is None while no image had enough keypoints to be the reference, FeatureFrame.previous for the first image.
+        ValueError: as DALF.extract, or a region that reaches beyond the image.
+        """
+        clock = Stopwatch()
+        features = self._extract(image, mask)
+        clock.lap("extract")
+        last, self._last = self._last, (features, stamp_ns)
+        pairs = self._to_reference(features, stamp_ns, clock) if to_reference else None
+        previous = None
+        if to_previous and last is not None:
+            previous = _pairs(features, stamp_ns, *last, _verified(last[0], features, clock))
+        return FeatureFrame(features, pairs, clock.laps, previous)
+
+    def _to_reference(self, features: Features, stamp_ns: int, clock: Stopwatch) -> FrameMatches | None:
+        """Matches to the reference, which these features become where there is none."""
+        is_reference = self.reference is None and len(features) >= self.min_reference_keypoints
+        if is_reference:
+            self.reference, self._reference_stamp_ns = features, stamp_ns
+        if self.reference is None:
+            return None
+        matches = _identity(len(features)) if is_reference else _verified(self.reference, features, clock)
+        for stage in ("match", "verify"):       # every frame names them, also the reference's
+            clock.lap(stage)
+        seen_again = NO_KEYFRAMES if is_reference else self.keyframes.see(self.reference, features, matches)
+        clock.lap("keyframes")
+        return replace(_pairs(features, stamp_ns, self.reference, self._reference_stamp_ns, matches), keyframes=seen_again)
+
+    def warm_up(self, image_size: tuple[int, int] = (640, 480)) -> None:
+        """Compile what is compiled on first use, so that the first real image is not the slow one. The reference is left alone."""
+        noise = np.random.default_rng(0).integers(0, 255, (image_size[1], image_size[0]), np.uint8)
+        features = self._extract_scaled(noise, None)
+        verify(features, features, match(features, features))
+
+    def _extract(self, image: np.ndarray, mask: np.ndarray | None) -> Features:
+        """The features of the region; pixels of the whole image."""
+        if mask is not None:
+            mask = check_mask(mask, image.shape[:2])
+        if self.region is None:
+            return self._above_score(self._extract_scaled(image, mask))
+        (x, y, width, height), (rows, columns) = self.region, image.shape[:2]
+        if x < 0 or y < 0 or x + width > columns or y + height > rows:
+            raise ValueError(f"the region of {width}x{height} pixels at ({x}, {y}) reaches beyond the image, which is {columns}x{rows}")
+        part = slice(y, y + height), slice(x, x + width)
+        features = self._extract_scaled(image[part], None if mask is None else mask[part])
+        moved = features.keypoints + np.array([x, y], np.float32)
+        return self._above_score(replace(features, keypoints=moved, image_size=(columns, rows)))
+
+    def _above_score(self, features: Features) -> Features:
+        count = int((features.scores >= self.min_score).sum())       # strongest first
+        return features if count == len(features) else features.strongest(count)
+
+    def _extract_scaled(self, image: np.ndarray, mask: np.ndarray | None) -> Features:
+        if self.image_scale == 1.0:
+            return self.dalf.extract(image, mask)
+        height, width = image.shape[:2]
+        size = max(1, round(width * self.image_scale)), max(1, round(height * self.image_scale))
+        scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if self.image_scale < 1 else cv2.INTER_CUBIC)
+        if mask is not None:
+            mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
+        features = self.dalf.extract(scaled, mask)
+        return replace(features, keypoints=rescale_pixels(features.keypoints, size, (width, height)), image_size=(width, height))
+
+
+def _verified(reference: Features, features: Features, clock: Stopwatch) -> Matches:
+    matches = match(reference, features)
+    clock.lap("match")
+    matches = replace(matches, inlier=verify(reference, features, matches))
+    clock.lap("verify")
+    return matches
+
+
+def _pairs(features: Features, stamp_ns: int, reference: Features, reference_stamp_ns: int, matches: Matches) -> FrameMatches:
+    return FrameMatches(stamp_ns, reference_stamp_ns, features.image_size, reference.image_size, matches,
+                        reference.keypoints[matches.reference_index], features.keypoints[matches.query_index])
+
+
+def _identity(count: int) -> Matches:
+    index = np.arange(count, dtype=np.int64)
+    return Matches(index, index, np.zeros(count, np.float32), np.ones(count, bool))

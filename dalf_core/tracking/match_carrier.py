@@ -1,0 +1,137 @@
+"""Matches for images that DALF does not see: carried from one to the next, and renewed where it has looked."""
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+
+from ..features.image_input import check_mask
+from ..matching.carrying import Carried, LandmarkCarrier
+from ..matching.flow import bring_forward
+from ..matching.keyframes import REFERENCE_VIEW, KeyframeMatches
+from ..matching.patch_alignment import pyramid
+from ..matching.prediction import Prediction
+from ..sixteen_bit import to_eight_bit
+from ..types import Features, Matches
+from .frames import FeatureFrame, FrameMatches
+
+FEW = 60                    # keypoints carried, with fewer DALF should look again soon;
+POOR = 0.5                  # and with less than this share of the most since it looked last
+
+
+class MatchCarrier:
+    """Follows the keypoints of the reference image and of keyframes between DALF's looks. Not thread-safe.
+
+    most: keypoints looked for in one image, may be changed at any time.
+    """
+
+    def __init__(self) -> None:
+        self.landmarks = LandmarkCarrier()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the reference."""
+        self.landmarks.clear()
+        self._reference: Features | None = None
+        self._reference_stamp_ns = self._stamp_ns = 0
+        self._count = self._most_found = 0
+
+    @property
+    def is_poor(self) -> bool:
+        """Whether so little was carried to the last image that DALF should look again."""
+        return self._count < max(FEW, POOR * self._most_found)
+
+    def renew(self, found: FeatureFrame, image: np.ndarray, keyframes: frozenset[int], since: Sequence[np.ndarray]) -> bool:
+        """Take what DALF has found in an image, which may be older than the last one carried to.
+
+        found: of that image (HxWx3 or HxW); its matches may have made it the reference or a keyframe. keyframes: numbers of those kept.
+        since: halved images (see halved()) from that one to the last one carried to. Returns whether what was carried is contradicted.
+        """
+        matches, features = found.matches, found.features
+        if matches is None or features is None:
+            return False
+        view, index, xy = _detections(matches)
+        if matches.reference_stamp_ns != self._reference_stamp_ns or self._reference is None:
+            self.reset()
+            self._reference, self._reference_stamp_ns = features, matches.reference_stamp_ns
+            self.landmarks.add_view(REFERENCE_VIEW, gray(image), features.keypoints)
+            self._stamp_ns = max(self._stamp_ns, matches.stamp_ns)
+        for number in set(self.landmarks.views) - keyframes - {REFERENCE_VIEW}:
+            self.landmarks.drop_view(number)
+        for number in set(view.tolist()) & keyframes - set(self.landmarks.views):      # unknown so far: it is this image itself
+            self.landmarks.add_view(number, gray(image), features.keypoints)
+        self._most_found = 0
+        return self.landmarks.detected(view, index, bring_forward(since, xy), matches.stamp_ns, self._stamp_ns)
+
+    def carry(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None,
+              prediction: Prediction | None = None) -> FrameMatches | None:
+        """Matches of the next image, None while there is no reference. Arguments as of FeatureTracker.process."""
+        if self._reference is None:
+            return None
+        if prediction is not None and prediction.reference_stamp_ns != self._reference_stamp_ns:
+            prediction = None
+        carried = self.landmarks.carry(gray(image), stamp_ns, prediction)
+        self._stamp_ns, self._count = stamp_ns, len(carried)
+        self._most_found = max(self._most_found, self._count)
+        if mask is not None:
+            carried = _inside(carried, check_mask(mask, image.shape[:2]))
+        return self._as_matches(carried, (image.shape[1], image.shape[0]))
+
+    def _as_matches(self, carried: Carried, image_size: tuple[int, int]) -> FrameMatches:
+        assert self._reference is not None
+        own = carried.view == REFERENCE_VIEW
+        index, other = carried.index[own], ~own
+        distance = np.sqrt(np.maximum(2.0 - 2.0 * carried.correlation[own], 0.0))
+        matches = Matches(index, np.full(len(index), -1, np.int64), distance, np.ones(len(index), bool))
+        return FrameMatches(self._stamp_ns, self._reference_stamp_ns, image_size, self._reference.image_size, matches,
+                            self._reference.keypoints[index], carried.xy[own],
+                            KeyframeMatches(carried.view[other], carried.index[other], carried.xy[other]), carried.age_s[own])
+
+
+def gray(image: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 of an image HxWx3 BGR or HxW, uint8 or uint16."""
+    image = to_eight_bit(image)
+    return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
+
+
+def halved(image: np.ndarray) -> np.ndarray:
+    """What renew() needs of an image that came since DALF began to look."""
+    return pyramid(gray(image))[1]
+
+
+def united(found: FrameMatches, carried: FrameMatches) -> FrameMatches:
+    """The matches that DALF found in an image, and what was carried to it beside them."""
+    matches, others = found.matches, carried.matches
+    detected = np.where(matches.inlier)[0]
+    more = ~np.isin(others.reference_index, matches.reference_index[detected])
+    pairs = Matches(*(np.concatenate([getattr(matches, name), getattr(others, name)[more]])
+                      for name in ("reference_index", "query_index", "distance", "inlier")))
+    ages = np.zeros(len(matches), np.float32), carried.age_s[more] if carried.age_s is not None else np.zeros(int(more.sum()), np.float32)
+    seen, beside = found.keyframes, carried.keyframes
+    new = ~np.isin(_names(beside), _names(seen))
+    keyframes = KeyframeMatches(*(np.concatenate([getattr(seen, name), getattr(beside, name)[new]])
+                                  for name in ("keyframe", "index", "query_xy")))
+    return FrameMatches(found.stamp_ns, found.reference_stamp_ns, found.image_size, found.reference_image_size, pairs,
+                        np.concatenate([found.reference_xy, carried.reference_xy[more]]),
+                        np.concatenate([found.query_xy, carried.query_xy[more]]), keyframes, np.concatenate(ages))
+
+
+def _names(keyframes: KeyframeMatches) -> np.ndarray:
+    """One number for each keypoint of any keyframe."""
+    return keyframes.keyframe << 32 | keyframes.index
+
+
+def _detections(matches: FrameMatches) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Verified keypoints of all views: view (N,), index (N,), pixels (N, 2)."""
+    good, others = matches.matches.inlier, matches.keyframes
+    index = matches.matches.reference_index[good]
+    view = np.concatenate([np.full(len(index), REFERENCE_VIEW), others.keyframe])
+    return view, np.concatenate([index, others.index]), np.concatenate([matches.query_xy[good], others.query_xy])
+
+
+def _inside(carried: Carried, mask: np.ndarray) -> Carried:
+    """Those on nonzero pixels of a mask (H, W)."""
+    x, y = np.rint(carried.xy).astype(int).T
+    rows = mask[y.clip(0, mask.shape[0] - 1), x.clip(0, mask.shape[1] - 1)] != 0
+    return Carried(carried.view[rows], carried.index[rows], carried.xy[rows], carried.correlation[rows], carried.age_s[rows])
