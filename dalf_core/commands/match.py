@@ -79,7 +79,8 @@ def write_registered(path: Path, dalf: DALF, a: np.ndarray, b: np.ndarray) -> No
 
 def write_heatmaps(path: Path, dalf: DALF, a: np.ndarray, b: np.ndarray) -> None:
     """The detector's response on A | B."""
-    from ..drawing.draw import beside, draw_heatmap
+    from ..drawing.draw import beside
+    from ..drawing.draw_heatmap import draw_heatmap
 
     write_picture(path, beside(*(draw_heatmap(picture, dalf.heatmap(picture), geometry=dalf.geometry, keypoint_bias=dalf.keypoint_bias)
                                  for picture in (a, b))))

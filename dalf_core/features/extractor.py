@@ -23,6 +23,7 @@ from .precision import PRECISIONS, choose_precision
 
 KEYPOINT_SIZE = 6.0         # pixels; cv2.KeyPoint wants one, the official code's
 MULTI_SCALE = (1 / 6, 1 / 4, 1 / 2, 1.0)        # the official code's
+WARM_UP_SIDE = 64           # pixels
 BATCH = {"cpu": 1, "cuda": 16}                  # images worked on at once: a processor gains nothing from more than one
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,16 @@ class DALF:
             self.network.to_half()
             return precision, "pytorch, one CUDA graph", CHUNK[self.device.type]
         return precision, "pytorch", CHUNK[self.device.type]
+
+    def warm_up(self) -> None:
+        """Make what is made on first use, and is not of one image size. On a GPU, where that is quick, also what is of VGA size."""
+        if self.device.type == "cuda":
+            self.extract(np.random.default_rng(0).integers(0, 256, (480, 640), np.uint8))
+            return
+        with torch.inference_mode():
+            gray = torch.rand(1, 1, WARM_UP_SIDE, WARM_UP_SIDE, generator=torch.Generator().manual_seed(0))
+            _, features = self._pipeline.maps(gray)
+            self._pipeline.describe(gray, features, torch.full((1, 2), WARM_UP_SIDE / 2))
 
     @property
     def threshold(self) -> float:

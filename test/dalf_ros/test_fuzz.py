@@ -230,6 +230,9 @@ class Extractor:
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
+    def warm_up(self) -> None:
+        pass
+
     def extract(self, image: np.ndarray, mask: np.ndarray | None = None) -> Features:
         if mask is not None and mask.shape != image.shape[:2]:
             raise ValueError("the mask is not of the image's size")
