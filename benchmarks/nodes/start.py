@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """How long a node takes from the start of its process to its first result, with images coming all the time.
 
-    ./run exec python benchmarks/start.py [--node feature_node|tracker] [--rounds 3]
+    ./run exec python benchmarks/nodes/start.py [--node feature_node|tracker] [--rounds 3]
 
 A picture of a plane is published at 10 Hz to the node, a process of its own; its first message on `matches` (tracker: on `status`, of the
 surface) ends the measurement. `CPU` is what the process used until then. The first round may fill caches: look at the later ones.
@@ -20,7 +20,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-PICTURES = Path(__file__).parents[1] / "dalf_ros" / "simulation" / "data"
+PICTURES = Path(__file__).parents[2] / "dalf_ros" / "simulation" / "data"
 RESULT = {"feature_node": ("matches", "dalf/msg/MatchArray"), "tracker": ("status", "dalf/msg/RegistrationStatus")}
 WIDTH, HEIGHT = 640, 480
 DISTANCE_M = 0.7
