@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Time of feature extraction: ours by each backend and precision, and the official code, in the same run on the same image.
 
-    ./run exec python benchmarks/extraction.py [--image FILE] [--official DIR]
+    ./run exec python benchmarks/extraction.py [--image FILE] [--official DIR] [--size 3840x2160]
 
 DIR is a checkout of the official repository (verlab/DALF_CVPR_2023). Quote the ratios: absolute times are the machine's. `peak` is the
 resident memory of a process that does nothing else.
@@ -37,12 +37,18 @@ def ours(weights: str, image: object, top_k: int, backend: str, precision: str) 
     return lambda: len(extractor.extract(image))
 
 
+def size(text: str) -> tuple[int, int]:
+    """"WxH" to (W, H)."""
+    width, height = text.split("x")
+    return int(width), int(height)
+
+
 def measure(options: argparse.Namespace, variant: str) -> dict:
     """Runs one variant in this process: best wall and CPU seconds of the rounds, keypoints, peak memory."""
     import torch
 
     torch.set_num_threads(options.threads)
-    image = cv2.resize(cv2.imread(str(options.image)), (640, 480), interpolation=cv2.INTER_AREA)
+    image = cv2.resize(cv2.imread(str(options.image)), options.size, interpolation=cv2.INTER_AREA)
     run = (official(options.official, options.weights, image, options.top_k) if variant == "official"
            else ours(options.weights, image, options.top_k, *variant.split()))
     keypoints = run()
@@ -57,7 +63,8 @@ def measure(options: argparse.Namespace, variant: str) -> dict:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--image", type=Path, default=next(DEFAULT_IMAGE.glob("*.jpg"), None), help="resized to 640x480")
+    parser.add_argument("--image", type=Path, default=next(DEFAULT_IMAGE.glob("*.jpg"), None), help="resized to --size")
+    parser.add_argument("--size", type=size, default=(640, 480), metavar="WxH", help="pixels; default 640x480")
     parser.add_argument("--official", type=Path, help="checkout of the official code")
     parser.add_argument("--weights", default=os.environ.get("DALF_WEIGHTS"), help="the official checkpoint; default $DALF_WEIGHTS")
     parser.add_argument("--top-k", type=int, default=2048)

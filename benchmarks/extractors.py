@@ -12,7 +12,7 @@ from official import add_to_path, official_extractor
 from dalf_core import DALF, Features
 from dalf_core.weights import OFFICIAL, resolve
 
-# What DALF is given beyond the weights.
+# What DALF is given beyond the weights; float32 unless it says otherwise.
 VARIANTS: dict[str, dict[str, str]] = {"ours": {}, "original-geometry": {"geometry": "original"}, "polar": {"descriptor": "polar"},
                                        "bfloat16": {"precision": "bfloat16"}}
 NAMES = (*VARIANTS, "sift", "orb", "official")
@@ -21,7 +21,7 @@ NAMES = (*VARIANTS, "sift", "orb", "official")
 def make_extractor(name: str, top_k: int, weights: str | os.PathLike | None = None, checkout: Path | None = None) -> Extractor:
     """One of NAMES. weights: for DALF, see dalf_core.DALF. checkout: of the official code. ValueError: an unknown name, no checkout."""
     if name in VARIANTS:
-        return Extractor.of(DALF(weights, "cpu", top_k=top_k, **VARIANTS[name]))       # type: ignore[arg-type]
+        return Extractor.of(DALF(weights, "cpu", top_k=top_k, **{"precision": "float32", **VARIANTS[name]}))       # type: ignore[arg-type]
     if name == "sift":
         return _opencv(cv2.SIFT_create(nfeatures=top_k), cv2.NORM_L2)
     if name == "orb":

@@ -79,6 +79,8 @@ def _reader(option: Option, kind: type) -> Any:
 
 WEIGHTS = Option("weights", "", "checkpoint: a path, official, or empty for the default")
 DEVICE = Option("device", "auto", "auto, cpu, cuda or cuda:N; a GPU that is asked for and absent is an error")
+PRECISION = Option("precision", "auto", "number format of the network; auto: float16 on a GPU, bfloat16 on a CPU that computes in it, else "
+                   "float32", choices=("auto", "float32", "bfloat16", "float16"))
 TOP_K = Option("top_k", 2048, "at most so many keypoints, the strongest", "", 16, 16384)
 IMAGE_SCALE = Option("image_scale", 1.0, "resize images by this factor before extraction; 2 helps small objects", "", 0.1, 8.0)
 MAX_KEYFRAMES = Option("max_keyframes", 8, "views kept besides the reference and matched where it does not serve; 0: none", "", 0, 64)

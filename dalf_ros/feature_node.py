@@ -50,9 +50,10 @@ class FeatureNode(WorkerNode):
         from dalf_core import DALF
         from dalf_core.tracking import FeatureTracker
 
-        dalf = DALF(self.values["weights"] or None, device=self.values["device"], top_k=self.values["top_k"])
+        dalf = DALF(self.values["weights"] or None, device=self.values["device"], top_k=self.values["top_k"],
+                    precision=self.values["precision"])
         tracker = FeatureTracker(dalf, image_scale=self.values["image_scale"], max_keyframes=self.values["max_keyframes"])
-        self.get_logger().info(f"DALF on {dalf.device} ({dalf.backend}), weights {dalf.weights}")
+        self.get_logger().info(f"DALF on {dalf.device} ({dalf.backend}, {dalf.precision}), weights {dalf.weights}")
         started = time.perf_counter()
         tracker.warm_up()
         self.get_logger().info(f"warmed up in {time.perf_counter() - started:.1f} s")

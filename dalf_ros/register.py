@@ -30,8 +30,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--no-check-frames", action="store_true", help="depth is aligned with colour, whatever its frame and camera_info say")
     p.add_argument("--recording-time", action="store_true", help="join by the times of recording, not by stamps")
     options.add_options(p, options.STAMP_TOLERANCE.changed(name="tolerance", high=10.0), options.DEPTH_SCALE, options.MIN_DEPTH,
-                        options.MAX_DEPTH, options.DEPTH_NOISE, options.WEIGHTS, options.DEVICE, options.TOP_K, options.IMAGE_SCALE,
-                        options.MAX_KEYFRAMES, options.MAX_VERTICES, options.NODE_SPACING, options.GROW_TO, options.PIECES)
+                        options.MAX_DEPTH, options.DEPTH_NOISE, options.WEIGHTS, options.DEVICE, options.PRECISION, options.TOP_K,
+                        options.IMAGE_SCALE, options.MAX_KEYFRAMES, options.MAX_VERTICES, options.NODE_SPACING, options.GROW_TO,
+                        options.PIECES)
     p.add_argument("--max-frames", type=int, help="stop after so many frames")
     p.add_argument("--descriptors", choices=("none", "float16", "float32"), default="none", help="write descriptors to the results bag")
     p.add_argument("--no-video", action="store_true", help="write no film")

@@ -120,7 +120,8 @@ def make_extractors(options: argparse.Namespace) -> dict[str, Extractor]:
         for kind in options.descriptor:
             descriptor = descriptor_of(weights) if kind == "auto" else kind
             name = label if options.descriptor == ["auto"] else f"{label} {kind}"
-            made[name] = Extractor.of(DALF(weights, options.device, options.top_k, options.geometry, options.threshold, descriptor))
+            made[name] = Extractor.of(DALF(weights, options.device, options.top_k, options.geometry, options.threshold, descriptor,
+                                           precision="float32"))
     return made
 
 

@@ -5,7 +5,8 @@ import cv2
 import numpy as np
 import torch
 
-from dalf_core.drawing.draw import draw_heatmap, draw_matches
+from dalf_core.drawing.draw import draw_matches
+from dalf_core.drawing.draw_heatmap import draw_heatmap
 from dalf_core.types import Features, Matches
 
 from .data.views import Views

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from ..options import DEVICE, TOP_K, WEIGHTS, add_options
+from ..options import DEVICE, PRECISION, TOP_K, WEIGHTS, add_options
 
 if TYPE_CHECKING:
     from ..features.extractor import DALF
@@ -19,25 +19,17 @@ class HelpWithDefaults(argparse.ArgumentDefaultsHelpFormatter):
         return action.help if action.default in (None, False, "") else super()._get_help_string(action)
 
 
-def add_extractor_options(parser: argparse.ArgumentParser, precision: str) -> None:
-    """--weights, --device, --precision, --top-k, --descriptor. precision: the default."""
-    add_options(parser, WEIGHTS, DEVICE, TOP_K)
-    parser.add_argument("--precision", choices=("auto", "float32", "bfloat16", "float16"), default=precision,
-                        help="auto: bfloat16 where OpenVINO runs the network on the CPU, float32 elsewhere")
+def add_extractor_options(parser: argparse.ArgumentParser) -> None:
+    """--weights, --device, --precision, --top-k, --descriptor."""
+    add_options(parser, WEIGHTS, DEVICE, PRECISION, TOP_K)
     parser.add_argument("--descriptor", choices=("fused", "polar", "backbone"), default="fused", help="polar stands larger rotations")
 
 
 def make_extractor(options: argparse.Namespace) -> DALF:
     """The extractor that these options ask for. Raises what DALF raises."""
-    from ..features.acceleration import openvino_fault
     from ..features.extractor import DALF
-    from ..torch_device import choose_device
 
-    precision = options.precision
-    if precision == "auto":
-        on_openvino = choose_device(options.device).type == "cpu" and not openvino_fault()
-        precision = "bfloat16" if on_openvino else "float32"
-    return DALF(options.weights or None, options.device, top_k=options.top_k, descriptor=options.descriptor, precision=precision)
+    return DALF(options.weights or None, options.device, top_k=options.top_k, descriptor=options.descriptor, precision=options.precision)
 
 
 def exit_status(work: Callable[[], int]) -> int:

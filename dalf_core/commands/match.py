@@ -26,7 +26,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--registered", type=Path, help="picture: A | B with A's grid as it lies in B | B as A sees it, unsupported parts dark")
     p.add_argument("--heatmap", type=Path, help="picture of the detector's response on A | B")
     p.add_argument("--all", action="store_true", help="draw the matches that verification dropped, too, in grey")
-    add_extractor_options(p, precision="float32")
+    add_extractor_options(p)
     return p
 
 
@@ -79,7 +79,8 @@ def write_registered(path: Path, dalf: DALF, a: np.ndarray, b: np.ndarray) -> No
 
 def write_heatmaps(path: Path, dalf: DALF, a: np.ndarray, b: np.ndarray) -> None:
     """The detector's response on A | B."""
-    from ..drawing.draw import beside, draw_heatmap
+    from ..drawing.draw import beside
+    from ..drawing.draw_heatmap import draw_heatmap
 
     write_picture(path, beside(*(draw_heatmap(picture, dalf.heatmap(picture), geometry=dalf.geometry, keypoint_bias=dalf.keypoint_bias)
                                  for picture in (a, b))))

@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--reference", type=int, default=0, metavar="N", help="number of the frame to register to")
     p.add_argument("--max-frames", type=int, metavar="N", help="stop after so many frames")
     p.add_argument("--panel-width", type=int, default=640, help="pixels; wider clips are reduced to it in the film")
-    add_extractor_options(p, precision="auto")
+    add_extractor_options(p)
     return p
 
 

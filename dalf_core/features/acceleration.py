@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import logging
 import os
-import warnings
 from collections import OrderedDict
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -16,37 +16,39 @@ import torch
 from torch import nn
 
 from .network import Backbone, DalfNetwork
+from .openvino_graph import model_of, quiet_openvino
 from .tiles import TiledBackbone
 
 log = logging.getLogger(__name__)
 
 BACKENDS = ("auto", "openvino", "pytorch")
-PRECISIONS = ("float32", "bfloat16", "float16")
-OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16"}
+OPENVINO_PRECISIONS = {"float32": "f32", "bfloat16": "bf16", "float16": "f16"}
 SHAPES_KEPT = 4          # image sizes whose compiled models are kept
 ROWS = 32                # patches described at once
 
 
-def accelerate(network: DalfNetwork, backend: str = "auto", precision: str = "float32") -> str:
-    """Hand the convolutions of a folded network on the CPU to OpenVINO. Returns what is used.
+def choose_backend(backend: str) -> str:
+    """What runs the network on the CPU: "openvino" or "pytorch".
 
-    backend: "openvino" (RuntimeError where it does not run), "pytorch" (does nothing), "auto" (OpenVINO where it runs; says so where not).
+    backend: "openvino" (RuntimeError where it does not run), "pytorch", "auto" (OpenVINO where it runs; says so where not).
     """
     if backend == "pytorch":
-        return "pytorch"
+        return backend
     if fault := openvino_fault():
         if backend == "openvino":
             raise RuntimeError(f'{fault}; take backend="pytorch"')
         log.warning("%s: the CPU runs PyTorch, at about half the speed", fault)
         return "pytorch"
-    import openvino
+    return "openvino"
 
+
+def accelerate(network: DalfNetwork, precision: str) -> str:
+    """Hand the convolutions of a folded network on the CPU to OpenVINO. Returns its name and version. precision: float32 or bfloat16."""
+    openvino = quiet_openvino()
     core = openvino.Core()
     settings: dict[str, Any] = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[precision], "PERFORMANCE_HINT": "LATENCY"}
     if (threads := threads_asked_for()) is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
-    if precision == "bfloat16" and "BF16" not in core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
-        log.warning("this CPU has no bfloat16: float32 is used")
     network.backbone = OpenVinoBackbone(network.backbone, core, settings)                               # type: ignore[assignment]
     network.warper.convolutions = OpenVinoModule(network.warper.convolutions, core, settings)          # type: ignore[assignment]
     network.patch_descriptor = OpenVinoBatches(network.patch_descriptor, core, settings)               # type: ignore[assignment]
@@ -57,15 +59,27 @@ def accelerate(network: DalfNetwork, backend: str = "auto", precision: str = "fl
 def openvino_fault() -> str:
     """Why OpenVINO does not run here; empty where it does."""
     try:
-        import openvino
+        openvino = quiet_openvino()
     except ImportError:
         return "OpenVINO is not installed (pip install openvino)"
-    shape = (1, 1, 8, 8)
     try:        # the layer that fails first where a processor lacks AVX
-        compiled(converted(nn.InstanceNorm2d(1).eval(), shape), shape, openvino.Core(), {})
+        compiled(nn.InstanceNorm2d(1).eval(), [(1, 1, 8, 8)], openvino.Core(), {})
     except RuntimeError as error:
         return f"OpenVINO does not run on this processor ({str(error).strip().splitlines()[-1]})"
     return ""
+
+
+def has_native_bfloat16() -> bool:
+    """Whether this CPU computes in bfloat16 (AVX-512 BF16, AMX), so that it saves time."""
+    return "BF16" in quiet_openvino().Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+
+
+def openvino_precision(asked: str) -> str:
+    """What OpenVINO computes in on this CPU when a precision is asked for."""
+    settings = {"INFERENCE_PRECISION_HINT": OPENVINO_PRECISIONS[asked]}
+    model = compiled(nn.ReLU(), [(1, 1, 8, 8)], quiet_openvino().Core(), settings)
+    used = model.get_property("INFERENCE_PRECISION_HINT").get_type_name()
+    return next((name for name, theirs in OPENVINO_PRECISIONS.items() if theirs == used), used)
 
 
 def threads_asked_for() -> int | None:
@@ -80,41 +94,38 @@ def threads_asked_for() -> int | None:
 
 
 class OpenVinoBackbone(nn.Module):
-    """Stands in for the backbone. Tiles stay with PyTorch: a graph for each shape of each block takes more memory than they save."""
+    """Stands in for the backbone."""
 
     def __init__(self, backbone: Backbone, core: Any, settings: dict[str, Any]) -> None:
         super().__init__()
         self._whole = OpenVinoModule(backbone, core, settings)
-        self.tiled = TiledBackbone(backbone)
+        self.tiled = TiledBackbone(backbone, lambda block: OpenVinoModule(block, core, settings))
 
     def forward(self, gray: torch.Tensor) -> Any:
         return self._whole(gray)
 
 
 class OpenVinoModule(nn.Module):
-    """Stands in for a module of one tensor in; compiled for each input shape when it first comes, the latest few are kept."""
+    """Stands in for a module; compiled for each shape of its inputs when it first comes, the latest few are kept."""
 
     def __init__(self, module: nn.Module, core: Any, settings: dict[str, Any]) -> None:
         super().__init__()
-        self._module = module.to(memory_format=torch.contiguous_format)
-        self._core, self._settings = core, settings
-        self._model: Any = None
-        self._requests: OrderedDict[tuple[int, ...], Any] = OrderedDict()
+        self._module, self._core, self._settings = module, core, settings
+        self._requests: OrderedDict[tuple[tuple[int, ...], ...], Any] = OrderedDict()
 
-    def forward(self, x: torch.Tensor) -> Any:
-        outputs = self._request(tuple(x.shape)).infer([np.ascontiguousarray(x.numpy())], share_inputs=True)
+    def forward(self, *inputs: torch.Tensor) -> Any:
+        values = [np.ascontiguousarray(x.numpy()) for x in inputs]
+        outputs = self._request(tuple(x.shape for x in values)).infer(values, share_inputs=True)
         tensors = tuple(torch.from_numpy(np.array(value)) for value in outputs.to_tuple())
         return tensors if len(tensors) > 1 else tensors[0]
 
-    def _request(self, shape: tuple[int, ...]) -> Any:
-        if shape not in self._requests:
-            if self._model is None:
-                self._model = converted(self._module, shape)
-            self._requests[shape] = compiled(self._model, shape, self._core, self._settings).create_infer_request()
+    def _request(self, shapes: tuple[tuple[int, ...], ...]) -> Any:
+        if shapes not in self._requests:
+            self._requests[shapes] = compiled(self._module, shapes, self._core, self._settings).create_infer_request()
             while len(self._requests) > SHAPES_KEPT:
                 self._requests.popitem(last=False)
-        self._requests.move_to_end(shape)
-        return self._requests[shape]
+        self._requests.move_to_end(shapes)
+        return self._requests[shapes]
 
 
 class OpenVinoBatches(nn.Module):
@@ -123,7 +134,7 @@ class OpenVinoBatches(nn.Module):
 
     def __init__(self, module: nn.Module, core: Any, settings: dict[str, Any]) -> None:
         super().__init__()
-        self._module = module.to(memory_format=torch.contiguous_format)
+        self._module = module
         threads = int(settings.get("INFERENCE_NUM_THREADS", os.cpu_count() or 1))
         self._core, self._settings = core, {**settings, "PERFORMANCE_HINT": "THROUGHPUT", "NUM_STREAMS": threads}
         self._queue: Any = None
@@ -142,31 +153,16 @@ class OpenVinoBatches(nn.Module):
         return torch.from_numpy(self._result[:rows])
 
     def _start(self, shape: tuple[int, ...]) -> None:
-        import openvino
-
         shape = (ROWS, *shape)
-        model = compiled(converted(self._module, shape), shape, self._core, self._settings)
+        model = compiled(self._module, [shape], self._core, self._settings)
         self._length = int(model.output(0).shape[1])
-        self._queue = openvino.AsyncInferQueue(model, self._settings["NUM_STREAMS"])
+        self._queue = quiet_openvino().AsyncInferQueue(model, self._settings["NUM_STREAMS"])
         self._queue.set_callback(self._store)
 
     def _store(self, request: Any, start: int) -> None:
         self._result[start:start + ROWS] = request.get_output_tensor(0).data
 
 
-def converted(module: nn.Module, shape: tuple[int, ...]) -> Any:
-    """A module as an OpenVINO model for inputs of any height and width. shape: of one input."""
-    import openvino
-
-    example = torch.zeros(*shape[:2], min(shape[2], 64), min(shape[3], 64))      # tracing runs it in PyTorch: a small one will do
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", torch.jit.TracerWarning)
-        warnings.simplefilter("ignore", DeprecationWarning)
-        return openvino.convert_model(module, example_input=example, input=[[*shape[:2], -1, -1]])
-
-
-def compiled(model: Any, shape: tuple[int, ...], core: Any, settings: dict[str, Any]) -> Any:
-    """A converted model ready to run on inputs of one shape; the model itself stays as it is."""
-    fixed = model.clone()
-    fixed.reshape(list(shape))
-    return core.compile_model(fixed, "CPU", settings)
+def compiled(module: nn.Module, shapes: Sequence[tuple[int, ...]], core: Any, settings: dict[str, Any]) -> Any:
+    """A module ready to run on inputs of these shapes."""
+    return core.compile_model(model_of(module, shapes), "CPU", settings)

@@ -9,18 +9,21 @@ import cv2
 import numpy as np
 import torch
 
+from ..options import PRECISION
 from ..torch_device import choose_device, gpu_work
 from ..types import Features
 from ..weights import load_network
-from .acceleration import BACKENDS, PRECISIONS, accelerate
+from .acceleration import BACKENDS, accelerate, choose_backend
 from .cuda_graph import GraphedFunction
 from .geometry import CORRECTED, GEOMETRIES, ORIGINAL
 from .image_input import MIN_SIDE, check_mask, to_gray
 from .network import DESCRIPTORS
 from .pipeline import CHUNK, OPENVINO_CHUNK, TILE_ABOVE, Found, Pipeline
+from .precision import PRECISIONS, choose_precision
 
 KEYPOINT_SIZE = 6.0         # pixels; cv2.KeyPoint wants one, the official code's
 MULTI_SCALE = (1 / 6, 1 / 4, 1 / 2, 1.0)        # the official code's
+WARM_UP_SIDE = 64           # pixels
 BATCH = {"cpu": 1, "cuda": 16}                  # images worked on at once: a processor gains nothing from more than one
 
 log = logging.getLogger(__name__)
@@ -37,7 +40,8 @@ class DALF:
     threshold: smallest heatmap value of a keypoint; None: the one that belongs to the weights.
     descriptor: "fused" (128 numbers), "polar" or "backbone" (64); polar alone withstands large rotations better.
     precision: "float32", on a GPU without TF32; "bfloat16" on the CPU: faster, keypoints move by some tenths of a pixel; "float16" on a
-    GPU: half precision where it costs no accuracy, run as one CUDA graph.
+    GPU: half precision where it costs no accuracy, run as one CUDA graph; "auto": the fastest of them that the device computes in.
+    The attribute of that name tells what is used.
     backend: what runs the network on the CPU: "openvino", "pytorch", or "auto", OpenVINO where it runs. CUDA and the original geometry
     always use PyTorch.
     scales: the image is searched at each of these scales, each with an equal share of top_k; what the coarser ones do not use goes to the
@@ -49,7 +53,7 @@ class DALF:
 
     def __init__(self, weights: str | os.PathLike | None = None, device: str = "auto", top_k: int = 2048,
                  geometry: str = CORRECTED, threshold: float | None = None, descriptor: str = "fused",
-                 precision: str = "float32", backend: str = "auto", scales: Sequence[float] = (1.0,)) -> None:
+                 precision: str = str(PRECISION.default), backend: str = "auto", scales: Sequence[float] = (1.0,)) -> None:
         _check_choices(geometry, descriptor, precision, backend)
         if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)) or top_k < 1:
             raise ValueError(f"top_k must be a positive whole number, not {top_k!r}")
@@ -68,26 +72,35 @@ class DALF:
             # rounding decides which samples of a plateau are maxima, so parity needs the official order of operations
             self.network = (network.requires_grad_(False).to(self.device) if geometry == ORIGINAL
                             else network.folded().to(self.device, memory_format=torch.channels_last))
-            self._graph = GraphedFunction(_run_fixed, self.device) if precision == "float16" else None
-            self.backend, chunk = self._accelerate(backend, precision)
+            self.precision, self.backend, chunk = self._accelerate(backend, precision)
+            self._graph = GraphedFunction(_run_fixed, self.device) if self.precision == "float16" else None
         self._pipeline = Pipeline(self.network, self.device, geometry, loaded.threshold if threshold is None else float(threshold),
                                   descriptor, loaded.keypoint_bias if geometry == CORRECTED else 0.0, chunk,
                                   TILE_ABOVE[self.device.type])
         self._short_of_memory = False
-        log.info("DALF on %s (%s), weights %s, %s geometry", self.device, self.backend, loaded.source, geometry)
+        log.info("DALF on %s (%s, %s), weights %s, %s geometry", self.device, self.backend, self.precision, loaded.source, geometry)
 
-    def _accelerate(self, backend: str, precision: str) -> tuple[str, int]:
-        """What runs the network, in words, and how many patches it takes at once. ValueError: the precision is not available."""
+    def _accelerate(self, backend: str, precision: str) -> tuple[str, str, int]:
+        """The precision, what runs the network, in words, and how many patches it takes at once. ValueError: a precision not to be had."""
         on_cpu, corrected = self.device.type == "cpu", self.geometry == CORRECTED
+        on_openvino = on_cpu and corrected and choose_backend(backend) == "openvino"
+        precision = choose_precision(precision, on_gpu=not on_cpu, corrected=corrected, on_openvino=on_openvino)
+        if on_openvino:
+            return precision, accelerate(self.network, precision), OPENVINO_CHUNK
         if precision == "float16":
-            if on_cpu or not corrected:
-                raise ValueError("precision 'float16' needs a GPU and the corrected geometry")
             self.network.to_half()
-            return "pytorch, one CUDA graph", CHUNK[self.device.type]
-        used = accelerate(self.network, backend, precision) if on_cpu and corrected else "pytorch"
-        if precision == "bfloat16" and used == "pytorch":
-            raise ValueError("precision 'bfloat16' needs the OpenVINO backend and the corrected geometry on the CPU")
-        return used, CHUNK[self.device.type] if used == "pytorch" else OPENVINO_CHUNK
+            return precision, "pytorch, one CUDA graph", CHUNK[self.device.type]
+        return precision, "pytorch", CHUNK[self.device.type]
+
+    def warm_up(self) -> None:
+        """Make what is made on first use, and is not of one image size. On a GPU, where that is quick, also what is of VGA size."""
+        if self.device.type == "cuda":
+            self.extract(np.random.default_rng(0).integers(0, 256, (480, 640), np.uint8))
+            return
+        with torch.inference_mode():
+            gray = torch.rand(1, 1, WARM_UP_SIDE, WARM_UP_SIDE, generator=torch.Generator().manual_seed(0))
+            _, features = self._pipeline.maps(gray)
+            self._pipeline.describe(gray, features, torch.full((1, 2), WARM_UP_SIDE / 2))
 
     @property
     def threshold(self) -> float:

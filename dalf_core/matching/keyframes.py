@@ -10,7 +10,6 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..types import Features, Matches
-from .nearest_neighbours import match
 from .verification import verify
 
 ENOUGH = 0.25               # share of an image's keypoints that verified matches must cover, or keyframes are asked and made;
@@ -75,6 +74,8 @@ class Keyframes:
         taken[matches.query_index[matches.inlier]] = True
         if self.limit == 0 or taken.sum() >= needed:
             return NO_KEYFRAMES
+        from .nearest_neighbours import match  # it imports PyTorch, which takes seconds and registration does without
+
         found = []
         for number in self._most_alike(features):
             pairs = match(self._kept[number], features)

@@ -2,18 +2,20 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
-from ..features.extractor import DALF
 from ..features.image_input import check_mask
 from ..matching.keyframes import NO_KEYFRAMES, Keyframes
-from ..matching.nearest_neighbours import match
 from ..matching.verification import verify
 from ..stopwatch import Stopwatch
 from ..types import Features, Matches
 from .frames import FeatureFrame, FrameMatches, rescale_pixels
+
+if TYPE_CHECKING:
+    from ..features.extractor import DALF
 
 
 class FeatureTracker:
@@ -78,10 +80,16 @@ class FeatureTracker:
         clock.lap("keyframes")
         return replace(_pairs(features, stamp_ns, self.reference, self._reference_stamp_ns, matches), keyframes=seen_again)
 
-    def warm_up(self, image_size: tuple[int, int] = (640, 480)) -> None:
-        """Compile what is compiled on first use, so that the first real image is not the slow one. The reference is left alone."""
-        noise = np.random.default_rng(0).integers(0, 255, (image_size[1], image_size[0]), np.uint8)
-        features = self._extract_scaled(noise, None)
+    def warm_up(self) -> None:
+        """Compile what is compiled on first use, so that the first real image is hardly slower. The reference is left alone.
+
+        Only the size of real images is unknown, for which the CPU needs a tenth of a second.
+        """
+        from ..matching.nearest_neighbours import match
+
+        self.dalf.warm_up()
+        places = np.stack(np.meshgrid(np.arange(8.0), np.arange(8.0)), axis=-1).reshape(-1, 2).astype(np.float32)
+        features = Features(places, np.ones(64, np.float32), np.eye(64, dtype=np.float32), (8, 8))
         verify(features, features, match(features, features))
 
     def _extract(self, image: np.ndarray, mask: np.ndarray | None) -> Features:
@@ -115,6 +123,8 @@ class FeatureTracker:
 
 
 def _verified(reference: Features, features: Features, clock: Stopwatch) -> Matches:
+    from ..matching.nearest_neighbours import match  # it imports PyTorch, which takes seconds and registration does without
+
     matches = match(reference, features)
     clock.lap("match")
     matches = replace(matches, inlier=verify(reference, features, matches))

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from dalf_core.options import DEVICE, TOP_K, WEIGHTS, add_options
+from dalf_core.options import DEVICE, PRECISION, TOP_K, WEIGHTS, add_options
 
 from ..bags.bag_source import BagError
 from ..simulation.recording import MASK_TOPIC
@@ -28,7 +28,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--output", type=Path, default=Path("out/demo"), help="folder for everything; an earlier demo in it is replaced")
     p.add_argument("--frames", type=int, default=180, help="frames of the 6 second recording; 180 make 30 a second")
     p.add_argument("--seed", type=int, default=0, help="of the sensor's noise")
-    add_options(p, TOP_K.changed(default=800, low=100), WEIGHTS, DEVICE)
+    add_options(p, TOP_K.changed(default=800, low=100), WEIGHTS, DEVICE, PRECISION)
     p.add_argument("--no-live", action="store_true", help="leave out the live nodes")
     return p
 
@@ -134,7 +134,7 @@ def _register(options: argparse.Namespace, output: Path) -> None:
 
     print("[2/3] Following it offline, every frame")
     words = [str(output / "bag"), "--output", str(output / "registration"), "--mask-topic", MASK_TOPIC, "--top-k", str(options.top_k),
-             "--device", options.device]
+             "--device", options.device, "--precision", options.precision]
     code = register.main(words + (["--weights", options.weights] if options.weights else []))
     if code in (130, 143):
         raise KeyboardInterrupt
@@ -154,7 +154,8 @@ def _live(options: argparse.Namespace, output: Path, truth: GroundTruth) -> list
     logs = output / "logs"
     logs.mkdir()
     recording = PlayedRecording.read(output / "bag", MASK_TOPIC)
-    parameters = {"device": options.device, "top_k": str(options.top_k)} | ({"weights": options.weights} if options.weights else {})
+    parameters = {"device": options.device, "precision": options.precision, "top_k": str(options.top_k)}
+    parameters |= {"weights": options.weights} if options.weights else {}
     setup = LiveSetup(recording, LIVE_SPEED, separate=True, parameters=parameters, heard=CAMERA_TOPICS | RESULT_TOPICS)
     try:
         loop, = run_live(setup, logs)

@@ -56,6 +56,7 @@ FEATURE_PARAMETERS = (
               choices=("float32", "float16", "none"), read_only=False),
     _AUTOSTART,
     Parameter.of(options.DEVICE),
+    Parameter.of(options.PRECISION),
     *_SHARED,
 )
 

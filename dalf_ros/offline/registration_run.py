@@ -33,7 +33,7 @@ def run(options: argparse.Namespace) -> int:
         camera = _camera(source, chosen, options)
         output = OutputFolder(options.output, options.overwrite, keep=options.bag)
         _announce(source, chosen)
-        dalf = DALF(options.weights or None, device=options.device, top_k=options.top_k)
+        dalf = DALF(options.weights or None, device=options.device, top_k=options.top_k, precision=options.precision)
         session = Session(options, dalf, camera, chosen, DepthStreams(source, chosen, options.depth_to_color, not options.no_check_frames))
         total = count_frames(source, chosen)
         if options.max_frames is not None:

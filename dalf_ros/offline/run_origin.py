@@ -19,12 +19,12 @@ def told_options(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def origin(dalf: DALF) -> dict[str, Any]:
-    """What the options meant on this machine: the weights' file and its SHA-256, device, backend, and the version of this package."""
+    """What the options meant on this machine: the weights' file and its SHA-256, device, backend, precision, and this package's version."""
     weights = Path(dalf.weights)
     digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
     version = re.search(r"<version>(.*?)</version>", package_file(".", "package.xml").read_text(encoding="utf-8"))
     return {"weights": str(weights), "weights_sha256": digest, "device": str(dalf.device), "backend": dalf.backend,
-            "version": version[1] if version else None}
+            "precision": dalf.precision, "version": version[1] if version else None}
 
 
 def _told(value: Any) -> Any:

@@ -225,9 +225,12 @@ class Messages:
 class Extractor:
     """Stands in for the network: corners, with the pixels around them as descriptors. Refuses what DALF refuses."""
 
-    device, backend, weights = "cpu", "stand-in", "none"
+    device, backend, precision, weights = "cpu", "stand-in", "float32", "none"
 
     def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def warm_up(self) -> None:
         pass
 
     def extract(self, image: np.ndarray, mask: np.ndarray | None = None) -> Features:

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from dalf_core import DALF
-from dalf_core.drawing.draw import DROPPED, beside, draw_heatmap, draw_keypoints, draw_matches, flow_colors, heatmap_in_image, write_text
+from dalf_core.drawing.draw import DROPPED, beside, draw_keypoints, draw_matches, flow_colors, write_text
+from dalf_core.drawing.draw_heatmap import draw_heatmap, heatmap_in_image
 from dalf_core.features.geometry import heatmap_to_image
 from dalf_core.features.network import DalfNetwork
 from dalf_core.weights import save_weights

@@ -2,7 +2,6 @@
 import os
 import subprocess
 import sys
-from functools import partial
 
 import cv2
 import numpy as np
@@ -26,7 +25,7 @@ def weights(data_folder):
 
 @runs_openvino
 def test_results_equal_those_of_pytorch(image, weights):
-    ours, reference = (DALF(weights, "cpu", top_k=200, backend=backend) for backend in ("openvino", "pytorch"))
+    ours, reference = (DALF(weights, "cpu", top_k=200, backend=backend, precision="float32") for backend in ("openvino", "pytorch"))
     assert ours.backend.startswith("openvino") and reference.backend == "pytorch"
     got, expected = ours.extract(image), reference.extract(image)
     np.testing.assert_allclose(got.keypoints, expected.keypoints, atol=1e-3)
@@ -34,23 +33,22 @@ def test_results_equal_those_of_pytorch(image, weights):
 
 
 @runs_openvino
-def test_sizes_are_compiled_once_and_the_network_is_converted_once(image, weights, monkeypatch):
-    ours, calls = DALF(weights, "cpu", top_k=100, backend="openvino"), {"converted": [], "compiled": []}
-    plain = {name: getattr(acceleration, name) for name in calls}
+def test_sizes_are_compiled_once(image, weights, monkeypatch):
+    ours, calls = DALF(weights, "cpu", top_k=100, backend="openvino", precision="float32"), []
+    plain = acceleration.compiled
 
-    def noted(name, model, shape, *more):
-        calls[name].append(shape)
-        return plain[name](model, shape, *more)
+    def noted(module, shapes, *more):
+        calls.extend(shapes)
+        return plain(module, shapes, *more)
 
-    for name in calls:
-        monkeypatch.setattr(acceleration, name, partial(noted, name))
+    monkeypatch.setattr(acceleration, "compiled", noted)
     first, other = ours.extract(image), ours.extract(image[:200])
-    assert len(calls["converted"]) == 3                         # U-Net, warper, patch descriptor
-    assert [shape for shape in calls["compiled"] if shape[1] == 1 and shape[0] == 1] == [(1, 1, 237, 318), (1, 1, 200, 318)]
-    count = len(calls["compiled"])
+    assert [shape for shape in calls if shape[1] == 1 and shape[0] == 1] == [(1, 1, 237, 318), (1, 1, 200, 318)]
+    count = len(calls)
+    assert count == 5                       # U-Net and warper twice, patch descriptor
     for features, again in ((first, image), (other, image[:200])):
         np.testing.assert_array_equal(ours.extract(again).descriptors, features.descriptors)
-    assert len(calls["compiled"]) == count and len(calls["converted"]) == 3
+    assert len(calls) == count
     reference = DALF(weights, "cpu", top_k=100, backend="pytorch").extract(image[:200])
     np.testing.assert_allclose(other.keypoints, reference.keypoints, atol=1e-3)
 
@@ -84,15 +82,15 @@ def test_the_number_of_threads_is_the_first_of_a_list(monkeypatch, caplog, setti
 @runs_openvino
 def test_a_list_of_thread_numbers_is_no_error(monkeypatch, image, weights):
     monkeypatch.setenv("OMP_NUM_THREADS", "2,1")
-    assert len(DALF(weights, "cpu", top_k=20, descriptor="backbone", backend="openvino").extract(image)) == 20
+    assert len(DALF(weights, "cpu", top_k=20, descriptor="backbone", backend="openvino", precision="float32").extract(image)) == 20
 
 
 def test_where_openvino_does_not_run_pytorch_does_and_says_so(monkeypatch, caplog, weights):
     monkeypatch.setattr(acceleration, "openvino_fault", lambda: "OpenVINO does not run on this processor (bad combination)")
-    assert DALF(weights, "cpu").backend == "pytorch"
+    assert DALF(weights, "cpu", precision="float32").backend == "pytorch"
     assert "bad combination" in caplog.text and "runs PyTorch" in caplog.text
     with pytest.raises(RuntimeError, match="bad combination.*pytorch"):
-        DALF(weights, "cpu", backend="openvino")
+        DALF(weights, "cpu", backend="openvino", precision="float32")
     with pytest.raises(ValueError, match="OpenVINO"):
         DALF(weights, "cpu", precision="bfloat16")
 

@@ -30,7 +30,7 @@ def official(data_folder) -> str:
 
 @pytest.fixture(scope="module")
 def dalf(official) -> DALF:
-    return DALF(official, device="cpu", top_k=1000)
+    return DALF(official, device="cpu", top_k=1000, precision="float32")
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +39,14 @@ def untrained(tmp_path_factory) -> DALF:
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
     save_weights(DalfNetwork(), path)
-    return DALF(path, device="cpu", top_k=100, threshold=-1e9)
+    return DALF(path, device="cpu", top_k=100, threshold=-1e9, precision="float32")
 
 
 # ---------------------------------------------------------------- parity
 
 @pytest.fixture(scope="module")
 def original(official) -> DALF:
-    return DALF(official, device="cpu", top_k=512, geometry="original")
+    return DALF(official, device="cpu", top_k=512, geometry="original", precision="float32")
 
 
 def prominence(heatmap: np.ndarray) -> np.ndarray:
@@ -137,7 +137,7 @@ def test_a_cropped_image_gives_cropped_keypoints(dalf, picture, whole, top, left
 
 def test_a_turned_image_gives_turned_keypoints(official, picture):
     """Not all: the official weights themselves are not the same in all directions. But none is systematically beside."""
-    dalf = DALF(official, device="cpu", top_k=1000, descriptor="polar")
+    dalf = DALF(official, device="cpu", top_k=1000, descriptor="polar", precision="float32")
     whole, turned = dalf.extract(picture), dalf.extract(np.rot90(picture))
     back = np.stack([whole.image_size[0] - 1 - turned.keypoints[:, 1], turned.keypoints[:, 0]], axis=1)
     found, _, cosine = agreement(whole, turned, back)
@@ -165,7 +165,7 @@ def test_opencv_convention(dalf, picture, whole):
 
 
 def test_a_mask_only_takes_away(official, picture):
-    dalf = DALF(official, device="cpu", top_k=4000, descriptor="backbone")
+    dalf = DALF(official, device="cpu", top_k=4000, descriptor="backbone", precision="float32")
     whole = dalf.extract(picture)
     mask = np.zeros(picture.shape[:2], np.uint8)
     mask[100:260, 200:500] = 7
@@ -182,7 +182,7 @@ def test_a_mask_only_takes_away(official, picture):
 
 @pytest.mark.parametrize(("descriptor", "length"), [("fused", 128), ("polar", 64), ("backbone", 64)])
 def test_kinds_of_descriptor(official, picture, descriptor, length):
-    dalf = DALF(official, device="cpu", top_k=20, descriptor=descriptor)
+    dalf = DALF(official, device="cpu", top_k=20, descriptor=descriptor, precision="float32")
     assert dalf.extract(picture).descriptors.shape == (20, length)
 
 
@@ -211,7 +211,8 @@ def test_small_and_odd_images(untrained, width, height):
 @pytest.mark.parametrize("count", [0, 1, 15, 16])
 @pytest.mark.parametrize("geometry", ["original", "corrected"])
 def test_few_keypoints(official, count, geometry):
-    dalf = DALF(official, device="cpu", top_k=max(count, 1), geometry=geometry, threshold=1e9 if count == 0 else 25)
+    dalf = DALF(official, device="cpu", top_k=max(count, 1), geometry=geometry, threshold=1e9 if count == 0 else 25,
+                precision="float32")
     features = dalf.extract(textured(160, 120))
     assert features.keypoints.shape == (count, 2) and features.descriptors.shape == (count, 128) and features.scores.shape == (count,)
     assert np.isfinite(features.descriptors).all()
@@ -246,7 +247,7 @@ def test_a_batch_gives_what_single_images_give(monkeypatch, untrained, together)
 
 
 def test_scales_share_the_keypoints(official, picture):
-    dalf = DALF(official, device="cpu", top_k=200, scales=MULTI_SCALE)
+    dalf = DALF(official, device="cpu", top_k=200, scales=MULTI_SCALE, precision="float32")
     features = dalf.extract(picture)
     scales, counts = np.unique(features.scales, return_counts=True)
     assert len(features) == 200 and (np.diff(features.scores) <= 0).all()
@@ -259,11 +260,11 @@ def test_scales_share_the_keypoints(official, picture):
 def test_a_coarse_scale_finds_what_the_small_image_shows(official, picture):
     """Half of an image of twice the size is the image: the same keypoints, where they lie in the large one."""
     large = cv2.resize(picture, None, fx=2, fy=2, interpolation=cv2.INTER_NEAREST)
-    whole = DALF(official, device="cpu", top_k=100, descriptor="backbone").extract(picture)
-    coarse = DALF(official, device="cpu", top_k=100, descriptor="backbone", scales=[0.5]).extract(large)
+    whole = DALF(official, device="cpu", top_k=100, descriptor="backbone", precision="float32").extract(picture)
+    coarse = DALF(official, device="cpu", top_k=100, descriptor="backbone", scales=[0.5], precision="float32").extract(large)
     assert np.allclose(coarse.keypoints, whole.keypoints * 2 + 0.5, atol=0.01)
     assert np.allclose(coarse.descriptors, whole.descriptors, atol=1e-4)
-    tiny = DALF(official, device="cpu", top_k=10, descriptor="backbone", scales=[0.1, 1.0]).extract(picture[:64, :64])
+    tiny = DALF(official, device="cpu", top_k=10, descriptor="backbone", scales=[0.1, 1.0], precision="float32").extract(picture[:64, :64])
     assert (tiny.scales == 1).all()             # a tenth of it would be too small to look at
 
 
@@ -366,7 +367,7 @@ def test_wrong_options_are_named(options):
 
 @pytest.mark.gpu
 def test_the_gpu_gives_what_the_cpu_gives(official, picture, whole):
-    features = DALF(official, device="cuda", top_k=1000).extract(picture)
+    features = DALF(official, device="cuda", top_k=1000, precision="float32").extract(picture)
     distance = np.linalg.norm(features.keypoints[:, None] - whole.keypoints[None], axis=2)
     near = distance.min(axis=1) < 0.05
     cosine = (features.descriptors * whole.descriptors[distance.argmin(axis=1)]).sum(axis=1)

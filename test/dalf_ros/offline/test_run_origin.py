@@ -19,7 +19,7 @@ def test_every_option_is_told_as_json() -> None:
 
 
 def test_what_the_options_meant_is_told() -> None:
-    told = origin(SimpleNamespace(weights=str(BUILT_IN), device="cpu", backend="pytorch"))
+    told = origin(SimpleNamespace(weights=str(BUILT_IN), device="cpu", backend="pytorch", precision="float32"))
     assert told["weights_sha256"] == hashlib.sha256(BUILT_IN.read_bytes()).hexdigest()
-    assert told["version"].count(".") == 2 and (told["device"], told["backend"]) == ("cpu", "pytorch")
-    assert origin(SimpleNamespace(weights="gone.pth", device="cpu", backend="x"))["weights_sha256"] is None
+    assert told["version"].count(".") == 2 and (told["device"], told["backend"], told["precision"]) == ("cpu", "pytorch", "float32")
+    assert origin(SimpleNamespace(weights="gone.pth", device="cpu", backend="x", precision="float32"))["weights_sha256"] is None
