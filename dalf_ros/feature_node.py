@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .conversions import topics
+from .conversions.image_size import SizeGuard
 from .conversions.messages import stamp_ns
 from .conversions.results import feature_results, frame_id_of
 from .images.image_conversion import to_color, to_mask
@@ -31,8 +32,7 @@ class FeatureNode(WorkerNode):
         super().__init__("feature_node", topics.FEATURE_TOPICS, primary="image")
         self._tracker: Any = None
         self._matched = (0, 0)
-        self._size: tuple[int, int] | None = None       # of the images
-        self._odd_size: tuple[int, int] | None = None   # of the last one where it was another
+        self._sizes = SizeGuard()
 
     def load(self) -> None:
         from dalf_core import DALF
@@ -77,15 +77,9 @@ class FeatureNode(WorkerNode):
 
     def _check_size(self, image: np.ndarray) -> None:
         """Two images of another resolution are another camera's, or another mode of it: a new reference. Raises ValueError on the first."""
-        size = (image.shape[1], image.shape[0])
-        if self._size is not None and size != self._size:
-            change = f"{size[0]}x{size[1]}, not {self._size[0]}x{self._size[1]}"
-            if size != self._odd_size:
-                self._odd_size = size
-                raise ValueError(f"an image of {change} is skipped; if the next one is so too, tracking starts anew")
-            self.get_logger().info(f"images are now {change}: tracking starts anew")
+        if change := self._sizes.check(image.shape[1], image.shape[0]):
+            self.get_logger().info(change)
             self._tracker.reset()
-        self._size, self._odd_size = size, None
 
     def _apply_parameters(self) -> None:
         """What may change at run time changes between images."""
@@ -103,8 +97,9 @@ class FeatureNode(WorkerNode):
             return None
         if min(width, height) < LEAST_REGION:
             return f"region must be at least {LEAST_REGION}x{LEAST_REGION} pixels, not {width}x{height}"
-        if self._size is not None and (x + width > self._size[0] or y + height > self._size[1]):
-            return f"region {x}, {y}, {width}, {height} reaches beyond the image, which is {self._size[0]}x{self._size[1]}"
+        size = self._sizes.size
+        if size is not None and (x + width > size[0] or y + height > size[1]):
+            return f"region {x}, {y}, {width}, {height} reaches beyond the image, which is {size[0]}x{size[1]}"
         return None
 
     def health(self) -> tuple[int, str, dict[str, str]]:
