@@ -15,6 +15,7 @@ import numpy as np
 from dalf_core.tracking.background_tracker import BackgroundTracker, ImageResult, background_executor
 
 from .conversions import topics
+from .conversions.image_size import SizeGuard
 from .conversions.messages import prediction_of, stamp_ns
 from .conversions.results import feature_results, frame_id_of
 from .images.image_conversion import to_color, to_mask
@@ -35,8 +36,7 @@ class FeatureNode(WorkerNode):
         self._background: Any = None        # drives the tracker, where matches are carried
         self._executor: Any = None          # its thread
         self._matched = (0, 0)
-        self._size: tuple[int, int] | None = None       # of the images
-        self._odd_size: tuple[int, int] | None = None   # of the last one where it was another
+        self._sizes = SizeGuard()
 
     def load(self) -> None:
         self._executor = background_executor()
@@ -91,8 +91,9 @@ class FeatureNode(WorkerNode):
         wanted = self.outputs.wanted() if self.outputs is not None else set()
         to_previous = self.values["match_to"] != "reference" and topics.MATCHES_PREVIOUS in wanted
         if self._background is None or self.values["match_to"] == "previous":
-            results = [ImageResult(image, stamp, self._tracker.process(image, stamp, mask, to_previous=to_previous,
-                                                                       to_reference=self.values["match_to"] != "previous"))]
+            look = self._executor.submit(self._tracker.process, image, stamp, mask, to_previous=to_previous,
+                                         to_reference=self.values["match_to"] != "previous")
+            results = [ImageResult(image, stamp, look.result())]
         else:
             results = self._background.process(image, stamp, mask, to_previous=to_previous)
         for result in results:
@@ -116,15 +117,9 @@ class FeatureNode(WorkerNode):
 
     def _check_size(self, image: np.ndarray) -> None:
         """Two images of another resolution are another camera's, or another mode of it: a new reference. Raises ValueError on the first."""
-        size = (image.shape[1], image.shape[0])
-        if self._size is not None and size != self._size:
-            change = f"{size[0]}x{size[1]}, not {self._size[0]}x{self._size[1]}"
-            if size != self._odd_size:
-                self._odd_size = size
-                raise ValueError(f"an image of {change} is skipped; if the next one is so too, tracking starts anew")
-            self.get_logger().info(f"images are now {change}: tracking starts anew")
+        if change := self._sizes.check(image.shape[1], image.shape[0]):
+            self.get_logger().info(change)
             self.forget()
-        self._size, self._odd_size = size, None
 
     def _apply_parameters(self) -> None:
         """What may change at run time changes between images."""
@@ -136,7 +131,7 @@ class FeatureNode(WorkerNode):
         if self._background is not None:
             self._background.reset()
         elif self._tracker is not None:
-            self._tracker.reset()
+            self._executor.submit(self._tracker.reset)      # when DALF is done with the image that it looks at
 
     def problem_with(self, changes: dict[str, Any]) -> str | None:
         x, y, width, height = changes.get("region", (0, 0, 0, 0))
@@ -144,8 +139,9 @@ class FeatureNode(WorkerNode):
             return None
         if min(width, height) < LEAST_REGION:
             return f"region must be at least {LEAST_REGION}x{LEAST_REGION} pixels, not {width}x{height}"
-        if self._size is not None and (x + width > self._size[0] or y + height > self._size[1]):
-            return f"region {x}, {y}, {width}, {height} reaches beyond the image, which is {self._size[0]}x{self._size[1]}"
+        size = self._sizes.size
+        if size is not None and (x + width > size[0] or y + height > size[1]):
+            return f"region {x}, {y}, {width}, {height} reaches beyond the image, which is {size[0]}x{size[1]}"
         return None
 
     def health(self) -> tuple[int, str, dict[str, str]]:

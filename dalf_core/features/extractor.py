@@ -126,7 +126,7 @@ class DALF:
     def extract(self, image: np.ndarray, mask: np.ndarray | None = None) -> Features:
         """Keypoints and descriptors of an image, strongest first. scores are heatmap values over the heatmap's maximum.
 
-        image: HxWx3 BGR, HxWx4 BGRA (alpha is ignored) or HxW; uint8, uint16 (stretched) or float in 0 to 1. At least 32x32.
+        image: HxWx3 BGR, HxWx4 BGRA (alpha is ignored) or HxW; uint8, uint16 (equalised) or float in 0 to 1. At least 32x32.
         mask: HxW of any resolution, nonzero (or True) where keypoints may lie. ValueError: anything else, NaN, or a constant image.
         RuntimeError: the GPU has too little memory even for the smallest steps.
         """

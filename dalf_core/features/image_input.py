@@ -5,7 +5,7 @@ import cv2
 import numpy as np
 
 from ..camera import is_resized
-from ..sixteen_bit import stretched
+from ..sixteen_bit import equalised
 
 MIN_SIDE = 32               # pixels; the network halves the image three times and then loses a border
 
@@ -13,7 +13,7 @@ MIN_SIDE = 32               # pixels; the network halves the image three times a
 def to_gray(image: np.ndarray) -> np.ndarray:
     """Checks an image and returns it as HxW float32 in 0 to 1: the plain mean of the colours, as the network was trained.
 
-    uint8 is divided by 255. uint16, of which sensors often fill a small part, is stretched (see sixteen_bit).
+    uint8 is divided by 255. uint16, of which sensors often fill a small part, is equalised (see sixteen_bit).
     """
     if not isinstance(image, np.ndarray):
         raise ValueError(f"image must be a NumPy array, not {type(image).__name__}; could the file be read?")
@@ -29,7 +29,7 @@ def to_gray(image: np.ndarray) -> np.ndarray:
     if image.dtype == np.uint8:
         gray /= 255.0
     elif image.dtype == np.uint16:
-        gray = stretched(gray)
+        gray = equalised(gray)
     low, high = float(gray.min()), float(gray.max())
     if not np.isfinite(low + high):
         raise ValueError("image holds NaN or infinity")

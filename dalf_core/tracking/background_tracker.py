@@ -59,10 +59,10 @@ class BackgroundTracker:
         self._since = _Images()                                     # from that one on
         self._began = -np.inf
         self._interval = _Interval()
-        self._is_anew = True
 
     def reset(self) -> None:
         """Forget the reference; the next image in which DALF finds enough becomes it."""
+        self._executor.submit(self._features.reset)         # when it has done with the image that it looks at
         self._prediction = None
         self._forget()
 
@@ -123,14 +123,11 @@ class BackgroundTracker:
         return self._carrier.is_poor or time.monotonic() - self._began >= self.look_every_s
 
     def _start(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None, to_previous: bool) -> None:
-        anew, self._is_anew = self._is_anew, False
         self._looked_at, self._began = (image, stamp_ns, self._carrier.carried), time.monotonic()
         since = self._since = _Images()
         since.add(halved(image))
 
         def look() -> _Found:
-            if anew:
-                self._features.reset()
             frame = self._features.process(image, stamp_ns, mask, to_previous=to_previous)
             if frame.matches is None:
                 return _Found(frame, None, 0)

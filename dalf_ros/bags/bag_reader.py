@@ -47,13 +47,13 @@ def read_camera(source: BagSource, topics: CameraTopics) -> Lens:
         raise BagError("no camera_info that belongs to the colour image was found: name it with --camera-info-topic, or give "
                        "--intrinsics fx,fy,cx,cy (pixels). The bag holds:\n" + list_topics(source.topics.values()))
     problem = ""
-    for raw in source.messages([topics.camera_info]):
+    for _, message in source.readable([topics.camera_info]):
         try:
-            return lens_of(source.deserialize(raw), is_rectified("auto", topics.color, topics.depth or ""))
+            return lens_of(message, is_rectified("auto", topics.color, topics.depth or ""))
         except ValueError as error:
             problem = problem or str(error)
-    raise BagError(f"{topics.camera_info} {f'is of no use: {problem}' if problem else 'has no messages'}; give --intrinsics fx,fy,cx,cy "
-                   "(pixels)")
+    fault = f"is of no use: {problem}" if problem else "has no readable messages"
+    raise BagError(f"{topics.camera_info} {fault}; give --intrinsics fx,fy,cx,cy (pixels)")
 
 
 def count_frames(source: BagSource, topics: CameraTopics) -> int | None:
@@ -66,28 +66,22 @@ def read_frames(source: BagSource, topics: CameraTopics, tolerance_s: float = TO
     """Every colour image, with the depth and mask of the same stamp, or else of the nearest within tolerance_s.
 
     metres_per_unit: of the depth image's numbers; None: as REP 118 says. by_recording_time: stamps are not heeded. Messages that are
-    damaged or repeated are left out, which is told at the end.
+    damaged or repeated are left out: the first is told at once, their number at the end.
     """
     pairer = FramePairer(topics, int(tolerance_s * NANOSECONDS), by_recording_time)
     wanted = [name for name in (topics.color, topics.depth, topics.mask) if name is not None]
-    videos, told, broken = VideoStreams(), False, []
-    for raw in source.messages(wanted):
-        try:
-            message = source.deserialize(raw)
-        except BagError as error:
-            broken.append(error)
-            continue
-        for group in pairer.add(raw, videos.decoded(raw.topic, message)):
+    videos, told = VideoStreams(), False
+    try:
+        for raw, message in source.readable(wanted):
+            for group in pairer.add(raw, videos.decoded(raw.topic, message)):
+                yield _decoded(group, metres_per_unit)
+            if pairer.unset and not told:
+                told = True
+                log.warning("%s: messages have no stamp (zero); the times at which they were recorded serve instead", raw.topic)
+        for group in pairer.flush():
             yield _decoded(group, metres_per_unit)
-        if pairer.unset and not told:
-            told = True
-            log.warning("%s: messages have no stamp (zero); the times at which they were recorded serve instead", raw.topic)
-    for group in pairer.flush():
-        yield _decoded(group, metres_per_unit)
-    if pairer.repeated:
-        log.warning("%d messages repeat the stamp of an earlier one and were left out", pairer.repeated)
-    if broken:
-        log.warning("%d messages are damaged and were left out, the first one because: %s", len(broken), broken[0])
+    finally:
+        pairer.repeated.tell()
 
 
 def _decoded(group: Group, metres_per_unit: float | None) -> RgbdFrame:

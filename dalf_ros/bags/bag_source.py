@@ -6,11 +6,13 @@ import logging
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import mcap_storage, sqlite_storage
 from .bag_files import BagFiles, find_files, unpack
+from .left_out import LeftOut
 from .message_types import MessageTypes
 from .raw_message import BagError, BagTopic, RawMessage
 from .ros1_storage import Ros1Storage
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["BagError", "BagSource", "BagTopic", "RawMessage"]
 
 ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"        # CDR begins with a zero
+FIRST_MESSAGES = 5                      # of a topic that are tried for what it holds
 log = logging.getLogger(__name__)
 
 
@@ -28,7 +31,7 @@ class BagSource:
     """A bag opened for reading; use it in a `with` block.
 
     topics: what is in it, by name. damaged: None, or one sentence saying what of the bag could not be read. Channels that are not
-    in ROS 2's encoding are left out; a warning names them.
+    in ROS 2's encoding are left out; a warning names them. So are damaged messages: the first is told at once, their number at the end.
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -38,6 +41,7 @@ class BagSource:
         self._storages: list[Any] = []
         self._files = BagFiles([])
         self._types = MessageTypes(())
+        self._damaged = LeftOut("are damaged and were left out")
 
     def __enter__(self) -> Self:
         try:
@@ -51,6 +55,7 @@ class BagSource:
 
     def __exit__(self, *_: object) -> None:
         self._stack.close()
+        self._damaged.tell()
 
     @property
     def damaged(self) -> str | None:
@@ -63,11 +68,26 @@ class BagSource:
         try:
             for storage in self._storages:
                 for raw in storage.messages(wanted):
-                    yield _plain(raw)
+                    try:
+                        plain = _plain(raw)
+                    except BagError as error:
+                        self._damaged.add(f"{self.path}: {error}")
+                        continue
+                    yield plain
         except GeneratorExit:
             raise
         except Exception as error:
             raise _reading_error(self.path, error) from error
+
+    def readable(self, topics: list[str] | None = None) -> Iterator[tuple[RawMessage, Any]]:
+        """As messages(), each with deserialize() of it; those that are damaged are left out."""
+        for raw in self.messages(topics):
+            try:
+                message = self.deserialize(raw)
+            except BagError as error:
+                self._damaged.add(str(error))
+                continue
+            yield raw, message
 
     def deserialize(self, message: RawMessage) -> Any:
         """The message as an object with ROS field names. Raises BagError when its bytes are not of its type."""
@@ -128,21 +148,20 @@ class BagSource:
             log.warning("%s: %s are left out", self.path, told)
 
     def _with_first_message(self, topic: BagTopic) -> BagTopic:
-        """The topic with encoding and frame of its first message, where it carries images or a camera's model."""
+        """The topic with encoding and frame of its first readable message, where it carries images or a camera's model."""
         from .topic_kinds import CAMERA_INFO, IMAGE_TYPES, stored_encoding
 
         if topic.type not in (*IMAGE_TYPES, CAMERA_INFO) or topic.count == 0:
             return topic
-        first = next(self.messages([topic.name]), None)
-        if first is None:
-            return topic
-        try:
-            message = self.deserialize(first)
-        except BagError:        # told when the frame is read
-            return topic
-        frame_id = message.header.frame_id if hasattr(message, "header") else getattr(message, "frame_id", "")
-        encoding = stored_encoding(message) if topic.type in IMAGE_TYPES else ""
-        return dataclasses.replace(topic, encoding=encoding, frame_id=frame_id)
+        for first in islice(self.messages([topic.name]), FIRST_MESSAGES):
+            try:
+                message = self.deserialize(first)
+            except BagError:        # told when the frame is read
+                continue
+            frame_id = message.header.frame_id if hasattr(message, "header") else getattr(message, "frame_id", "")
+            encoding = stored_encoding(message) if topic.type in IMAGE_TYPES else ""
+            return dataclasses.replace(topic, encoding=encoding, frame_id=frame_id)
+        return topic
 
 
 def _storage(path: Path, scratch: Path) -> Any:
@@ -155,12 +174,15 @@ def _storage(path: Path, scratch: Path) -> Any:
 
 
 def _plain(raw: RawMessage) -> RawMessage:
-    """The message, decompressed where the bag has compressed each by itself."""
+    """The message, decompressed where the bag has compressed each by itself. Raises BagError."""
     if raw.data[:4] != ZSTD_MAGIC:
         return raw
     import zstandard
 
-    return dataclasses.replace(raw, data=zstandard.ZstdDecompressor().decompressobj().decompress(raw.data))
+    try:
+        return dataclasses.replace(raw, data=zstandard.ZstdDecompressor().decompressobj().decompress(raw.data))
+    except zstandard.ZstdError as error:
+        raise BagError(f"a message on {raw.topic} cannot be decompressed: {error}") from error
 
 
 def _reading_error(path: Path, error: Exception) -> BagError:

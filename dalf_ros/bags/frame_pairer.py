@@ -10,6 +10,7 @@ from typing import Any
 from ..conversions.messages import NANOSECONDS, stamp_ns
 from ..conversions.stamps import RESTART_NS, has_restarted, set_missing_stamp
 from .bag_topics import CameraTopics
+from .left_out import LeftOut
 from .raw_message import RawMessage
 
 WINDOW_NS = 1 * NANOSECONDS        # how long a frame waits at least, in recording time, for earlier ones that were recorded late
@@ -44,7 +45,7 @@ class FramePairer:
     Roles are "color", and "depth", "mask" where asked for. A colour image waits until its counterparts have come or later ones show that
     they will not, however late they were recorded. Stamps that jump back begin anew. A message without a stamp (zero), or every message
     with by_recording_time, gets the time at which it was recorded; one of the same stamp as an earlier one of its topic is left out.
-    unset, repeated: how many there were.
+    unset: how many had no stamp. repeated: those left out.
     """
 
     def __init__(self, topics: CameraTopics, tolerance_ns: int, by_recording_time: bool = False) -> None:
@@ -54,7 +55,8 @@ class FramePairer:
         self._others: dict[str, list[_Waiting]] = {role: [] for role in self._roles.values() if role != "color"}
         self._newest: dict[str, int] = {}       # stamp, by role, since the recording began anew
         self._recent: dict[str, set[int]] = {}  # stamps, by role, that a repeat may have: an older one begins anew
-        self._bytes = self._count = self.unset = self.repeated = 0
+        self._bytes = self._count = self.unset = 0
+        self.repeated = LeftOut("repeat the stamp of an earlier one and were left out")
 
     def add(self, raw: RawMessage, message: Any) -> Iterator[Group]:
         """Take one message; gives the groups that are now complete."""
@@ -65,7 +67,7 @@ class FramePairer:
             self.unset += set_missing_stamp(message, raw.time_ns)
         stamp = stamp_ns(message.header)
         if stamp in self._recent.get(role, ()):
-            self.repeated += 1
+            self.repeated.add(f"a message on {raw.topic} repeats the stamp {stamp / NANOSECONDS:.3f} s of an earlier one")
             return
         if has_restarted(stamp, self._newest.get(role)):
             yield from self.flush()

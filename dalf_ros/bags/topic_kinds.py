@@ -37,7 +37,7 @@ def stored_encoding(message: Any) -> str:
     try:        # the format does not tell the pixels: the picture does
         pixels = decode_picture(np.frombuffer(message.data, np.uint8), cv2.IMREAD_UNCHANGED)
     except ValueError:
-        return named
+        return ""
     return {("uint16", 2): "mono16", ("uint8", 2): "mono8", ("uint8", 3): "bgr8"}.get((pixels.dtype.name, pixels.ndim), named)
 
 

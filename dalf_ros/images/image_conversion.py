@@ -5,7 +5,9 @@ through it; elsewhere the same encodings are read by NumPy and OpenCV. Depth and
 """
 from __future__ import annotations
 
+import logging
 import re
+from functools import cache
 from typing import Any
 
 import cv2
@@ -56,9 +58,11 @@ _LAYOUT: dict[str, tuple[str, int]] = {  # encoding: NumPy type of one channel, 
 }  # fmt: skip
 _PLAIN = re.compile(r"(8(?!F)|16|32|64(?=F))([USF])C([1-4]?)")     # OpenCV's names: bits, kind, channels
 _KINDS = {"U": "u", "S": "i", "F": "f"}
-COLOR_ENCODINGS = (*(name for name in _LAYOUT if name not in ("16UC1", "32FC1")), *_PLANAR)
+COLOR_ENCODINGS = (*(name for name in _LAYOUT if name != "32FC1"), *_PLANAR)
 BRIDGED = ("rgb8", "bgr8", "rgba8", "bgra8", *_BAYER, *_YUV)       # what goes through cv_bridge where there is one
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
+
+log = logging.getLogger(__name__)
 
 
 def is_compressed(message: Any) -> bool:
@@ -69,7 +73,8 @@ def is_compressed(message: Any) -> bool:
 def to_color(message: Any) -> np.ndarray:
     """Image, CompressedImage or decoded VideoFrame to HxWx3 BGR, or HxW for the mono encodings. The array is the caller's own.
 
-    uint8; uint16 where the message has 16 bits, as stored: dalf_core.features.image_input says how they are looked at.
+    uint8; uint16 where the message has 16 bits, as stored: dalf_core.sixteen_bit says how they are looked at. 16UC1 is grey, as thermal
+    cameras send it: who asks has named the topic as that of the images, which is told once.
     """
     if isinstance(message, VideoFrame):
         return message.picture()
@@ -80,11 +85,19 @@ def to_color(message: Any) -> np.ndarray:
     if message.encoding in _PLANAR:
         return _from_planes(message)
     pixels = _pixels(message)
-    if message.encoding in ("mono8", "8UC1", "mono16"):
+    if message.encoding == "16UC1":
+        _tell_grey()
+    if message.encoding in ("mono8", "8UC1", "mono16", "16UC1"):
         return pixels.copy()
     if _bridge is not None and message.encoding in BRIDGED:
         return np.array(_bridge.imgmsg_to_cv2(message, "bgr8"))
     return _to_bgr(pixels, message.encoding)
+
+
+@cache
+def _tell_grey() -> None:
+    """Once in a process."""
+    log.warning("images of encoding 16UC1 are taken as grey, as thermal cameras send them; if they are depth, name another topic")
 
 
 def to_depth(message: Any, metres_per_unit: float | None = None) -> np.ndarray:

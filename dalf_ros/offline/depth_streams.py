@@ -1,13 +1,14 @@
 """Whether a recording's depth is aligned with its colour images, and what aligns it where it is not."""
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 from dalf_core.lens import Lens
 
 from ..bags.bag_source import BagSource
 from ..bags.bag_topics import CAMERA_INFO, CameraTopics, beside
-from ..conversions.camera_model import is_empty, is_rectified
+from ..conversions.camera_model import is_rectified, lens_of
 from ..conversions.depth_camera import DepthCamera, depth_camera
 from ..conversions.transforms import RigidTransform, StaticTransforms, plain_frame
 
@@ -31,11 +32,10 @@ class DepthStreams:
             return
         infos = [topic for topic in source.topics.values() if topic.type == CAMERA_INFO and topic.name != topics.camera_info]
         if name := beside(topics.depth, infos):
-            usable = (message for raw in source.messages([name]) if not is_empty(message := source.deserialize(raw)))
-            self._info = next(usable, None)
+            self._info = _first_usable((message for _, message in source.readable([name])), is_rectified("auto", topics.depth))
         static = [topic.name for topic in source.topics.values() if topic.type == TRANSFORMS and topic.name.endswith("tf_static")]
-        for raw in source.messages(static) if static else ():
-            self._transforms.add(source.deserialize(raw))
+        for _, message in source.readable(static) if static else ():
+            self._transforms.add(message)
 
     def camera(self, color: Lens, color_frame: str, depth_frame: str) -> DepthCamera | None:
         """The depth image's own camera; None: it is aligned. SetupError: it is of another frame, and what would align it is missing."""
@@ -49,3 +49,16 @@ class DepthStreams:
             self._told = True
             print(f"depth is not aligned with colour: it is aligned here, from frame {depth_frame} to {color_frame}")
         return own
+
+
+def _first_usable(infos: Iterable[Any], rectified: bool) -> Any:
+    """The first CameraInfo that describes a camera; where none does the first one, whose fault is told when a frame needs it."""
+    first = None
+    for info in infos:
+        first = first or info
+        try:
+            lens_of(info, rectified)
+        except ValueError:
+            continue
+        return info
+    return first

@@ -41,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         with Interruption() as interruption:
             frames = read_frames(source, chosen, options.tolerance, metres_per_unit=options.depth_scale or None,
                                  by_recording_time=options.recording_time)
-            _loop(session, frames, total, output, interruption, options)
+            _loop(session, session.look_ahead(frames), total, output, interruption, options)
         if source.damaged:
             print(f"warning: {source.damaged}", file=sys.stderr)
     return _report(session, output, interruption, chosen)

@@ -68,8 +68,11 @@ class RunPictures:
         finally:
             if self._film is not None:
                 self._film.close()
-            if self._renderer is not None:
-                self._renderer.close()
+            self._close_renderer()
+
+    def _close_renderer(self) -> None:
+        if self._renderer is not None:
+            self._renderer.close()
 
     @property
     def chosen(self) -> set[int]:
@@ -128,7 +131,8 @@ class RunPictures:
             return [plain.copy(), np.zeros_like(plain)]
         result = shot.surface.registration
         try:
-            if self._renderer is None:
+            if self._renderer is None or self._renderer.camera != shot.camera:
+                self._close_renderer()
                 self._renderer = SurfaceRenderer(shot.camera)
             common = {"colors": shot.colors, "visible": result.visible, "rest_vertices": shot.rest_vertices}
             return [self._renderer.render(result.vertices, shot.triangles, view="camera", image=plain, style="grid", **common),

@@ -3,7 +3,11 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Iterator
+from itertools import chain, islice
 from typing import Any
+
+import numpy as np
 
 from dalf_core import DALF
 from dalf_core.camera import PinholeCamera
@@ -15,6 +19,7 @@ from ..bags.bag_source import BagError
 from ..bags.bag_topics import CameraTopics
 from ..bags.bag_writer import BagWriter
 from ..conversions import topics
+from ..conversions.image_size import SizeGuard, commonest_size
 from ..conversions.messages import NANOSECONDS
 from ..conversions.pinhole_view import PinholeView, pinhole_view, view_lens
 from ..conversions.results import SurfaceResults, feature_results
@@ -25,6 +30,7 @@ from .run_pictures import Shot
 
 FEATURE_WANTED = (topics.FEATURES, topics.MATCHES, topics.DEBUG_COMPRESSED)
 SURFACE_WANTED = topics.SURFACE_TOPICS
+LOOK_AHEAD = 5              # frames that tell the recording's resolution
 UNREADABLE, NO_MASK, UNUSABLE = "unreadable", "no_mask", "unusable"    # of frames that nothing was extracted from, or not registered
 
 
@@ -33,6 +39,8 @@ class Session:
 
     def __init__(self, options: argparse.Namespace, dalf: DALF, camera: Any, chosen: CameraTopics, depth_streams: DepthStreams) -> None:
         """camera: a Lens, four numbers of --intrinsics, or None without depth."""
+        self._sizes = SizeGuard()
+        self._depth_size: tuple[int, int] | None = None
         self.options, self.dalf, self.camera = options, dalf, camera
         self.has_depth, self._has_mask, self._depth_streams = chosen.depth is not None, chosen.mask is not None, depth_streams
         self.features = FeatureTracker(dalf, image_scale=options.image_scale, max_keyframes=options.max_keyframes)
@@ -45,17 +53,23 @@ class Session:
         self._last_stamp_ns: int | None = None
         self._unit_is_checked = False
 
+    def look_ahead(self, frames: Iterator[RgbdFrame]) -> Iterator[RgbdFrame]:
+        """The frames as they are. Which resolution the recording has is told by its first few: the very first may be the odd one."""
+        first = list(islice(frames, LOOK_AHEAD))
+        self._sizes = SizeGuard(commonest_size(_size(frame.image) for frame in first if frame.image is not None))
+        self._depth_size = commonest_size(_size(frame.depth_m) for frame in first if frame.depth_m is not None)
+        return chain(first, frames)
+
     def process(self, frame: RgbdFrame, bag: BagWriter) -> Shot | None:
         """One frame through the trackers; results to the bag; an entry for metrics.json. None: a frame that nothing was extracted from.
 
         Raises BagError, SetupError where the recording cannot be registered at all.
         """
         if has_restarted(frame.stamp_ns, self._last_stamp_ns):
-            self.features.reset()
-            self.surfaces.reset()
+            self._reset()
         self._last_stamp_ns = frame.stamp_ns
-        if frame.image is None or (self._has_mask and frame.mask is None):
-            self.frames.append(_entry(frame, UNREADABLE if frame.image is None else NO_MASK, frame.problem))
+        if skipped := self._skipped(frame):
+            self.frames.append(_entry(frame, *skipped))
             return None
         if isinstance(self.camera, tuple):
             self.camera = Lens(PinholeCamera(*self.camera, width=frame.image.shape[1], height=frame.image.shape[0]))
@@ -69,6 +83,25 @@ class Session:
         entry["milliseconds"]["write"] = 1e3 * (time.perf_counter() - started)
         self.frames.append(entry)
         return self._shot(frame, features, surface)
+
+    def _skipped(self, frame: RgbdFrame) -> tuple[str, str] | None:
+        """Status and reason of a frame that nothing is extracted from; None where its image is to be used."""
+        if frame.image is None:
+            return UNREADABLE, frame.problem
+        if self._has_mask and frame.mask is None:
+            return NO_MASK, frame.problem
+        try:
+            change = self._sizes.check(*_size(frame.image))
+        except ValueError as error:
+            return UNUSABLE, str(error)
+        if change:
+            print(change)
+            self._reset()
+        return None
+
+    def _reset(self) -> None:
+        self.features.reset()
+        self.surfaces.reset()
 
     def _shot(self, frame: RgbdFrame, features: FeatureFrame | None, surface: SurfaceFrame | None) -> Shot:
         """What the pictures show of the frame processed last."""
@@ -90,7 +123,7 @@ class Session:
     def _pinhole_view(self, frame: RgbdFrame, features: FeatureFrame | None) -> tuple[PinholeView | None, str]:
         """The frame as a pinhole camera sees it, None where there is nothing to register; and why it cannot be used, else empty.
 
-        What is wrong before there is a surface is wrong with the recording, and raised.
+        What is wrong before there is a surface is wrong with the recording, and raised; not where depth alone has another resolution.
         """
         if features is None or features.matches is None or frame.depth_m is None or self.camera is None:
             return None, ""
@@ -100,7 +133,7 @@ class Session:
             lens = view_lens(self.camera, (frame.depth_m.shape[1], frame.depth_m.shape[0]), own)
             return pinhole_view(lens, features.matches, frame.depth_m, frame.image, frame.mask, own), ""
         except ValueError as error:
-            if self.surfaces.reference_vertices is None:
+            if self.surfaces.reference_vertices is None and self._depth_size in (None, _size(frame.depth_m)):
                 raise
             return None, str(error)
 
@@ -122,6 +155,11 @@ class Session:
         lines = self.results.landmarks(surface, view.matches, view.depth_m, view.camera, frame.frame_id, SURFACE_WANTED)
         bag.write_results(lines, frame.stamp_ns)
         bag.write_results([self.results.status(surface, frame.frame_id, sum(entry["milliseconds"].values()), 0)], frame.stamp_ns)
+
+
+def _size(image: np.ndarray) -> tuple[int, int]:
+    """(width, height)"""
+    return image.shape[1], image.shape[0]
 
 
 def _judged(features: FeatureFrame | None, surface: SurfaceFrame | None, has_depth: bool, problem: str) -> tuple[str, str]:

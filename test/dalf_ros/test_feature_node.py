@@ -128,6 +128,18 @@ def test_changes_that_cannot_be(fresh: Bench, peer, change: dict, words: str) ->
     assert not accepted and words in reason, reason
 
 
+def test_a_thermal_camera_is_taken_as_grey_and_told_once(fresh: Bench, peer) -> None:
+    """16UC1 with 400 values in use: the board is matched as in colour."""
+    for number in (0, 3):
+        values = np.rint(29_000 + 400 / 255 * fresh.scene.image(number).mean(axis=2)).astype("<u2")
+        fresh.now += SECOND // 10
+        peer.publish("/image", IMAGE, {**from_color(values, convert.header(fresh.now, fresh.scene.frame_id)), "encoding": "16UC1"})
+        matches = convert.matches_of(fresh.answer(fresh.matches, fresh.now))
+    np.testing.assert_allclose(shift(matches), [6, 0], atol=0.5)
+    assert matches.matches.inlier.sum() > 60
+    assert sum("images of encoding 16UC1 are taken as grey" in line for line in fresh.node.lines) == 1
+
+
 def test_another_resolution_begins_anew(fresh: Bench) -> None:
     """Two images of it do; a single one is skipped, and the reference stays."""
     small = cv2.resize(fresh.scene.image(0), (160, 120), interpolation=cv2.INTER_AREA)

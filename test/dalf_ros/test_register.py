@@ -106,6 +106,21 @@ def test_colour_only(official_weights: Path, scene: type, tmp_path: Path, comman
     assert not (tmp_path / "out" / "reference.ply").exists()
 
 
+@pytest.mark.parametrize("encoding", ["16UC1", "mono16"])
+def test_a_thermal_camera_that_is_named(official_weights: Path, scene: type, tmp_path: Path, command, encoding: str) -> None:
+    """16 bits, of which 400 values are used and one pixel is far away: matched as the colour images are."""
+    messages = scene.messages(3, (scene.color,))
+    for number, (_, _, fields) in enumerate(messages):
+        values = np.rint(29_000 + 400 / 255 * scene.image(number).mean(axis=2)).astype("<u2")
+        values[70, 100] = 60_000
+        fields.update(encoding=encoding, step=2 * scene.camera.width, data=values.reshape(-1).view(np.uint8))
+    bag = scene.write_bag2(tmp_path / "bag", messages)
+    code, _, errors = command(register.main, bag, "--output", tmp_path / "out", "--top-k", 200, "--color-topic", scene.color, "--no-video")
+    assert code == 0, errors
+    frames = json.loads((tmp_path / "out" / "metrics.json").read_text())["frames"]
+    assert [frame["status"] for frame in frames] == ["matched"] * 3 and all(frame["verified"] > 100 for frame in frames)
+
+
 def test_frames_without_use(official_weights: Path, scene: type, tmp_path: Path, command) -> None:
     """A black image, a missing depth image and an empty one are entries like others; the surface is found again after them."""
     messages = scene.messages(6, (scene.color, scene.depth, scene.info))
@@ -188,8 +203,12 @@ def test_ctrl_c_keeps_what_was_done(official_weights: Path, scene: type, tmp_pat
     assert int(film.get(cv2.CAP_PROP_FRAME_COUNT)) == done
 
 
-def test_a_run_that_failed_at_once_leaves_nothing(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path: Path, command) -> None:
+def test_a_run_that_failed_at_once_leaves_nothing(official_weights: Path, scene: type, tmp_path: Path, command) -> None:
     out = tmp_path / "out"
-    code, _, errors = command(register.main, rgbd_bag, "--output", out, "--color-topic", scene.depth, "--no-depth")
+    messages = scene.messages(2, (scene.color, scene.depth))
+    for number in (1, 3):
+        messages[number][2].update(encoding="32FC1", width=scene.camera.width // 2)
+    bag = scene.write_bag2(tmp_path / "bag", messages)
+    code, _, errors = command(register.main, bag, "--output", out, "--color-topic", scene.depth, "--no-depth")
     assert code == 2 and "error:" in errors
     assert not [item for item in out.iterdir()]

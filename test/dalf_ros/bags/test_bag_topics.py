@@ -42,6 +42,17 @@ def chosen(path: Path, topics: dict[str, tuple[str, str]], **named: str) -> Came
         return choose_topics(source.topics, **named)
 
 
+def test_a_thermal_camera_must_be_named(tmp_path: Path) -> None:
+    """16UC1 is depth by itself; a topic that is named as colour is colour, and no depth."""
+    topics = {"/boson/image_raw": ("16UC1", "boson"), "/boson/camera_info": ("info", "boson")}
+    with pytest.raises(BagError, match="no colour image topic"):
+        chosen(tmp_path / "unnamed", topics)
+    assert chosen(tmp_path / "named", topics, color="/boson/image_raw") == CameraTopics("/boson/image_raw", None, None, None)
+    beside = {**topics, "/boson/depth": ("16UC1", "boson")}
+    assert chosen(tmp_path / "beside", beside, color="/boson/image_raw") == CameraTopics("/boson/image_raw", "/boson/depth",
+                                                                                         "/boson/camera_info", None)
+
+
 # What each driver publishes beside the topics of the launch table, {name: (encoding, frame)}, and the encodings of these.
 BESIDE = {
     "realsense": ("rgb8", "16UC1", {

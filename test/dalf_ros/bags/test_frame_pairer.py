@@ -69,7 +69,7 @@ def test_repeats_are_left_out_at_once_or_some_frames_later(later_s: float) -> No
     once = stream("color", range(20)) + stream("depth", range(20))
     again = [Recorded(one.topic, one.time_s + later_s, one.stamp_s, one.number) for one in once]
     out, pairer = joined(once + again)
-    assert out == [(n, n) for n in range(20)] and pairer.repeated == 40
+    assert out == [(n, n) for n in range(20)] and pairer.repeated.count == 40
 
 
 def test_depth_that_ends_early_leaves_the_rest_without() -> None:

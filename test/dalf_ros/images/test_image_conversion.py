@@ -66,6 +66,18 @@ def test_sixteen_bits_are_kept(big_endian: bool) -> None:
     np.testing.assert_array_equal(ic.to_color(png), wide)
 
 
+@pytest.mark.parametrize("big_endian", [False, True])
+def test_a_thermal_image_is_grey_which_is_told_once(big_endian: bool, caplog: pytest.LogCaptureFixture) -> None:
+    """16UC1 of a topic that somebody named as that of the images."""
+    wide = np.array([[0, 29_000, 29_400], [1, 255, 65535]], np.uint16)
+    ic._tell_grey.cache_clear()
+    for _ in range(2):
+        got = ic.to_color(image(wide, "16UC1", padding=2, big_endian=big_endian))
+        assert got.dtype == np.uint16
+        np.testing.assert_array_equal(got, wide)
+    assert [record.getMessage().partition(",")[0] for record in caplog.records] == ["images of encoding 16UC1 are taken as grey"]
+
+
 @pytest.mark.parametrize(("encoding", "order"), [("yuv422", "uyvy"), ("uyvy", "uyvy"), ("yuv422_yuy2", "yuyv"), ("yuyv", "yuyv")])
 def test_yuv(encoding: str, order: str) -> None:
     """Two known colours in the studio range of BT.601: white, and a red of Y 81, U 90, V 240."""
