@@ -63,11 +63,14 @@ def draw_matches(reference_image: np.ndarray, image: np.ndarray, reference: Feat
 
     inlier: (M,) bool, which matches to colour; matches.inlier if not given.
     """
-    canvas = beside(reference_image, image)
-    kept = matches.inlier if inlier is None else np.asarray(inlier, bool)
-    start = reference.keypoints[matches.reference_index]
-    end = features.keypoints[matches.query_index]
-    colors = np.tile(np.array(DROPPED, np.uint8), (len(matches), 1))
+    return draw_pairs(reference_image, image, reference.keypoints[matches.reference_index], features.keypoints[matches.query_index],
+                      matches.inlier if inlier is None else inlier)
+
+
+def draw_pairs(reference_image: np.ndarray, image: np.ndarray, start: np.ndarray, end: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """As draw_matches, of pixel pairs: start (M, 2) in the reference image, end (M, 2) in the image; kept (M,) bool, which to colour."""
+    canvas, kept = beside(reference_image, image), np.asarray(kept, bool)
+    colors = np.tile(np.array(DROPPED, np.uint8), (len(start), 1))
     colors[kept] = flow_colors(start[kept], end[kept])
     end = end + [reference_image.shape[1], 0]
     for index in [*np.flatnonzero(~kept), *np.flatnonzero(kept)]:

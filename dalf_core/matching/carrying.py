@@ -23,7 +23,8 @@ LEAST_CORRELATION = 0.7     # of a patch with its template
 REACH_PX = 12.0             # how far from its expected place a patch may be found;
 WIDE_PX = 40.0              # and how far where so few of a view are found so near
 WIDE_BELOW = 0.3            # (share of those looked for) that the surface may be elsewhere
-AGREEING = 3                # neighbours that must be off their expected places by the same,
+CHANCE = 0.1                # fewer (share) that are found so far off are found by chance
+AGREEING = 4                # neighbours that must be off their expected places by the same,
 ALIKE_PX = 4.0              # up to so much, as a keypoint: chance finds single ones
 ANCHORS = 200               # keypoints whose optical flow tells how the surface moves
 NEIGHBOURS = 12             # keypoints of a view that tell about one among them
@@ -60,13 +61,26 @@ class _View:
     def __init__(self, keypoints: np.ndarray, templates: PatchTemplates) -> None:
         count = len(keypoints)
         self.keypoints, self.templates = np.asarray(keypoints, np.float32), templates
-        nearest = cKDTree(self.keypoints).query(self.keypoints, min(NEIGHBOURS, count))[1]
-        self.neighbours = np.ascontiguousarray(nearest.reshape(count, -1), np.int64)
-        self.order = np.random.default_rng(0).permutation(count)        # in which they are left out where there are too many
+        self._order = np.random.default_rng(0).permutation(count)
+        self.thin(1.0)
         self.xy = np.full((count, 2), np.nan, np.float32)
         self.seen = np.zeros(count, bool)
         self.detected = np.zeros(count, bool)       # since the image before, and not looked for yet
         self.detected_ns = np.zeros(count, np.int64)
+
+    def thin(self, share: float) -> None:
+        """Use this share of the keypoints only, anywhere among them; neighbours are looked for among those in use."""
+        count = len(self.keypoints)
+        self.share, self.in_use = share, np.zeros(count, bool)
+        rows = np.sort(self._order[:max(1, round(share * count))])
+        self.in_use[rows] = True
+        nearest = cKDTree(self.keypoints[rows]).query(self.keypoints, min(NEIGHBOURS, len(rows)))[1]
+        self.neighbours = np.ascontiguousarray(rows[nearest.reshape(count, -1)], np.int64)
+
+    def spread(self, use: np.ndarray, count: int) -> np.ndarray:
+        """At most so many of the rows in use, anywhere among them, the same ones in each image."""
+        return self._order[use[self._order]][:count]
+
 
 
 class LandmarkCarrier:
@@ -126,44 +140,38 @@ class LandmarkCarrier:
         expected = {number: _expected(number, view, prediction if usable else None, is_newest) for number, view in self._views.items()}
         self._move(expected, levels[1])
         self._before, self._before_ns = levels[1], stamp_ns
-        chosen = self._chosen(expected)
-        return _joined([_found(number, view, *expected[number][:2], chosen[number], levels, stamp_ns)
-                        for number, view in self._views.items()])
+        self._thin(expected)
+        return _joined([_found(number, view, expected[number], levels, stamp_ns) for number, view in self._views.items()])
 
     def _move(self, expected: dict[int, Expected], now: np.ndarray) -> None:
         """Add to the expected places how the surface has moved since: in each place the median of the flow around it.
 
-        The flow is that of keypoints seen in the image before; of a view of which too few were, that at the expected places.
+        The flow is that of keypoints seen in the image before; where too few of a view were, it is expected where it was.
         """
         if self._before is None or self._before.shape != now.shape:
             return
         share = max(1, ANCHORS // max(1, len(expected)))
         for number, (xy, _, use) in expected.items():
             view = self._views[number]
-            many = view.seen.sum() >= WIDE_BELOW * use.sum()
-            rows = _spread(view.order, view.seen if many else use, share)
-            motion = follow(self._before, now, view.xy[rows] if many else xy[rows]) - xy[rows]
+            if view.seen.sum() < WIDE_BELOW * (use & view.in_use).sum():
+                continue
+            rows = view.spread(view.seen, share)
+            motion = follow(self._before, now, view.xy[rows]) - xy[rows]
             known = np.isfinite(motion[:, 0])
             if known.sum() >= AGREEING:
                 nearest = cKDTree(view.keypoints[rows[known]]).query(view.keypoints, min(NEIGHBOURS, int(known.sum())))[1]
                 xy += np.median(motion[known][nearest], axis=1)
 
-    def _chosen(self, expected: dict[int, Expected]) -> dict[int, np.ndarray]:
-        """Which keypoints to look for: all that may be seen; where these are too many, the views share what can be done."""
-        wanted = {number: use & self._views[number].templates.usable[0] for number, (_, _, use) in expected.items()}
-        total = sum(int(use.sum()) for use in wanted.values())
-        if total <= self.most:
-            return wanted
-        for number, use in wanted.items():
-            chosen = _spread(self._views[number].order, use, int(self.most * use.sum() / total))
-            use[:] = False
-            use[chosen] = True
-        return wanted
-
-
-def _spread(order: np.ndarray, use: np.ndarray, count: int) -> np.ndarray:
-    """At most so many of the rows in use, anywhere among them, the same ones in each image."""
-    return order[use[order]][:count]
+    def _thin(self, expected: dict[int, Expected]) -> None:
+        """Leave keypoints out where there are more to look for than can be done; take them in again when there are far fewer."""
+        wanted = {number: int((use & self._views[number].templates.usable[0]).sum()) for number, (_, _, use) in expected.items()}
+        total = sum(wanted.values())
+        share = min(1.0, self.most / total) if total else 1.0
+        for number, (_, _, use) in expected.items():
+            view = self._views[number]
+            if share < 0.95 * view.share or share > min(0.99, 1.3 * view.share):
+                view.thin(share)
+            use &= view.in_use & view.templates.usable[0]
 
 
 def _expected(number: int, view: _View, prediction: Prediction | None,
@@ -195,12 +203,14 @@ def _expected(number: int, view: _View, prediction: Prediction | None,
     return xy, affine, use
 
 
-def _found(number: int, view: _View, expected: np.ndarray, affine: np.ndarray, use: np.ndarray, levels: tuple[np.ndarray, ...],
-           stamp_ns: int) -> Carried:
+def _found(number: int, view: _View, expected: Expected, levels: tuple[np.ndarray, ...], stamp_ns: int) -> Carried:
     """Look for a view's keypoints where they are expected; what is found is what the next image is expected to show."""
-    xy, correlation, view.seen = _aligned(view, expected, affine, use, levels, (0, 1), REACH_PX)
-    if view.seen.sum() < WIDE_BELOW * use.sum():
-        xy, correlation, view.seen = _aligned(view, expected, affine, use, levels, (2,), WIDE_PX)
+    wanted = expected[2].sum()
+    xy, correlation, view.seen = _aligned(view, expected, levels, (0, 1), REACH_PX)
+    if view.seen.sum() < WIDE_BELOW * wanted:
+        xy, correlation, view.seen = _aligned(view, expected, levels, (2,), WIDE_PX)
+        if view.seen.sum() < CHANCE * wanted:
+            view.seen[:] = False
     view.detected[:] = False
     view.xy = xy
     index = np.flatnonzero(view.seen)
@@ -208,19 +218,20 @@ def _found(number: int, view: _View, expected: np.ndarray, affine: np.ndarray, u
     return Carried(np.full(len(index), number, np.int64), index, xy[index], correlation[index], age.astype(np.float32))
 
 
-def _aligned(view: _View, expected: np.ndarray, affine: np.ndarray, use: np.ndarray, levels: tuple[np.ndarray, ...],
-             coarsest: tuple[int, ...], reach_px: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _aligned(view: _View, expected: Expected, levels: tuple[np.ndarray, ...], coarsest: tuple[int, ...],
+             reach_px: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Places, correlations, and which keypoints are seen there: those that look as they should, no farther off than their neighbours.
 
     coarsest: levels of the pyramid to begin at; each for those keypoints alone that are not found from the one before.
     """
-    xy, correlation, alike = expected.copy(), np.full(len(expected), -1, np.float32), np.zeros(len(expected), bool)
+    start, affine, use = expected
+    xy, correlation, alike = start.copy(), np.full(len(start), -1, np.float32), np.zeros(len(start), bool)
     for level in coarsest:
         left = use & ~alike
-        found, likeness = align(levels, view.templates, expected, affine, left, level)
+        found, likeness = align(levels, view.templates, start, affine, left, level)
         xy[left], correlation[left] = found[left], likeness[left]
         with np.errstate(invalid="ignore"):
-            off = xy - expected
+            off = xy - start
             alike = use & (correlation > LEAST_CORRELATION) & (np.abs(off).max(axis=1) < reach_px)
     with np.errstate(invalid="ignore"):
         agree = alike[view.neighbours] & (np.abs(off[view.neighbours] - off[:, None]).max(axis=2) < ALIKE_PX)

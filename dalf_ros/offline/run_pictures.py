@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 
 from dalf_core.camera import PinholeCamera
-from dalf_core.drawing.draw import as_bgr, draw_keypoints, draw_matches, write_text
+from dalf_core.drawing.draw import as_bgr, draw_keypoints, draw_pairs, write_text
 from dalf_core.drawing.render import RenderingUnavailable, SurfaceRenderer
 from dalf_core.image_registration.video import VideoWriter
 from dalf_core.tracking import FeatureFrame, SurfaceFrame
@@ -116,8 +116,10 @@ class RunPictures:
             if shot.features.features is reference:
                 row.append(np.hstack([draw_keypoints(shot.image, reference)] * 2))
             else:
-                matches = _some(shot.features.matches.matches)
-                row.append(draw_matches(reference_image, shot.image, reference, shot.features.features, matches))
+                pairs = shot.features.matches
+                some = _some(pairs.matches)
+                row.append(draw_pairs(reference_image, shot.image, pairs.reference_xy[some], pairs.query_xy[some],
+                                      pairs.matches.inlier[some]))
         else:
             row.append(np.zeros((image.shape[0], 2 * image.shape[1], 3), np.uint8))
         return row + [_around_surface(mesh, shot) if number == 0 else mesh for number, mesh in enumerate(self._meshes(shot))]
@@ -153,10 +155,10 @@ class RunPictures:
             cv2.imwrite(str(self._sheet), contact_sheet(self._rows))
 
 
-def _some(matches: Matches) -> Matches:
-    """An even choice of the matches, by their distance."""
+def _some(matches: Matches) -> np.ndarray:
+    """Rows of an even choice of the matches, by their distance."""
     chosen = np.unique(np.linspace(0, len(matches) - 1, min(MAX_LINES, len(matches))).astype(int)) if len(matches) else np.zeros(0, int)
-    return matches.select(chosen)
+    return np.argsort(matches.distance, kind="stable")[chosen]
 
 
 def _around_surface(picture: np.ndarray, shot: Shot) -> np.ndarray:

@@ -12,7 +12,8 @@ import numpy as np
 from dalf_core import DALF
 from dalf_core.camera import PinholeCamera
 from dalf_core.lens import Lens
-from dalf_core.tracking import FeatureFrame, FeatureTracker, FrameMatches, SurfaceFrame, SurfaceTracker
+from dalf_core.matching.prediction import Prediction
+from dalf_core.tracking import FeatureFrame, FeatureTracker, FrameMatches, SequentialTracker, SurfaceFrame, SurfaceTracker
 
 from ..bags.bag_reader import RgbdFrame
 from ..bags.bag_source import BagError
@@ -21,7 +22,7 @@ from ..bags.bag_writer import BagWriter
 from ..conversions import topics
 from ..conversions.image_size import SizeGuard, commonest_size
 from ..conversions.messages import NANOSECONDS
-from ..conversions.pinhole_view import PinholeView, pinhole_view, view_lens
+from ..conversions.pinhole_view import PinholeView, lens_prediction, pinhole_view, view_lens
 from ..conversions.results import SurfaceResults, feature_results
 from ..conversions.stamps import has_restarted
 from ..images.depth_units import unit_hint
@@ -43,7 +44,9 @@ class Session:
         self._depth_size: tuple[int, int] | None = None
         self.options, self.dalf, self.camera = options, dalf, camera
         self.has_depth, self._has_mask, self._depth_streams = chosen.depth is not None, chosen.mask is not None, depth_streams
-        self.features = FeatureTracker(dalf, image_scale=options.image_scale, max_keyframes=options.max_keyframes)
+        self.features = SequentialTracker(FeatureTracker(dalf, image_scale=options.image_scale, max_keyframes=options.max_keyframes),
+                                          options.features_every)
+        self._prediction: Prediction | None = None
         self.surfaces = SurfaceTracker(max_vertices=options.max_vertices, node_spacing=options.node_spacing or None, pieces=options.pieces,
                                        grow_to=options.grow_to, near_m=options.min_depth, far_m=options.max_depth,
                                        depth_noise_m=options.depth_noise)
@@ -75,7 +78,7 @@ class Session:
             self.camera = Lens(PinholeCamera(*self.camera, width=frame.image.shape[1], height=frame.image.shape[0]))
         features, problem = self._extract(frame)
         view, unusable = self._pinhole_view(frame, features)
-        surface = None if view is None else self.surfaces.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
+        surface = None if view is None else self._follow(view)
         status, reason = (UNUSABLE, unusable) if unusable else _judged(features, surface, self.has_depth, problem or frame.problem)
         entry = _entry(frame, status, reason, features, surface)
         started = time.perf_counter()
@@ -103,6 +106,12 @@ class Session:
         self.features.reset()
         self.surfaces.reset()
 
+    def _follow(self, view: PinholeView) -> SurfaceFrame:
+        surface = self.surfaces.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
+        prediction = self.surfaces.prediction()
+        self._prediction = None if prediction is None else lens_prediction(prediction, self.camera, view.matches.image_size)
+        return surface
+
     def _shot(self, frame: RgbdFrame, features: FeatureFrame | None, surface: SurfaceFrame | None) -> Shot:
         """What the pictures show of the frame processed last."""
         entry = self.frames[-1]
@@ -116,7 +125,7 @@ class Session:
     def _extract(self, frame: RgbdFrame) -> tuple[FeatureFrame | None, str]:
         """Features and matches, or None and why an image has none (all black, for one)."""
         try:
-            return self.features.process(frame.image, frame.stamp_ns, frame.mask), ""
+            return self.features.process(frame.image, frame.stamp_ns, frame.mask, self._prediction), ""
         except ValueError as error:
             return None, str(error)
 

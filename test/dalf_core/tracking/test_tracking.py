@@ -6,7 +6,7 @@ import pytest
 from dalf_core.tracking import FeatureTracker, FrameMatches, SurfaceTracker, rescale_pixels
 from dalf_core.types import Matches
 
-from .analytic import CAMERA, DISTANCE, RolledSheet, turn
+from ..analytic import CAMERA, DISTANCE, RolledSheet, turn
 
 SECOND = 1_000_000_000
 

@@ -1,0 +1,62 @@
+"""The image half, image by image, nothing dropped: DALF looks at each image or now and then, and matches are carried to all of them."""
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from ..matching.prediction import Prediction
+from ..stopwatch import Stopwatch
+from .feature_tracker import FeatureTracker
+from .frames import FeatureFrame
+from .match_carrier import MatchCarrier, detections_of, united
+
+AUTO = 0                    # instead of a number of images: DALF looks
+AUTO_EVERY = 30             # at one of so many,
+AUTO_AGAIN = 3              # but of so many where too little is carried
+
+
+class SequentialTracker:
+    """Drives a FeatureTracker: what it finds in an image, united with what is carried to it.
+
+    look_every: DALF looks at one of so many images; AUTO: seldom, and more often where matches get few, as the live nodes do.
+    """
+
+    def __init__(self, features: FeatureTracker, look_every: int = 1) -> None:
+        if look_every < 0:
+            raise ValueError(f"look_every must be a number of images, or 0 for auto, not {look_every}")
+        self.features, self.look_every = features, look_every
+        self._carrier = MatchCarrier()
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget the reference; the next image with enough keypoints becomes it."""
+        self.features.reset()
+        self._carrier.reset()
+        self._since_look = 0
+
+    def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None,
+                prediction: Prediction | None = None) -> FeatureFrame:
+        """Arguments, result and errors as of FeatureTracker.process; features are None where DALF has not looked.
+
+        prediction: where the surface had the keypoints in the image before.
+        """
+        clock = Stopwatch()
+        carried = self._carrier.carry(image, stamp_ns, mask, prediction)
+        clock.lap("carry")
+        if carried is not None and not self._looks():
+            return FeatureFrame(None, carried, clock.laps)
+        self._since_look = 0
+        found = self.features.process(image, stamp_ns, mask)
+        matches = found.matches
+        if matches is not None:
+            contradicted = self._carrier.renew(found, image, self.features.keyframes.numbers, detections_of(matches), self._carrier.carried)
+            matches = matches if carried is None or contradicted else united(matches, carried)
+        return replace(found, matches=matches, milliseconds=clock.laps | found.milliseconds)
+
+    def _looks(self) -> bool:
+        """Whether DALF is to look at this image."""
+        self._since_look += 1
+        if self.look_every != AUTO:
+            return self._since_look >= self.look_every
+        return self._since_look >= (AUTO_AGAIN if self._carrier.is_poor else AUTO_EVERY)
