@@ -36,13 +36,14 @@ class FeatureNode(WorkerNode):
         self._background: Any = None        # drives the tracker, where matches are carried
         self._executor: Any = None          # its thread
         self._matched = (0, 0)
+        self._frame_id = ""                 # of the last image
         self._sizes = SizeGuard()
 
     def load(self) -> None:
         self._executor = background_executor()
         self._tracker = self._executor.submit(self._load_tracker).result()
         if self.values["carry"]:
-            self._background = BackgroundTracker(self._tracker, self._executor)
+            self._background = BackgroundTracker(self._tracker, self._executor, on_found=lambda: self.do(self._publish_found))
             self._background.warm_up()
 
     def _load_tracker(self) -> Any:
@@ -96,18 +97,28 @@ class FeatureNode(WorkerNode):
             results = [ImageResult(image, stamp, look.result())]
         else:
             results = self._background.process(image, stamp, mask, to_previous=to_previous)
+        self._frame_id = frame_id_of(item["image"])
         for result in results:
-            self._publish(result, frame_id_of(item["image"]), wanted)
+            self._publish(result, wanted)
         if results:
             self.done(stamp, started)
 
-    def _publish(self, result: ImageResult, frame_id: str, wanted: set[str]) -> None:
+    def _publish_found(self) -> None:
+        """What DALF has found in the background, though no further image has come."""
+        if self._background is None or self.outputs is None:
+            return
+        started = time.perf_counter()
+        for result in self._background.collect():
+            self._publish(result, self.outputs.wanted())
+            self.done(result.stamp_ns, started)
+
+    def _publish(self, result: ImageResult, wanted: set[str]) -> None:
         frame = result.frame
         if frame is None:
             self.refuse(result.problem)
             return
         assert self.outputs is not None
-        self.outputs.publish(feature_results(frame, result.image, result.stamp_ns, frame_id, wanted, self.values["descriptor_type"],
+        self.outputs.publish(feature_results(frame, result.image, result.stamp_ns, self._frame_id, wanted, self.values["descriptor_type"],
                                              self._tracker.region))
         if self._tracker.reference is None and self.values["match_to"] != "previous":
             self.refuse(f"only {len(frame.features)} keypoints: too few to make this image the reference")

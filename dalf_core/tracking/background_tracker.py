@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
@@ -41,11 +42,11 @@ class BackgroundTracker:
     """Drives a FeatureTracker in the background. process(), reset() and close() belong to one thread, predict() to any.
 
     features: nobody else may use it, except to change what may be changed between images. executor: see background_executor().
-    look_every_s: DALF looks at most so often while enough is carried.
+    on_found: called, on DALF's thread, when it has looked at an image: collect() then has results.
     """
 
-    def __init__(self, features: FeatureTracker, executor: ThreadPoolExecutor, look_every_s: float = 0.0) -> None:
-        self.look_every_s = look_every_s
+    def __init__(self, features: FeatureTracker, executor: ThreadPoolExecutor, on_found: Callable[[], None] = lambda: None) -> None:
+        self._on_found = on_found
         self._features, self._executor = features, executor
         self._carrier = MatchCarrier()
         self._look: Future[_Found] | None = None
@@ -57,7 +58,6 @@ class BackgroundTracker:
         # image, its stamp, what had been carried to it; None: what DALF finds is of no use any more
         self._looked_at: tuple[np.ndarray, int, Carried] | None = None
         self._since = _Images()                                     # from that one on
-        self._began = -np.inf
         self._interval = _Interval()
 
     def reset(self) -> None:
@@ -86,7 +86,7 @@ class BackgroundTracker:
         Nothing while there is no reference.
         """
         started = time.perf_counter()
-        results = self._collect()
+        results = self.collect()
         matches = self._carrier.carry(image, stamp_ns, mask, self._prediction)
         if matches is not None:
             took = time.perf_counter() - started
@@ -94,12 +94,12 @@ class BackgroundTracker:
             results.append(ImageResult(image, stamp_ns, FeatureFrame(None, matches, {"carry": 1e3 * took})))
         if self._looked_at is not None:
             self._since.add(halved(image))
-        if self._may_look():
+        if self._look is None:
             self._start(image, stamp_ns, mask, to_previous)
         return results
 
-    def _collect(self) -> list[ImageResult]:
-        """What DALF has found, if it is done and has not been made useless by a reset."""
+    def collect(self) -> list[ImageResult]:
+        """What DALF has found, if it is done and no reset has made it useless; process() gives it too. On the thread of process()."""
         if self._look is None or not self._look.done():
             return []
         look, self._look = self._look, None
@@ -117,13 +117,8 @@ class BackgroundTracker:
         is_reference = matches is not None and matches.stamp_ns == matches.reference_stamp_ns
         return [ImageResult(image, stamp_ns, found.frame if is_reference else replace(found.frame, matches=None))]
 
-    def _may_look(self) -> bool:
-        if self._look is not None:
-            return False
-        return self._carrier.is_poor or time.monotonic() - self._began >= self.look_every_s
-
     def _start(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None, to_previous: bool) -> None:
-        self._looked_at, self._began = (image, stamp_ns, self._carrier.carried), time.monotonic()
+        self._looked_at = (image, stamp_ns, self._carrier.carried)
         since = self._since = _Images()
         since.add(halved(image))
 
@@ -138,6 +133,7 @@ class BackgroundTracker:
             return _Found(frame, detections, behind)
 
         self._look = self._executor.submit(look)
+        self._look.add_done_callback(lambda _: self._on_found())
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ class Mailbox(Generic[T]):
     def __init__(self) -> None:
         self._condition = threading.Condition()
         self._item: T | None = None
-        self._closed = False
+        self._closed = self._woken = False
         self._received = 0
         self._dropped = 0
 
@@ -28,11 +28,17 @@ class Mailbox(Generic[T]):
             self._condition.notify()
 
     def take(self, timeout: float | None = None) -> T | None:
-        """The newest item, or None when closed or when timeout (seconds) ran out."""
+        """The newest item, or None when closed, when woken, or when timeout (seconds) ran out."""
         with self._condition:
-            self._condition.wait_for(lambda: self._item is not None or self._closed, timeout)
-            item, self._item = self._item, None
+            self._condition.wait_for(lambda: self._item is not None or self._closed or self._woken, timeout)
+            item, self._item, self._woken = self._item, None, False
             return item
+
+    def wake(self) -> None:
+        """Let who waits in take() go on, though there is no item."""
+        with self._condition:
+            self._woken = True
+            self._condition.notify_all()
 
     def clear(self) -> None:
         """Throw away what waits, without counting it as dropped."""

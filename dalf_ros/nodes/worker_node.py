@@ -207,6 +207,11 @@ class WorkerNode(LifecycleNode):
         latency = (self.get_clock().now().nanoseconds - stamp_ns) / NANOSECONDS
         self.statistics.done(latency, 1e3 * (time.perf_counter() - started))
 
+    def do(self, job: Callable[[], None]) -> None:
+        """Have the worker thread do something before the next group; what it raises is told as that of process(). From any thread."""
+        self._jobs.append(job)
+        self.mailbox.wake()
+
     def _work(self, mailbox: Mailbox[Any]) -> None:
         while not mailbox.closed:
             item = mailbox.take(timeout=0.2)
@@ -249,7 +254,7 @@ class WorkerNode(LifecycleNode):
         self.mailbox.clear()
         self.synchronizer.clear()
         self.discard()
-        self._jobs.append(job)
+        self.do(job)
         response.success, response.message = True, "the next usable frame that arrives becomes the reference"
         return response
 

@@ -23,7 +23,8 @@ class Bench:
 
     def __init__(self, graph, peer, scene) -> None:
         self.peer, self.scene, self.now = peer, scene, 1_700_000_000 * SECOND
-        self.node = graph.start("dalf_ros.feature_node", "--ros-args", "-p", "top_k:=300", "-p", "silence_warning:=3600.0")
+        self.node = graph.start("dalf_ros.feature_node", "--ros-args", "-p", "top_k:=300", "-p", "silence_warning:=3600.0",
+                                "-p", "carry:=false")       # DALF sees every image; what is carried: test_carrying.py
         self.matches = peer.hear("/matches", topics.TYPES[topics.MATCHES])
         assert peer.until(lambda: peer.node.count_publishers("/matches"), 120), self.node.output
         peer.publisher("/image", IMAGE)
