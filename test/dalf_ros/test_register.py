@@ -22,13 +22,13 @@ from dalf_ros.offline import registration_run
 
 @cache
 def extractor(weights: str | None, device: str, default_weights: str | None) -> DALF:
-    return DALF(weights, device=device)
+    return DALF(weights, device=device, precision="float32")
 
 
 @pytest.fixture(autouse=True)
 def _one_extractor(monkeypatch: pytest.MonkeyPatch) -> None:
     """The runs in this process share their extractors: to make one takes seconds."""
-    def shared(weights: str | None, device: str, top_k: int) -> DALF:
+    def shared(weights: str | None, device: str, top_k: int, precision: str) -> DALF:      # noqa: ARG001 (float32 on any machine)
         dalf = extractor(weights, device, os.environ.get("DALF_WEIGHTS"))
         dalf.top_k = top_k
         return dalf
@@ -79,6 +79,23 @@ def test_whole_run(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path
     assert sheet.shape[0] > 6 * 300 and sheet.std() > 20
     film = cv2.VideoCapture(str(out / "video.mp4"))
     assert int(film.get(cv2.CAP_PROP_FRAME_COUNT)) == 8 and film.get(cv2.CAP_PROP_FPS) == pytest.approx(10, abs=0.1)
+
+
+def test_dalf_looks_seldom(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path: Path, command, load_ply) -> None:
+    """--features-every auto: DALF's features of the first frame only, matches of all, and the surface where it truly is."""
+    code, _, errors = command(register.main, rgbd_bag, "--output", tmp_path / "out", "--top-k", 300, "--no-video",
+                              "--features-every", "auto")
+    assert code == 0, errors
+    metrics, got = json.loads((tmp_path / "out" / "metrics.json").read_text()), read_results(tmp_path / "out")
+    assert metrics["options"]["features_every"] == 0 and metrics["summary"]["tracked_fraction"] == 1
+    assert [convert.stamp_ns(message.header) for message in got["/features"]] == [scene.stamp(0)] and len(got["/matches"]) == 12
+    found = convert.matches_of(got["/matches"][11])
+    assert np.abs(np.median(found.query_xy - found.reference_xy, axis=0) - (22, 0)).max() < 0.1
+    assert set(got["/matches"][11].found) == {1} and np.allclose(found.age_s, 1.1)
+    last, reference = (load_ply(tmp_path / "out" / name).vertices for name in ("surfaces/frame_000011.ply", "reference.ply"))
+    np.testing.assert_allclose(np.median(last - reference, axis=0), [11 * scene.shift_m, 0, 0], atol=0.001)
+    code, _, errors = command(register.main, rgbd_bag, "--output", tmp_path / "other", "--features-every", "0")
+    assert code == 2 and "from 1, or auto" in errors
 
 
 def test_mask_and_intrinsics(official_weights: Path, scene: type, tmp_path: Path, command, load_ply) -> None:

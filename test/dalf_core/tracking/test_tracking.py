@@ -203,3 +203,27 @@ def test_a_surface_is_cut_out_by_a_mask_of_another_resolution():
     assert np.array_equal(found[0], found[1]) and np.array_equal(found[0], found[2])
     with pytest.raises(ValueError, match="aspect ratio"):
         SurfaceTracker(device="cpu").process(frame_matches(sheet, ALL, 0), sheet.depth(), CAMERA, mask=mask[:100])
+
+
+def test_the_prediction_is_where_the_surface_has_the_keypoints():
+    tracker = SurfaceTracker()
+    assert tracker.prediction() is None
+    tracker.process(frame_matches(RolledSheet(), ALL, 0), RolledSheet().depth(), CAMERA)
+    tracker.process(frame_matches(BENT, ALL[:150], SECOND), BENT.depth(), CAMERA)
+    told = tracker.prediction()
+    assert (told.stamp_ns, told.reference_stamp_ns) == (SECOND, 0) and (told.view == 0).all()
+    true = frame_matches(BENT, told.index, SECOND).query_xy
+    assert len(told) == 300 and np.abs(told.xy - true)[told.visible].max() < 1.0 and told.visible.mean() > 0.9
+    seen = tracker.process(frame_matches(BENT, ALL[:0], 2 * SECOND), np.full((240, 320), 0.3, np.float32), CAMERA)
+    assert seen.status == "lost"
+    lost = tracker.prediction()                 # where it was seen last
+    assert lost.stamp_ns == 2 * SECOND and np.array_equal(lost.xy, told.xy)
+    tracker.reset()
+    assert tracker.prediction() is None
+
+
+def test_the_prediction_is_in_pixels_of_the_matched_image():
+    tracker = SurfaceTracker()
+    tracker.process(frame_matches(RolledSheet(), ALL, 0, size=(640, 480)), RolledSheet().depth(), CAMERA)
+    told = tracker.prediction()
+    assert np.abs(told.xy - frame_matches(RolledSheet(), told.index, 0, size=(640, 480)).query_xy).max() < 0.5

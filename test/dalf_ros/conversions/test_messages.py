@@ -3,11 +3,13 @@ from __future__ import annotations
 
 import array
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from dalf_core.matching.keyframes import KeyframeMatches
+from dalf_core.matching.prediction import Prediction
 from dalf_core.tracking import FrameMatches, SurfaceFrame
 from dalf_core.types import Features, Matches, Registration
 from dalf_ros.conversions import messages, visual_messages
@@ -77,6 +79,33 @@ def test_matches(build, count: int) -> None:
         np.testing.assert_array_equal(getattr(got.matches, name), getattr(sent.matches, name))
     for name in ("keyframe", "index", "query_xy"):
         np.testing.assert_array_equal(getattr(got.keyframes, name), getattr(sent.keyframes, name))
+
+
+def test_matches_that_were_carried(build) -> None:
+    sent = frame_matches(40)
+    index = sent.matches.query_index.copy()
+    index[::2] = -1
+    age = np.where(index < 0, 1.25, 0).astype(np.float32)
+    sent = replace(sent, matches=replace(sent.matches, query_index=index), age_s=age)
+    message = build("dalf/msg/MatchArray", messages.match_array(sent, "cam"))
+    assert list(message.found[:2]) == [message.CARRIED, message.DETECTED] and message.query_index[0] == message.NO_INDEX
+    got = messages.matches_of(message)
+    np.testing.assert_array_equal(got.matches.query_index, index)
+    np.testing.assert_array_equal(got.age_s, age)
+    message.age = message.age[:-1]
+    with pytest.raises(ValueError, match="40 matches has the age of 39"):
+        messages.matches_of(message)
+
+
+def test_prediction(build) -> None:
+    sent = Prediction(5, 2, np.array([0, 3]), np.array([7, 1]), np.array([[1.5, 2], [np.nan, np.nan]], np.float32), np.array([True, False]))
+    message = build("dalf/msg/LandmarkPrediction", messages.prediction_message(sent, "cam"))
+    got = messages.prediction_of(message)
+    for name in ("stamp_ns", "reference_stamp_ns", "view", "index", "xy", "visible"):
+        np.testing.assert_array_equal(getattr(got, name), getattr(sent, name))
+    message.visible = message.visible[:1]
+    with pytest.raises(ValueError, match="2, 2, 2 and 1"):
+        messages.prediction_of(message)
 
 
 def test_mesh(build) -> None:

@@ -9,8 +9,9 @@ import pytest
 from dalf_core.camera import PinholeCamera
 from dalf_core.lens import EQUIDISTANT, PLUMB_BOB, RATIONAL_POLYNOMIAL, Lens
 from dalf_core.matching.keyframes import KeyframeMatches
+from dalf_core.matching.prediction import Prediction
 from dalf_core.tracking import SurfaceTracker
-from dalf_ros.conversions.pinhole_view import pinhole_view, rectified_matches
+from dalf_ros.conversions.pinhole_view import lens_prediction, pinhole_view, rectified_matches
 from dalf_ros.errors import SetupError
 
 CAMERA = PinholeCamera(200.0, 201.0, 95.5, 70.2, 192, 144)
@@ -77,3 +78,15 @@ def test_another_resolution_of_depth(relief) -> None:
     np.testing.assert_array_equal(view.matches.query_xy, rectified_matches(matches, scene.lens).query_xy)
     with pytest.raises(SetupError, match="depth is 192x108 but camera_info describes 192x144"):
         pinhole_view(scene.lens, matches, np.ones((108, 192), np.float32))
+
+
+@pytest.mark.parametrize("name", LENSES)
+@pytest.mark.parametrize("scale", [1, 2])
+def test_a_prediction_is_where_the_lens_shows_it(name: str, scale: int) -> None:
+    """The way back of rectified_matches, at the resolution of the image."""
+    lens, size = LENSES[name], (192 * scale, 144 * scale)
+    seen = np.array([[20.0, 30], [95, 70], [170, 120], [60, 20]]) * scale
+    pinhole = np.vstack([lens.scaled(*size).undistort(seen), [[np.nan, np.nan]]]).astype(np.float32)
+    told = lens_prediction(Prediction(1, 0, np.zeros(5, int), np.arange(5), pinhole, np.ones(5, bool)), lens, size)
+    assert np.abs(told.xy[:4] - seen).max() < 0.01 and np.isnan(told.xy[4]).all()
+    assert name == "pinhole" or np.abs(pinhole[:4] - seen).max() > 0.5
