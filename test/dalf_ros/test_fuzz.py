@@ -160,6 +160,19 @@ def match_arrays(draw: Any, number: int, odd: bool) -> Any:
     return cls(header=draw(headers(number, odd)), reference_header=reference, **fields)
 
 
+@st.composite
+def predictions(draw: Any, number: int, odd: bool) -> Any:
+    """A LandmarkPrediction of the stand-in's keypoints, some of them anywhere; when odd with any lengths and numbers."""
+    cls = ros_class("dalf/msg/LandmarkPrediction")
+    lengths = draw(st.lists(st.integers(0, 8), min_size=4, max_size=4)) if odd else [8] * 4
+    several = [draw(st.lists(values, min_size=n, max_size=n)) for values, n in zip(
+        (wild_counts | st.just(0), wild_counts | st.integers(0, 60), wild_floats | st.floats(0, WIDTH, width=32), st.integers(0, 1)),
+        (lengths[0], lengths[1], 2 * lengths[2], lengths[3]))]
+    arrays = {name: array.array(code, values) for (name, code), values in zip((("view", "I"), ("index", "I"), ("xy", "f"),
+                                                                               ("visible", "B")), several)}
+    return cls(header=draw(headers(number, odd)), reference_header=draw(headers(0, odd)), **arrays)
+
+
 COLORS = ("bgr8", "rgb8", "mono8", "mono16", "bgra8", "yuv422", "bayer_rggb8")
 MASKS = ("mono8", "bgr8", "16UC1")
 DEPTHS = ("16UC1", "32FC1")
@@ -266,12 +279,22 @@ class Fuzzed:
             item = self.node.mailbox.take(0)
             if item is None:
                 continue
+            before = self.node.statistics.refused
             try:
                 self.node.process(item[1])
+                self._in_background()
                 self.processed += 1
             except ValueError as error:
                 self.node.refuse(str(error))
-                self.refused += 1
+            self.refused += self.node.statistics.refused > before
+
+    def _in_background(self) -> None:
+        """What feature_node leaves to other threads, done before the next message."""
+        if getattr(self.node, "_executor", None) is None:
+            return
+        self.node._executor.submit(int).result()        # DALF has looked
+        while self.node._jobs:
+            self.node._jobs.pop(0)()
 
 
 @pytest.fixture(scope="module")
@@ -313,7 +336,7 @@ def registration_node(ros: None) -> Iterator[Fuzzed]:
 
 @FUZZ
 @given(sequence=sequences({"image": lambda n, odd: images(n, odd, COLORS) | compressed_images(n, odd),
-                           "mask": lambda n, odd: images(n, odd, MASKS)}))
+                           "mask": lambda n, odd: images(n, odd, MASKS), "prediction": predictions}))
 def test_feature_node(feature_node: Fuzzed, sequence: list[Arrival]) -> None:
     feature_node.feed(sequence)
 
