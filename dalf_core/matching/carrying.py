@@ -169,13 +169,12 @@ class LandmarkCarrier:
         share = min(1.0, self.most / total) if total else 1.0
         for number, (_, _, use) in expected.items():
             view = self._views[number]
-            if share < 0.95 * view.share or share > min(0.99, 1.3 * view.share):
+            if share < 0.95 * view.share or (share > view.share and (share == 1.0 or share > 1.3 * view.share)):
                 view.thin(share)
             use &= view.in_use & view.templates.usable[0]
 
 
-def _expected(number: int, view: _View, prediction: Prediction | None,
-              is_newest: bool) -> Expected:
+def _expected(number: int, view: _View, prediction: Prediction | None, is_newest: bool) -> Expected:
     """Of a view's keypoints: places (N, 2) and affine maps (N, 2, 2) from the view, and whether to look for them (N,) bool.
 
     The prediction's as far as it goes; else as the keypoints around it were seen in the image before. is_newest: the prediction is of

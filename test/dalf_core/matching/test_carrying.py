@@ -122,6 +122,20 @@ def test_no_more_than_asked_for(most: int) -> None:
     assert 0.8 * most < len(found) <= most
 
 
+def test_fewer_and_more_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What can be carried changes from image to image; neighbours are looked for anew only then."""
+    made, thinned = carrier(), []
+    view = made._views[0]
+    thin = view.thin
+    monkeypatch.setattr(view, "thin", lambda share: (thinned.append(share), thin(share)))
+    counts = []
+    for k, most in enumerate((800, 800, 100, 99, 100, 800, 800), start=1):
+        made.most = most
+        counts.append(len(made.carry(affine_view(*pose(k)), k * STEP_NS)))
+    assert len(thinned) == 2 and thinned[1] == 1.0
+    assert min(counts[0], counts[1], counts[6]) > 0.95 * len(XY) and max(counts[2:5]) <= 100 and min(counts[2:5]) > 80
+
+
 def test_views_beside_the_first() -> None:
     made = carrier()
     matrix, middle = turned(90), centre()
