@@ -85,11 +85,12 @@ def test_another_picture_shows_nothing_by_chance() -> None:
         assert len(made.carry(other, STEP_NS, expected(*pose(0), 0))) <= 3
 
 
-def test_of_an_old_prediction_no_use_is_made() -> None:
+@pytest.mark.parametrize("age_s, found", [(0.4, len(XY)), (0.6, 0)])
+def test_of_an_old_prediction_no_use_is_made(age_s: float, found: int) -> None:
     made = carrier()
-    matrix, middle = pose(1)
-    wrong = expected(matrix, middle + (70, 40), 0)
-    assert len(made.carry(affine_view(matrix, middle), 10**9, wrong)) > 0.9 * len(XY)       # a second old
+    made.carry(np.full((240, 320), 90, np.uint8), 10**9)
+    told = expected(*pose(0), 2 * 10**9 - int(1e9 * age_s))
+    assert len(made.carry(affine_view(*pose(0)), 2 * 10**9, told)) == found
 
 
 def test_what_is_predicted_hidden_and_was_not_seen_is_not_looked_for() -> None:

@@ -91,6 +91,9 @@ def test_what_is_carried_wrong_is_dropped_by_what_dalf_finds(dalf, picture) -> N
     assert len(right.matches) > 100
     astray = replace(carrier.carried, xy=carrier.carried.xy + np.float32([9, 0]))
     assert carrier.renew(second, moved(picture, 5), frozenset(), detections_of(second.matches), astray)
+    after = carrier.carry(moved(picture, 6), 2 * STEP_NS)
+    detected = second.matches.matches.reference_index[second.matches.matches.inlier]
+    assert len(after.matches) > 100 and set(after.matches.reference_index) <= set(detected)         # nothing else is carried on
     few = astray.__class__(*(value[:9] for value in vars(astray).values()))
     assert not carrier.renew(second, moved(picture, 5), frozenset(), detections_of(second.matches), few)
 
@@ -138,7 +141,9 @@ def test_the_reference_comes_without_a_second_image(dalf, picture, executor) -> 
     assert carried.frame.features is None and np.abs(np.median(motion(carried.frame.matches), axis=0) - (2, 0)).max() < 0.05
 
 
-def test_images_that_come_while_dalf_looks_are_caught_up_with(dalf, picture, executor) -> None:
+@pytest.mark.parametrize("catches_up", [3, 100])        # on DALF's thread, or where its results are taken
+def test_images_that_come_while_dalf_looks_are_caught_up_with(dalf, picture, executor, monkeypatch, catches_up: int) -> None:
+    monkeypatch.setattr("dalf_core.tracking.background_tracker.CATCHES_UP", catches_up)
     found, gate = threading.Event(), threading.Event()
     executor.submit(gate.wait)                  # DALF begins late
     tracker = BackgroundTracker(FeatureTracker(dalf), executor, found.set)

@@ -217,7 +217,7 @@ def test_the_prediction_is_where_the_surface_has_the_keypoints():
     seen = tracker.process(frame_matches(BENT, ALL[:0], 2 * SECOND), np.full((240, 320), 0.3, np.float32), CAMERA)
     assert seen.status == "lost"
     lost = tracker.prediction()                 # where it was seen last
-    assert lost.stamp_ns == 2 * SECOND and np.array_equal(lost.xy, told.xy)
+    assert lost.stamp_ns == 2 * SECOND and np.array_equal(lost.xy, told.xy) and np.array_equal(lost.visible, told.visible)
     tracker.reset()
     assert tracker.prediction() is None
 
