@@ -124,7 +124,8 @@ def matches_of(message: Any) -> FrameMatches:
         raise ValueError("a MatchArray names an image without pixels")
     if max(index.max(initial=0) for index in (matches.reference_index, matches.query_index, keyframes.index)) >= MAX_KEYPOINTS:
         raise ValueError(f"a MatchArray names keypoints beyond the {MAX_KEYPOINTS} that an image may have")
-    age_s = np.array(message.age, np.float32) if len(message.age) else None
+    age = getattr(message, "age", ())        # recordings from before matches were carried have none
+    age_s = np.array(age, np.float32) if len(age) else None
     if age_s is not None and len(age_s) != len(matches):
         raise ValueError(f"a MatchArray of {len(matches)} matches has the age of {len(age_s)}")
     return FrameMatches(

@@ -12,6 +12,7 @@ import pytest
 
 from dalf_core import DALF
 from dalf_core.matching.carrying import NOTHING
+from dalf_core.matching.prediction import Prediction
 from dalf_core.tracking import BackgroundTracker, FeatureTracker, MatchCarrier, SequentialTracker
 from dalf_core.tracking.background_tracker import NICE, _Images, _Interval, background_executor
 from dalf_core.tracking.match_carrier import Detections, detections_of, halved, united
@@ -91,9 +92,13 @@ def test_what_is_carried_wrong_is_dropped_by_what_dalf_finds(dalf, picture) -> N
     assert len(right.matches) > 100
     astray = replace(carrier.carried, xy=carrier.carried.xy + np.float32([9, 0]))
     assert carrier.renew(second, moved(picture, 5), frozenset(), detections_of(second.matches), astray)
-    after = carrier.carry(moved(picture, 6), 2 * STEP_NS)
-    detected = second.matches.matches.reference_index[second.matches.matches.inlier]
-    assert len(after.matches) > 100 and set(after.matches.reference_index) <= set(detected)         # nothing else is carried on
+    # predictions up to that image are not used any more
+    carrier.carry(np.full_like(picture, 90), 2 * STEP_NS)
+    index = np.arange(len(first.features))
+    told = [Prediction(stamp, 0, 0 * index, index, first.features.keypoints + np.float32([12, 0]), np.ones(len(index), bool))
+            for stamp in (STEP_NS, 2 * STEP_NS)]
+    assert len(carrier.carry(moved(picture, 6), 3 * STEP_NS, prediction=told[0]).matches) == 0
+    assert len(carrier.carry(moved(picture, 6), 4 * STEP_NS, prediction=told[1]).matches) > 100
     few = astray.__class__(*(value[:9] for value in vars(astray).values()))
     assert not carrier.renew(second, moved(picture, 5), frozenset(), detections_of(second.matches), few)
 
