@@ -39,7 +39,7 @@ def background_executor() -> ThreadPoolExecutor:
 
 
 class BackgroundTracker:
-    """Drives a FeatureTracker in the background. process(), reset() and close() belong to one thread, predict() to any.
+    """Drives a FeatureTracker in the background. process(), collect() and reset() belong to one thread, predict() to any.
 
     features: nobody else may use it, except to change what may be changed between images. executor: see background_executor().
     on_found: called, on DALF's thread, when it has looked at an image: collect() then has results.
@@ -69,11 +69,6 @@ class BackgroundTracker:
     def warm_up(self) -> None:
         """Compile what is compiled on first use. What is known is left alone."""
         MatchCarrier.warm_up()
-
-    def close(self) -> None:
-        """Wait until DALF has ended its last look."""
-        if self._look is not None:
-            self._look.cancel()
 
     def predict(self, prediction: Prediction) -> None:
         """Where the surface has the keypoints: the next images are searched there."""
