@@ -59,6 +59,23 @@ def add_options(parser: argparse.ArgumentParser, *options: Option) -> None:
                             metavar=_metavar(option), help=f"{option.description}{unit}".replace("%", "%%"))
 
 
+EVERY_FRAME, AUTO = 1, 0       # of --features-every
+
+
+def add_features_every(parser: argparse.ArgumentParser) -> None:
+    """--features-every N|auto: at which frames of a sequence DALF looks; N, or AUTO."""
+    parser.add_argument("--features-every", metavar="N|auto", type=_features_every, default=EVERY_FRAME, help="DALF looks at one of so "
+                        "many frames, and matches are carried to all; auto: as seldom as the live nodes do, many times as fast")
+
+
+def _features_every(text: str) -> int:
+    if text == "auto":
+        return AUTO
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"a number of frames from 1, or auto, not {text!r}")
+    return int(text)
+
+
 def _metavar(option: Option) -> str:
     return f"{{{','.join(option.choices)}}}" if option.choices else option.name.rpartition("_")[2].upper()
 

@@ -33,8 +33,7 @@ def parser() -> argparse.ArgumentParser:
                         options.MAX_DEPTH, options.DEPTH_NOISE, options.WEIGHTS, options.DEVICE, options.PRECISION, options.TOP_K,
                         options.IMAGE_SCALE, options.MAX_KEYFRAMES, options.MAX_VERTICES, options.NODE_SPACING, options.GROW_TO,
                         options.PIECES)
-    p.add_argument("--features-every", metavar="N|auto", type=features_every, default=1, help="DALF looks at one of so many frames, and "
-                   "matches are carried to all; auto: as seldom as the live nodes do, many times as fast")
+    options.add_features_every(p)
     p.add_argument("--max-frames", type=int, help="stop after so many frames")
     p.add_argument("--descriptors", choices=("none", "float16", "float32"), default="none", help="write descriptors to the results bag")
     p.add_argument("--no-video", action="store_true", help="write no film")
@@ -47,15 +46,6 @@ def intrinsics(text: str) -> tuple[float, float, float, float]:
     if len(values) != 4:
         raise argparse.ArgumentTypeError("four numbers, separated by commas: fx,fy,cx,cy")
     return values  # type: ignore[return-value]
-
-
-def features_every(text: str) -> int:
-    """A number of frames; "auto" is 0."""
-    if text == "auto":
-        return 0
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"a number of frames from 1, or auto, not {text!r}")
-    return int(text)
 
 
 def transform(text: str) -> RigidTransform:

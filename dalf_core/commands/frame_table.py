@@ -22,7 +22,8 @@ SUFFIXES = (".csv", ".json")
 
 @dataclass(frozen=True)
 class FrameRow:
-    """One frame. matches, verified: found without a prediction; used: those the map agrees with, found near a prediction included.
+    """One frame. matches, verified: found without a prediction; None where DALF did not look. carried: from the frame before, beside
+    those. used: those the map agrees with, carried or found near a prediction included.
 
     method: reference, direct, tracked or lost; reason: why lost. supported: part of the template's area, 0 to 1.
     zncc: mean local correlation of the registered frame with the template there, -1 to 1; None when lost.
@@ -31,8 +32,9 @@ class FrameRow:
     frame: int
     time_s: float
     method: str
-    matches: int
-    verified: int
+    matches: int | None
+    verified: int | None
+    carried: int
     used: int
     supported: float
     zncc: float | None
@@ -41,7 +43,8 @@ class FrameRow:
     @classmethod
     def of(cls, number: int, time_s: float, frame: TemplateFrame) -> FrameRow:
         """The row of one registered frame."""
-        return cls(number, round(time_s, 4), frame.method, len(frame.matches), frame.verified, frame.used, round(frame.supported, 4),
+        matches, verified = (None, None) if frame.matches is None else (len(frame.matches), frame.verified)
+        return cls(number, round(time_s, 4), frame.method, matches, verified, frame.carried, frame.used, round(frame.supported, 4),
                    round(frame.zncc, 4) if math.isfinite(frame.zncc) else None, frame.reason)
 
 
@@ -59,13 +62,14 @@ def write_table(path: Path, rows: list[FrameRow], clip: str, reference: int) -> 
 
 
 def summarise(rows: list[FrameRow]) -> str:
-    """Frames registered and how; median and worst counts over the registered frames but the reference itself."""
+    """Frames registered and how; median and worst counts over the registered frames but the reference itself, as far as they have any."""
     count = Counter(row.method for row in rows)
     lost = count["lost"]
     lines = [f"{len(rows) - lost} of {len(rows)} frames registered ({count['direct']} directly, {count['tracked']} tracked, "
              f"{count['reference']} reference, {lost} lost)"]
     others = [row for row in rows if row.method not in ("lost", "reference")]
-    for title, name in (("verified matches", "verified"), ("matches used", "used"), ("template seen", "supported"), ("local ZNCC", "zncc")):
+    for title, name in (("verified matches", "verified"), ("matches carried", "carried"), ("matches used", "used"),
+                        ("template seen", "supported"), ("local ZNCC", "zncc")):
         known = [(getattr(row, name), row.frame) for row in others if getattr(row, name) is not None]
         if known:
             worst, frame = min(known)

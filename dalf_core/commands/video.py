@@ -18,6 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..interruption import Interruption
+from ..options import add_features_every
 from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor
 from .files import check_output
 from .frame_table import SUFFIXES, FrameRow, summarise, write_table
@@ -37,6 +38,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--max-frames", type=int, metavar="N", help="stop after so many frames")
     p.add_argument("--panel-width", type=int, default=640, help="pixels; wider clips are reduced to it in the film")
     add_extractor_options(p)
+    add_features_every(p)
     return p
 
 
@@ -54,7 +56,7 @@ def run(options: argparse.Namespace) -> int:
     check_options(options)
     with VideoReader(options.clip) as clip:
         template = clip.frame(options.reference)
-        tracker = TemplateTracker(make_extractor(options), template)
+        tracker = TemplateTracker(make_extractor(options), template, look_every=options.features_every)
         job = Job(options, clip, tracker, template)
         with Interruption() as interruption:
             rows = job.work(interruption)
@@ -102,7 +104,7 @@ class Job:
             for number, image, frame in self._frames():
                 rows.append(FrameRow.of(number, float(self.clip.times[number]), frame))
                 film.write(self._picture(number, image, frame), float(self.clip.times[number]))
-                bar.set_postfix_str(f"{frame.method}, {frame.verified} verified", refresh=False)
+                bar.set_postfix_str(f"{frame.method}, {frame.used} used", refresh=False)
                 bar.update()
                 if interruption.asked:
                     break
@@ -128,7 +130,8 @@ class Job:
         if scale < 1:
             panels = [cv2.resize(panel, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for panel in panels]
         how = f"lost: {frame.reason}" if frame.warp is None else \
-            f"{frame.method}   {frame.verified} verified, {frame.used} used   {frame.supported:.0%} seen   ZNCC {frame.zncc:.2f}"
+            f"{frame.method}   {frame.verified} verified, {frame.carried} carried, {frame.used} used   {frame.supported:.0%} seen   " \
+            f"ZNCC {frame.zncc:.2f}"
         return write_text(beside(*panels), f"frame {number}   {how}")
 
 

@@ -6,13 +6,13 @@ from dataclasses import replace
 import numpy as np
 
 from ..matching.prediction import Prediction
+from ..options import AUTO, EVERY_FRAME
 from ..stopwatch import Stopwatch
 from .feature_tracker import FeatureTracker
 from .frames import FeatureFrame
 from .match_carrier import MatchCarrier, detections_of, united
 
-AUTO = 0                    # instead of a number of images: DALF looks
-AUTO_EVERY = 30             # at one of so many,
+AUTO_EVERY = 30             # AUTO: DALF looks at one of so many images,
 AUTO_AGAIN = 3              # but of so many where too little is carried
 
 
@@ -22,7 +22,7 @@ class SequentialTracker:
     look_every: DALF looks at one of so many images; AUTO: seldom, and more often where matches get few, as the live nodes do.
     """
 
-    def __init__(self, features: FeatureTracker, look_every: int = 1) -> None:
+    def __init__(self, features: FeatureTracker, look_every: int = EVERY_FRAME) -> None:
         if look_every < 0:
             raise ValueError(f"look_every must be a number of images, or 0 for auto, not {look_every}")
         self.features, self.look_every = features, look_every
@@ -33,7 +33,11 @@ class SequentialTracker:
         """Forget the reference; the next image with enough keypoints becomes it."""
         self.features.reset()
         self._carrier.reset()
-        self._since_look = 0
+        self._since_look, self._asked = 0, False
+
+    def look(self) -> None:
+        """Have DALF look at the next image, whatever look_every says."""
+        self._asked = True
 
     def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None,
                 prediction: Prediction | None = None) -> FeatureFrame:
@@ -46,7 +50,7 @@ class SequentialTracker:
         clock.lap("carry")
         if carried is not None and not self._looks():
             return FeatureFrame(None, carried, clock.laps)
-        self._since_look = 0
+        self._since_look, self._asked = 0, False
         found = self.features.process(image, stamp_ns, mask)
         matches = found.matches
         if matches is not None:
@@ -57,6 +61,8 @@ class SequentialTracker:
     def _looks(self) -> bool:
         """Whether DALF is to look at this image."""
         self._since_look += 1
+        if self._asked:
+            return True
         if self.look_every != AUTO:
             return self._since_look >= self.look_every
         return self._since_look >= (AUTO_AGAIN if self._carrier.is_poor else AUTO_EVERY)

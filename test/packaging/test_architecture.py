@@ -19,7 +19,7 @@ MAY_IMPORT = {
     "dalf_core.features": {"dalf_core"},
     "dalf_core.matching": {"dalf_core"},
     "dalf_core.registration": {"dalf_core"},
-    "dalf_core.image_registration": {"dalf_core", "dalf_core.features", "dalf_core.matching"},
+    "dalf_core.image_registration": {"dalf_core", "dalf_core.features", "dalf_core.matching", "dalf_core.tracking"},
     "dalf_core.tracking": {"dalf_core", "dalf_core.features", "dalf_core.matching", "dalf_core.registration"},
     "dalf_core.drawing": {"dalf_core", "dalf_core.features", "dalf_core.image_registration"},
     "dalf_core.commands": {"dalf_core", "dalf_core.features", "dalf_core.matching", "dalf_core.image_registration",

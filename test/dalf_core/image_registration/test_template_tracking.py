@@ -5,6 +5,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dalf_core import options
 from dalf_core.image_registration.template_tracking import TemplateTracker
 from dalf_core.types import Features
 
@@ -35,9 +36,10 @@ class Extractor:
         kinds = rng.normal(size=(COUNT // alike, 64))
         self.descriptors = kinds[rng.permutation(COUNT) % len(kinds)]
         self.noise = rng.normal(0, 0.3, (COUNT, 2))
-        self.phase, self.alike = 0.0, alike
+        self.phase, self.looks = 0.0, 0
 
-    def extract(self, image: np.ndarray) -> Features:
+    def extract(self, image: np.ndarray, mask: None = None) -> Features:
+        self.looks += 1
         xy = self.template_xy.copy()
         for _ in range(30):                                  # the inverse of to_template, by fixed point
             xy = self.template_xy - (to_template(xy, self.phase) - xy)
@@ -64,26 +66,48 @@ def test_frames_are_registered_directly_where_descriptors_tell_keypoints_apart()
         assert frame.verified > 0.9 * COUNT and frame.used > 0.9 * COUNT and frame.supported > 0.6
         assert np.median(error_of(frame, phase)) < 0.5 and np.percentile(error_of(frame, phase), 95) < 1.5
         assert frame.zncc > 0.95
-        assert set(frame.milliseconds) == {"extract", "match", "register", "compare"}
+        assert set(frame.milliseconds) == {"carry", "extract", "match", "verify", "keyframes", "register", "compare"}
 
 
-def test_where_descriptors_are_ambiguous_the_last_frame_tells_where_to_look():
-    extractor = Extractor()
+def test_where_descriptors_are_ambiguous_matches_are_carried():
+    extractor = Extractor(alike=10)
     tracker = TemplateTracker(extractor, TEMPLATE)
-    extractor.phase = 1.0
-    assert tracker.process(image_at(1.0)).method == "direct"
-    ambiguous = Extractor(alike=10)
-    tracker.features = ambiguous.extract(TEMPLATE)
-    tracker.dalf = ambiguous
-    for phase in (1.3, 1.6, 2.0):
-        ambiguous.phase = phase
+    for phase in (0.3, 0.7, 1.0, 1.3, 1.6, 2.0):
+        extractor.phase = phase
         frame = tracker.process(image_at(phase))
-        assert frame.method == "tracked" and frame.verified < 20 and frame.used > 60
-        assert np.percentile(error_of(frame, phase), 95) < 1.5 and frame.zncc > 0.9
-    without_a_past = TemplateTracker(ambiguous, TEMPLATE)
-    without_a_past.features = tracker.features
-    frame = without_a_past.process(image_at(2.0))
-    assert frame.method == "lost" and "verified matches" in frame.reason
+        assert frame.method == "tracked" and frame.verified < 20 and frame.carried > 150 and frame.used > 150
+        assert np.median(error_of(frame, phase)) < 0.25 and np.percentile(error_of(frame, phase), 95) < 1 and frame.zncc > 0.95
+    assert tracker.process(textured(*SIZE, seed=5)).method == "lost"      # nothing is carried any more,
+    frame = tracker.process(image_at(2.0))                                # and nothing known of where to look
+    assert (frame.method, frame.carried, frame.used) == ("lost", 0, 0) and frame.reason == f"{frame.verified} verified matches, 0 carried"
+
+
+@pytest.mark.parametrize("every, looks", [(1, 10), (3, 4), (options.AUTO, 1)])
+def test_dalf_looks_at_some_frames_only(every, looks):
+    """Every third, or the first: the others are registered by what is carried to them, as exactly."""
+    extractor = Extractor()
+    tracker = TemplateTracker(extractor, TEMPLATE, look_every=every)
+    assert extractor.looks == 1                                           # at the template
+    for number, phase in enumerate(np.linspace(0.2, 2.0, 10)):
+        extractor.phase = phase
+        frame = tracker.process(image_at(phase))
+        looked = number % every == 0 if every else number == 0
+        assert (frame.method, frame.features is not None, frame.matches is not None) == ("direct" if looked else "tracked", looked, looked)
+        assert frame.verified > 0.9 * COUNT if looked else frame.verified == 0
+        assert (frame.carried == 0 or every == 1) if looked else frame.carried > 200
+        assert np.median(error_of(frame, phase)) < (0.5 if looked else 0.25) and np.percentile(error_of(frame, phase), 95) < 1.5
+    assert extractor.looks == 1 + looks
+
+
+def test_after_a_cut_auto_finds_the_template_again_by_a_look():
+    extractor = Extractor()
+    tracker = TemplateTracker(extractor, TEMPLATE, look_every=options.AUTO)
+    known, other = extractor.descriptors, np.random.default_rng(9).normal(size=extractor.descriptors.shape)
+    methods = []
+    for phase in (0.2, 0.4, None, None, 2.0, 2.0, 2.0):
+        extractor.phase, extractor.descriptors = (1.05, other) if phase is None else (phase, known)
+        methods.append(tracker.process(textured(*SIZE, seed=5) if phase is None else image_at(phase)).method)
+    assert methods[:4] == ["direct", "tracked", "lost", "lost"] and "direct" in methods[4:] and methods[-1] in ("direct", "tracked")
 
 
 def test_matches_near_a_prediction_count_only_where_the_picture_bears_them_out():
