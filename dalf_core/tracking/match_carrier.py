@@ -129,7 +129,7 @@ def united(found: FrameMatches, carried: FrameMatches) -> FrameMatches:
                       for name in ("reference_index", "query_index", "distance", "inlier")))
     ages = np.zeros(len(matches), np.float32), carried.age_s[more] if carried.age_s is not None else np.zeros(int(more.sum()), np.float32)
     seen, beside = found.keyframes, carried.keyframes
-    new = ~np.isin(_names(beside), _names(seen))
+    new = ~np.isin(names(beside), names(seen))
     keyframes = KeyframeMatches(*(np.concatenate([getattr(seen, name), getattr(beside, name)[new]])
                                   for name in ("keyframe", "index", "query_xy")))
     return FrameMatches(found.stamp_ns, found.reference_stamp_ns, found.image_size, found.reference_image_size, pairs,
@@ -137,7 +137,7 @@ def united(found: FrameMatches, carried: FrameMatches) -> FrameMatches:
                         np.concatenate([found.query_xy, carried.query_xy[more]]), keyframes, np.concatenate(ages))
 
 
-def _names(keyframes: KeyframeMatches) -> np.ndarray:
+def names(keyframes: KeyframeMatches) -> np.ndarray:
     """One number for each keypoint of any keyframe."""
     return keyframes.keyframe << 32 | keyframes.index
 

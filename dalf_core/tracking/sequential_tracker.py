@@ -9,11 +9,10 @@ from ..matching.prediction import Prediction
 from ..options import AUTO, EVERY_FRAME
 from ..stopwatch import Stopwatch
 from .feature_tracker import FeatureTracker
-from .frames import FeatureFrame
-from .match_carrier import MatchCarrier, detections_of, united
+from .frames import FeatureFrame, FrameMatches
+from .match_carrier import MatchCarrier, detections_of, names, united
 
-AUTO_EVERY = 30             # AUTO: DALF looks at one of so many images,
-AUTO_AGAIN = 3              # but of so many where too little is carried
+AUTO_EVERY = 30             # AUTO: DALF looks at one of so many images, and at once where too little is carried to one
 
 
 class SequentialTracker:
@@ -34,6 +33,7 @@ class SequentialTracker:
         self.features.reset()
         self._carrier.reset()
         self._since_look, self._asked = 0, False
+        self._wait = 1              # images from one look to the next where too little is carried
 
     def look(self) -> None:
         """Have DALF look at the next image, whatever look_every says."""
@@ -50,11 +50,12 @@ class SequentialTracker:
         clock.lap("carry")
         if carried is not None and not self._looks():
             return FeatureFrame(None, carried, clock.laps)
-        self._since_look, self._asked = 0, False
+        self._since_look, self._asked, was_poor = 0, False, self._carrier.is_poor
         found = self.features.process(image, stamp_ns, mask)
         matches = found.matches
         if matches is not None:
             contradicted = self._carrier.renew(found, image, self.features.keyframes.numbers, detections_of(matches), self._carrier.carried)
+            self._judge(was_poor, matches, carried)
             matches = matches if carried is None or contradicted else united(matches, carried)
         return replace(found, matches=matches, milliseconds=clock.laps | found.milliseconds)
 
@@ -65,4 +66,17 @@ class SequentialTracker:
             return True
         if self.look_every != AUTO:
             return self._since_look >= self.look_every
-        return self._since_look >= (AUTO_AGAIN if self._carrier.is_poor else AUTO_EVERY)
+        return self._since_look >= (self._wait if self._carrier.is_poor else AUTO_EVERY)
+
+    def _judge(self, was_poor: bool, found: FrameMatches, carried: FrameMatches | None) -> None:
+        """Wait twice as long for the next look where this one was made for want of matches, and did not find as many again."""
+        known = _verified(carried)
+        in_vain = was_poor and len(np.setdiff1d(_verified(found), known)) <= len(known)
+        self._wait = min(2 * self._wait, AUTO_EVERY) if in_vain else 1
+
+
+def _verified(matches: FrameMatches | None) -> np.ndarray:
+    """Rows of the reference's keypoints that matches hold, and numbers of their own for those of keyframes."""
+    if matches is None:
+        return np.zeros(0, np.int64)
+    return np.concatenate([matches.matches.reference_index[matches.matches.inlier], names(matches.keyframes)])

@@ -76,7 +76,7 @@ def test_where_descriptors_are_ambiguous_matches_are_carried():
         extractor.phase = phase
         frame = tracker.process(image_at(phase))
         assert frame.method == "tracked" and frame.verified < 20 and frame.carried > 150 and frame.used > 150
-        assert np.median(error_of(frame, phase)) < 0.25 and np.percentile(error_of(frame, phase), 95) < 1 and frame.zncc > 0.95
+        assert np.median(error_of(frame, phase)) < 0.4 and np.percentile(error_of(frame, phase), 95) < 2 and frame.zncc > 0.95
     assert tracker.process(textured(*SIZE, seed=5)).method == "lost"      # nothing is carried any more,
     frame = tracker.process(image_at(2.0))                                # and nothing known of where to look
     assert (frame.method, frame.carried, frame.used) == ("lost", 0, 0) and frame.reason == f"{frame.verified} verified matches, 0 carried"
@@ -94,8 +94,8 @@ def test_dalf_looks_at_some_frames_only(every, looks):
         looked = number % every == 0 if every else number == 0
         assert (frame.method, frame.features is not None, frame.matches is not None) == ("direct" if looked else "tracked", looked, looked)
         assert frame.verified > 0.9 * COUNT if looked else frame.verified == 0
-        assert (frame.carried == 0 or every == 1) if looked else frame.carried > 200
-        assert np.median(error_of(frame, phase)) < (0.5 if looked else 0.25) and np.percentile(error_of(frame, phase), 95) < 1.5
+        assert (frame.carried == 0 or every == 1) if looked else frame.carried > 150
+        assert np.median(error_of(frame, phase)) < (0.5 if looked else 0.4) and np.percentile(error_of(frame, phase), 95) < 2
     assert extractor.looks == 1 + looks
 
 
@@ -107,7 +107,7 @@ def test_after_a_cut_auto_finds_the_template_again_by_a_look():
     for phase in (0.2, 0.4, None, None, 2.0, 2.0, 2.0):
         extractor.phase, extractor.descriptors = (1.05, other) if phase is None else (phase, known)
         methods.append(tracker.process(textured(*SIZE, seed=5) if phase is None else image_at(phase)).method)
-    assert methods[:4] == ["direct", "tracked", "lost", "lost"] and "direct" in methods[4:] and methods[-1] in ("direct", "tracked")
+    assert methods == ["direct", "tracked", "lost", "lost", "direct", "tracked", "tracked"]
 
 
 def test_matches_near_a_prediction_count_only_where_the_picture_bears_them_out():
