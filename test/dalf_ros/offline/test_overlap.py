@@ -56,7 +56,7 @@ def test_everything_is_written_in_order_on_another_thread() -> None:
     bag = Bag()
     with WriteBehind(bag) as results:
         for number in range(WRITTEN_BEHIND):
-            results.write_results(((name, {"number": number}) for name in "ab"), number)
+            results.write_results([(name, {"number": number}) for name in "ab"], number)
         assert bag.written == []                        # none was waited for
         bag.gate.set()
         for number in range(WRITTEN_BEHIND, 50):
