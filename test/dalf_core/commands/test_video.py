@@ -66,6 +66,22 @@ def test_every_frame_is_registered_to_the_reference(clip, weights, start, tmp_pa
     assert {path.name for path in film.parent.iterdir()} == {"film.mp4", "table.csv"}
 
 
+def test_dalf_looks_at_the_first_frame_only(clip, weights, tmp_path, capsys):
+    """--features-every: what it finds there is carried to the others; after the black frame too, for it hides nothing for long."""
+    table = tmp_path / "table.json"
+    options = ["--output", str(tmp_path / "film.mp4"), "--table", str(table), "--weights", str(weights), "--device", "cpu"]
+    assert main([str(clip), *options, "--features-every", "1000"]) == 0
+    frames = json.loads(table.read_text())["frames"]
+    assert [frame["method"] for frame in frames] == ["reference", "tracked", "tracked", "lost", "tracked"]
+    for number in (1, 2, 4):
+        assert frames[number]["matches"] is None and frames[number]["verified"] is None
+        assert frames[number]["carried"] > 50 and frames[number]["used"] > 50 and frames[number]["zncc"] > 0.85
+    assert "4 of 5 frames registered (0 directly, 3 tracked, 1 reference, 1 lost)" in capsys.readouterr().out
+    with pytest.raises(SystemExit):
+        main([str(clip), *options, "--features-every", "0"])
+    assert "a number of frames from 1, or auto, not '0'" in capsys.readouterr().err
+
+
 def test_ctrl_c_keeps_what_was_done(weights, start, tmp_path):
     long = tmp_path / "long.mp4"
     with VideoWriter(long, 30) as film:
