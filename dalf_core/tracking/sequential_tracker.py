@@ -12,7 +12,8 @@ from .feature_tracker import FeatureTracker
 from .frames import FeatureFrame, FrameMatches
 from .match_carrier import MatchCarrier, detections_of, names, united
 
-AUTO_EVERY = 30             # AUTO: DALF looks at one of so many images, and at once where too little is carried to one
+AUTO_EVERY = 30             # AUTO: DALF looks at one of so many images, and at once where too little is carried to one;
+VAIN_EVERY = 8              # at last at one of so many where that brings nothing: what is covered comes back unannounced
 
 
 class SequentialTracker:
@@ -72,7 +73,7 @@ class SequentialTracker:
         """Wait twice as long for the next look where this one was made for want of matches, and did not find as many again."""
         known = _verified(carried)
         in_vain = was_poor and len(np.setdiff1d(_verified(found), known)) <= len(known)
-        self._wait = min(2 * self._wait, AUTO_EVERY) if in_vain else 1
+        self._wait = min(2 * self._wait, VAIN_EVERY) if in_vain else 1
 
 
 def _verified(matches: FrameMatches | None) -> np.ndarray:
