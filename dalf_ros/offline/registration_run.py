@@ -18,7 +18,6 @@ from ..bags.bag_source import BagError, BagSource
 from ..bags.bag_topics import CameraTopics, choose_topics
 from ..bags.bag_writer import BagWriter
 from .depth_streams import DepthStreams
-from .overlap import WriteBehind, read_ahead
 from .run_origin import origin, told_options
 from .run_output import OutputFolder, summarise, why_nothing_followed
 from .run_pictures import RunPictures, Shot
@@ -42,7 +41,7 @@ def run(options: argparse.Namespace) -> int:
         with Interruption() as interruption:
             frames = read_frames(source, chosen, options.tolerance, metres_per_unit=options.depth_scale or None,
                                  by_recording_time=options.recording_time)
-            _loop(session, session.look_ahead(read_ahead(frames)), total, output, interruption, options)
+            _loop(session, session.look_ahead(frames), total, output, interruption, options)
         if source.damaged:
             print(f"warning: {source.damaged}", file=sys.stderr)
     return _report(session, output, interruption, chosen)
@@ -77,10 +76,9 @@ def _loop(session: Session, frames: Iterator[RgbdFrame], total: int | None, outp
     film = None if options.no_video else output.video
     whole = False
     try:
-        with BagWriter(output.bag) as bag, WriteBehind(bag) as results, RunPictures(output.sheet, film, total) as pictures, \
-                tqdm(total=total, unit="frame") as bar:
+        with BagWriter(output.bag) as bag, RunPictures(output.sheet, film, total) as pictures, tqdm(total=total, unit="frame") as bar:
             for frame in frames:
-                shot = session.process(frame, results)
+                shot = session.process(frame, bag)
                 if shot is not None:
                     pictures.add(shot)
                     _write_surfaces(session, shot, pictures.chosen, output)

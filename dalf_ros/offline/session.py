@@ -18,6 +18,7 @@ from dalf_core.tracking import FeatureFrame, FeatureTracker, FrameMatches, Seque
 from ..bags.bag_reader import RgbdFrame
 from ..bags.bag_source import BagError
 from ..bags.bag_topics import CameraTopics
+from ..bags.bag_writer import BagWriter
 from ..conversions import topics
 from ..conversions.image_size import SizeGuard, commonest_size
 from ..conversions.messages import NANOSECONDS
@@ -26,7 +27,6 @@ from ..conversions.results import SurfaceResults, feature_results
 from ..conversions.stamps import has_restarted
 from ..images.depth_units import unit_hint
 from .depth_streams import DepthStreams
-from .overlap import WriteBehind
 from .run_pictures import Shot
 
 FEATURE_WANTED = (topics.FEATURES, topics.MATCHES, topics.DEBUG_COMPRESSED)
@@ -63,7 +63,7 @@ class Session:
         self._depth_size = commonest_size(_size(frame.depth_m) for frame in first if frame.depth_m is not None)
         return chain(first, frames)
 
-    def process(self, frame: RgbdFrame, bag: WriteBehind) -> Shot | None:
+    def process(self, frame: RgbdFrame, bag: BagWriter) -> Shot | None:
         """One frame through the trackers; results to the bag; an entry for metrics.json. None: a frame that nothing was extracted from.
 
         Raises BagError, SetupError where the recording cannot be registered at all.
@@ -154,15 +154,15 @@ class Session:
             raise BagError(hint)
 
     def _write(self, frame: RgbdFrame, features: FeatureFrame | None, view: PinholeView | None, surface: SurfaceFrame | None,
-               entry: dict, bag: WriteBehind) -> None:
-        """What hangs on the surface, which changes with the next frame, is made here; the rest where it is written."""
+               entry: dict, bag: BagWriter) -> None:
         if features is not None:
             found = feature_results(features, frame.image, frame.stamp_ns, frame.frame_id, FEATURE_WANTED, self.options.descriptors)
             bag.write_results(found, frame.stamp_ns)
         if surface is None or view is None:
             return
+        bag.write_results(self.results.surface(surface, frame.frame_id, SURFACE_WANTED), frame.stamp_ns)
         lines = self.results.landmarks(surface, view.matches, view.depth_m, view.camera, frame.frame_id, SURFACE_WANTED)
-        bag.write_results([*self.results.surface(surface, frame.frame_id, SURFACE_WANTED), *lines], frame.stamp_ns)
+        bag.write_results(lines, frame.stamp_ns)
         bag.write_results([self.results.status(surface, frame.frame_id, sum(entry["milliseconds"].values()), 0)], frame.stamp_ns)
 
 
