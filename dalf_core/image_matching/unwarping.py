@@ -57,5 +57,7 @@ def unwarp(image: np.ndarray, warp: ImageWarp) -> Unwarped:
     finer = float(np.sqrt(np.median(area[covered]))) if covered.any() else 1.0
     if finer > NOTICEABLE:
         image = cv2.GaussianBlur(image, (0, 0), 0.5 * np.sqrt(finer ** 2 - 1))
-    picture = cv2.remap(image, image_map, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    picture = cv2.remap(image, image_map, None, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)      # linear loses keypoints
+    if np.issubdtype(picture.dtype, np.floating):
+        picture = picture.clip(image.min(), image.max())        # cubic interpolation overshoots
     return Unwarped(picture, covered, image_map)
