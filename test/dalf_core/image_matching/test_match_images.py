@@ -68,7 +68,7 @@ def test_pictures_that_share_nothing_have_no_matches_and_no_second_look(passes: 
 def test_few_verified_matches_get_no_second_look() -> None:
     """A patch of A in another picture: what is found there is too little to make a map of."""
     b = textured(*SIZE, seed=5)
-    b[100:140, 100:150] = A[100:140, 100:150]
+    b[90:150, 90:160] = A[90:150, 90:160]
     extractor = PatchExtractor()
     found = match_images(A, b, dalf=extractor, passes=2)
     assert 0 < found.verified < MIN_VERIFIED and found.passes == 1 and "too few" in found.reason and len(extractor.asked) == 2

