@@ -17,8 +17,9 @@ from dalf_core.weights import OFFICIAL, resolve
 VARIANTS: dict[str, dict[str, str]] = {"ours": {}, "original-geometry": {"geometry": "original"}, "polar": {"descriptor": "polar"},
                                        "bfloat16": {"precision": "bfloat16"}}
 # match_images: how often it looks at image B, and whether only what it verifies is scored.
-MATCHERS: dict[str, tuple[str | int, bool]] = {"one-look": (1, False), "two-looks": (2, False), "auto": ("auto", False),
-                                               "one-look-verified": (1, True), "two-looks-verified": (2, True), "auto-verified": ("auto", True)}
+MATCHERS: dict[str, tuple[str | int, bool]] = {
+    "one-look": (1, False), "two-looks": (2, False), "auto": ("auto", False),
+    "one-look-verified": (1, True), "two-looks-verified": (2, True), "auto-verified": ("auto", True)}
 NAMES = (*VARIANTS, *MATCHERS, "sift", "orb", "official")
 
 

@@ -12,8 +12,8 @@ from .types import Features, Matches, Registration
 if TYPE_CHECKING:
     from .camera import PinholeCamera
     from .features.extractor import DALF
-    from .image_registration.image_warp import ImageWarp, fit_image_warp, warp_to_template
     from .image_matching.match_images import ImageMatches, match_images
+    from .image_registration.image_warp import ImageWarp, fit_image_warp, warp_to_template
     from .matching.nearest_neighbours import match
     from .matching.verification import verify
     from .registration import NonRigidRegistration

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from ..features.extractor import DALF
     from ..image_matching.match_images import ImageMatches
 
-PASSES = {"auto": "auto", "1": 1, "2": 2}       # as typed, as match_images takes them
+PASSES: dict[str, str | int] = {"auto": "auto", "1": 1, "2": 2}       # as typed, as match_images takes them
 MIN_REGISTERED = 20         # verified matches: fewer chance can do
 
 

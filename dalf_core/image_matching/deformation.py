@@ -1,4 +1,4 @@
-"""How far a map between two images turns, zooms, shears and bends what a keypoint's patch shows; and whether that calls for a second look."""
+"""How far a map between two images turns, zooms, shears and bends what a patch shows, and whether that calls for a second look."""
 from __future__ import annotations
 
 from dataclasses import dataclass

@@ -68,7 +68,7 @@ def match_images(a: np.ndarray | Features, b: np.ndarray, *, dalf: DALF | None =
                  features_b: Features | None = None) -> ImageMatches:
     """Match picture b to picture a.
 
-    a: HxWx3 BGR or HxW, any type that DALF.extract takes, or its Features. b: the same, a picture. features_b: those of b, if they are known.
+    a: HxWx3 BGR or HxW, any type that DALF.extract takes, or its Features. b: such a picture. features_b: those of b, if they are known.
     Features must be the same extractor's. dalf: the extractor; by default one with the built-in weights, made once.
     passes: 1, one look; 2, a second one wherever a map can be made; "auto", a second one where the map turns, zooms, shears or bends what
     patches show. The second look takes one more extraction.
@@ -80,8 +80,8 @@ def match_images(a: np.ndarray | Features, b: np.ndarray, *, dalf: DALF | None =
     dalf = _default_extractor() if dalf is None else dalf
     reference = a if isinstance(a, Features) else _extracted(dalf, a, "a")
     query = _extracted(dalf, b, "b") if features_b is None else features_b
-    if query.image_size != (b.shape[1], b.shape[0]):
-        raise ValueError(f"features_b are of an image of {query.image_size}, but b has {b.shape[1]}x{b.shape[0]} pixels")
+    if query.image_size != np.shape(b)[1::-1]:
+        raise ValueError(f"features_b are of an image of {query.image_size[0]}x{query.image_size[1]} pixels, but b is of shape {np.shape(b)}")
     first = Look(query, verified_matches(reference, query))
     if passes == 1:
         return ImageMatches(reference, query, first.matches, 1, "one look was asked for", first.verified)

@@ -39,17 +39,17 @@ def merged(reference: Features, first: Look, second: Look, replaced: np.ndarray)
     rows[kept.query_index] = True
     number = np.cumsum(rows) - 1 + len(second.features)
     features = joined(second.features, first.features, rows)
-    together = [np.concatenate(pair) for pair in ((found.reference_index, kept.reference_index),
-                                                  (found.query_index, number[kept.query_index]), (found.distance, kept.distance))]
-    order = np.argsort(together[2], kind="stable")
-    matches = Matches(*(values[order] for values in together), np.ones(len(order), bool))
+    distance = np.concatenate([found.distance, kept.distance])
+    matches = Matches(np.concatenate([found.reference_index, kept.reference_index]),
+                      np.concatenate([found.query_index, number[kept.query_index]]), distance, np.ones(len(distance), bool))
+    matches = matches.select(np.argsort(distance, kind="stable"))
     return Look(features, replace(matches, inlier=verify(reference, features, matches)))
 
 
 def joined(first: Features, second: Features, rows: np.ndarray) -> Features:
     """All of the first and some rows (N,) bool of the second, in one image; not sorted by score, which two looks do not share."""
-    parts = (np.concatenate([getattr(first, name), getattr(second, name)[rows]]) for name in ("keypoints", "scores", "descriptors", "scales"))
-    keypoints, scores, descriptors, scales = parts
+    keypoints, scores, descriptors, scales = (np.concatenate([getattr(first, name), getattr(second, name)[rows]])
+                                              for name in ("keypoints", "scores", "descriptors", "scales"))
     on_device = None
     if first.on_device is not None and second.on_device is not None:
         import torch

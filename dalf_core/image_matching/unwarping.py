@@ -48,7 +48,7 @@ class Unwarped:
 
 
 def unwarp(image: np.ndarray, warp: ImageWarp) -> Unwarped:
-    """The image (HxW or HxWxC, of warp.image_size) as the template sees it. Where it is much finer than the template, it is smoothed first."""
+    """The image (HxW or HxWxC, of warp.image_size) as the template sees it; smoothed first if it is much finer than the template."""
     image_map = warp.image_map
     width, height = warp.image_size
     area = jacobian_determinant(image_map)

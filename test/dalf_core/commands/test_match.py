@@ -47,12 +47,13 @@ def test_match_looks_again_where_b_is_turned(pair, weights, tmp_path, capsys):
     a, _ = pair
     scene = cv2.imread(str(a))
     turned = tmp_path / "turned.png"
-    cv2.imwrite(str(turned), cv2.warpAffine(scene, cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 25, 1), (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC))
+    turn = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 25, 1)
+    cv2.imwrite(str(turned), cv2.warpAffine(scene, turn, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC))
     arguments = [str(a), str(turned), "--weights", weights, "--device", "cpu", "--top-k", "400", "--output", str(tmp_path / "x.png")]
     assert main(arguments) == 0
     told = capsys.readouterr().out
-    verified, first, again = (int(n) for n in re.search(r"of which (\d+) verified\nsecond look: (\d+) -> (\d+) verified matches; turned by 2[456]°",
-                                                        told).groups())
+    verified, first, again = (int(n) for n in re.search(
+        r"of which (\d+) verified\nsecond look: (\d+) -> (\d+) verified matches; turned by 2[456]°", told).groups())
     assert first < again == verified
     assert main([*arguments, "--passes", "1"]) == 0
     assert f"of which {first} verified\nno second look: one look was asked for" in capsys.readouterr().out

@@ -103,7 +103,8 @@ def test_pictures_of_different_size_and_kind() -> None:
     ({"passes": True}, "passes must be one of"),
     ({"b": np.full((240, 320, 3), 7, np.uint8)}, "picture b: image is constant"),
     ({"a": np.full((240, 320, 3), 7, np.uint8)}, "picture a: image is constant"),
-    ({"features_b": Features(np.zeros((0, 2), np.float32), np.zeros(0, np.float32), np.zeros((0, 361), np.float32), (64, 48))}, "320x240"),
+    ({"features_b": Features(np.zeros((0, 2), np.float32), np.zeros(0, np.float32), np.zeros((0, 361), np.float32), (64, 48))},
+     "image of 64x48 pixels, but b is of shape"),
 ])
 def test_bad_input_is_one_clear_error(change: dict, words: str) -> None:
     arguments = {"a": A, "b": A, "dalf": PatchExtractor(), **change}
