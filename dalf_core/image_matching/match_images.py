@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 PASSES = (AUTO, 1, 2)
 MIN_VERIFIED = 20           # fewer verified matches chance can do: no map is made of them
+FAR = 0.035                 # of the template's diagonal: a match that is farther off the map and not verified is wrong
 BORNE_OUT = 0.5             # of the first look's verified matches the second must verify by itself, or its map was wrong
 
 
@@ -81,7 +82,8 @@ def match_images(a: np.ndarray | Features, b: np.ndarray, *, dalf: DALF | None =
     reference = a if isinstance(a, Features) else _extracted(dalf, a, "a")
     query = _extracted(dalf, b, "b") if features_b is None else features_b
     if query.image_size != np.shape(b)[1::-1]:
-        raise ValueError(f"features_b are of an image of {query.image_size[0]}x{query.image_size[1]} pixels, but b is of shape {np.shape(b)}")
+        width, height = query.image_size
+        raise ValueError(f"features_b are of an image of {width}x{height} pixels, but b is of shape {np.shape(b)}")
     first = Look(query, verified_matches(reference, query))
     if passes == 1:
         return ImageMatches(reference, query, first.matches, 1, "one look was asked for", first.verified)
@@ -124,10 +126,12 @@ def look_again(dalf: DALF, reference: Features, image: np.ndarray, first: Look, 
 
 
 def _second_look(dalf: DALF, reference: Features, unwarped: Unwarped, image_size: tuple[int, int]) -> Look:
-    """Features of the unwarped image, led back to the image's pixels, and their matches."""
+    """Features of the unwarped image, led back to the image's pixels, and their matches: those far off the map only where verified."""
     found = dalf.extract(unwarped.picture, unwarped.covered)
     features = replace(found, keypoints=unwarped.to_image(found.keypoints), image_size=image_size)
-    return Look(features, verified_matches(reference, features))
+    matches = verified_matches(reference, features)
+    off = np.linalg.norm(found.keypoints[matches.query_index] - reference.keypoints[matches.reference_index], axis=1)
+    return Look(features, matches.select(matches.inlier | (off <= FAR * np.hypot(*reference.image_size))))
 
 
 def _fit(reference: Features, look: Look) -> ImageWarp:

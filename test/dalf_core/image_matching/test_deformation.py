@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dalf_core.image_matching.deformation import HALF_PATCH, deformation
+from dalf_core.image_matching.deformation import HALF_PATCH, Deformation, deformation
 from dalf_core.image_registration.image_warp import fit_image_warp
 
 SIZE = (320, 240)
@@ -45,6 +45,20 @@ def test_a_map_that_folds_over_is_strong() -> None:
     (0, 1, 1, False), (4, 1.03, 1.03, False), (20, 1, 1, True), (0, 1.3, 1.3, True), (0, 0.75, 0.75, True), (0, 1.2, 0.95, True)])
 def test_the_gate(turn: float, along: float, across: float, pays: bool) -> None:
     assert deformation(affine(turn, along, across), XY).calls_for_second_look is pays
+
+
+def some(count: int, **changed: float) -> Deformation:
+    """100 places that nothing moves but `count` of them, by what is named."""
+    values = {name: np.zeros(100) for name in ("turn", "zoom", "shear", "bend")}
+    for name, value in changed.items():
+        values[name][:count] = value
+    return Deformation(**values)
+
+
+@pytest.mark.parametrize("changed", [{"turn": 9.0}, {"zoom": 0.13}, {"zoom": -0.13}, {"shear": 0.16}, {"bend": 0.16}])
+def test_a_quarter_of_the_places_must_be_moved_strongly_by_one_of_the_four(changed: dict[str, float]) -> None:
+    assert some(25, **changed).calls_for_second_look and not some(24, **changed).calls_for_second_look
+    assert not some(100, **{name: value * 0.85 for name, value in changed.items()}).calls_for_second_look
 
 
 def test_no_places_call_for_nothing() -> None:

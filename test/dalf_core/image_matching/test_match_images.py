@@ -31,6 +31,8 @@ def test_a_second_look_finds_more_and_places_it_as_well() -> None:
     assert two.verified > 1.3 * one.verified
     assert np.median(errors(two, back)) < 0.25 and (errors(two, back) < 1.5).mean() > 0.97
     assert np.median(errors(two, back)) <= 1.05 * np.median(errors(one, back))
+    off = back(two.b.keypoints[two.matches.query_index]) - two.a.keypoints[two.matches.reference_index]
+    assert np.linalg.norm(off, axis=1)[~two.matches.inlier].max() < 0.035 * np.hypot(*SIZE) + 2         # what is far off the map is no match
     assert two.b.image_size == SIZE and len(two.b.keypoints) == len(two.b.descriptors) == len(two.b.scores) == len(two.b.scales)
     assert len(np.unique(two.matches.reference_index)) == len(np.unique(two.matches.query_index)) == len(two.matches)
     assert (np.diff(two.matches.distance) >= 0).all()
@@ -41,6 +43,8 @@ def test_auto_looks_again_only_where_patches_look_different() -> None:
     shifted = np.roll(A, (5, 9), axis=(0, 1))
     mild = match_images(A, shifted, dalf=extractor)
     assert mild.passes == 1 and len(extractor.asked) == 2 and "alike already" in mild.reason and mild.verified > 200
+    asked = match_images(A, shifted, dalf=extractor, passes=2)
+    assert len(extractor.asked) == 2 + 3 and asked.verified >= mild.verified            # looked again all the same
     assert match_images(A, turned(A, 14)[0], dalf=extractor).passes == 2
 
 
