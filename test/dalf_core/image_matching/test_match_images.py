@@ -32,7 +32,7 @@ def test_a_second_look_finds_more_and_places_it_as_well() -> None:
     assert np.median(errors(two, back)) < 0.25 and (errors(two, back) < 1.5).mean() > 0.97
     assert np.median(errors(two, back)) <= 1.05 * np.median(errors(one, back))
     off = back(two.b.keypoints[two.matches.query_index]) - two.a.keypoints[two.matches.reference_index]
-    assert np.linalg.norm(off, axis=1)[~two.matches.inlier].max() < 0.035 * np.hypot(*SIZE) + 2         # what is far off the map is no match
+    assert np.linalg.norm(off, axis=1)[~two.matches.inlier].max() < 0.035 * np.hypot(*SIZE) + 2     # farther off the map is no match
     assert two.b.image_size == SIZE and len(two.b.keypoints) == len(two.b.descriptors) == len(two.b.scores) == len(two.b.scales)
     assert len(np.unique(two.matches.reference_index)) == len(np.unique(two.matches.query_index)) == len(two.matches)
     assert (np.diff(two.matches.distance) >= 0).all()
