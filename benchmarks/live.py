@@ -2,7 +2,7 @@
 """A recording played through the real nodes at its real speed, each a process of its own: how often, how old, how good, at what cost.
 
     ./run demo --no-live --output out/demo
-    ./run exec python benchmarks/live.py out/demo [--scene turned] [--rate 1.0] [--separate] [--set top_k:=800] [--json live.json]
+    ./run exec python benchmarks/live.py out/demo [--scene turned] [--rate 1.0] [--tracker] [--set top_k:=800] [--json live.json]
     ./run exec python benchmarks/live.py RECORDING.mcap --mask-topic /camera/object_mask --set image_scale:=2.0
 
 The recording is a folder of `./run demo` or `./run simulate` (bag/ and truth.npz), or any recording with colour, depth and camera_info;
@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
                    "--output (default: %(default)s, the recording as it is)")
     p.add_argument("--rate", type=float, default=1.0, help="speed, 1 = as recorded (default)")
     p.add_argument("--loops", type=int, default=1, help="play it so often; the nodes begin anew each time (default: 1)")
-    p.add_argument("--separate", action="store_true", help="feature_node and registration_node as two processes, not `tracker` with both")
+    p.add_argument("--tracker", action="store_true", help="both nodes in one process, not in two as the launch files have them")
     p.add_argument("--mask-topic", help=f"'' for none (default: {MASK_TOPIC} where the recording has it)")
     p.add_argument("--set", action="append", default=[], metavar="NAME:=VALUE", help="parameter of the nodes; may be repeated")
     p.add_argument("--offline", action="store_true", help="follow it offline too, every frame, where there is no registration/ beside it")
@@ -75,8 +75,8 @@ def benchmark(options: argparse.Namespace) -> LiveReport:
     mask = _mask_topic(bag) if options.mask_topic is None else options.mask_topic
     offline = offline_run(folder, bag, mask, options) if truth else None
     played = PlayedRecording.read(bag, mask)
-    setup = LiveSetup(played, options.rate, options.separate, options.loops, parameters)
-    print(f"{bag}, {options.scene if truth else 'no truth'}, rate {options.rate:g}, {'two processes' if options.separate else 'tracker'}, "
+    setup = LiveSetup(played, options.rate, not options.tracker, options.loops, parameters)
+    print(f"{bag}, {options.scene if truth else 'no truth'}, rate {options.rate:g}, {'tracker' if options.tracker else 'two processes'}, "
           f"mask {mask or 'none'}, {' '.join(options.set) or 'default parameters'}, offline {offline or 'not run'}")
     return measure(run_live(setup, logs), played, options.rate, truth, covers(options.scene), offline)
 

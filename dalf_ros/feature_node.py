@@ -19,7 +19,7 @@ from .conversions.image_size import SizeGuard
 from .conversions.messages import prediction_of, stamp_ns
 from .conversions.results import feature_results, frame_id_of
 from .images.image_conversion import to_color, to_mask
-from .nodes.inputs import IMAGE_QOS, RESULT_QOS
+from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import OK, WARN
 from .nodes.worker_node import WorkerNode
@@ -69,7 +69,7 @@ class FeatureNode(WorkerNode):
         transport = self.values["image_transport"]
         self.inputs.add_image("image", "image", lambda message: self.arrived("image", message), transport)
         if self.values["use_mask"]:
-            self.inputs.add("mask", "mask", "sensor_msgs/msg/Image", lambda message: self.arrived("mask", message), IMAGE_QOS)
+            self.inputs.add_image("mask", "mask", lambda message: self.arrived("mask", message))
         if self._background is not None:
             self.inputs.add("prediction", topics.PREDICTION, topics.TYPES[topics.PREDICTION], self._predicted, RESULT_QOS, optional=True)
 

@@ -36,6 +36,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--topics", nargs="+", metavar="TOPIC", help="only these (default: all)")
     p.add_argument("--wait", type=float, default=0.0, metavar="SECONDS",
                    help="wait until every topic has a subscriber, so long at most (default 0: do not wait)")
+    p.add_argument("--wait-for", nargs="+", default=[], metavar="NODE",
+                   help="with --wait: and until each of these nodes, named in full, subscribes to one of the topics")
     return p
 
 
@@ -72,7 +74,7 @@ def play(source: BagSource, options: argparse.Namespace, ros_args: list[str], in
         node = rclpy.create_node("dalf_play")
         player = Player(node, source, names, options.clock_rate if options.clock else None)
         with spinning(node):
-            player.wait_for_subscribers(options.wait, interruption)
+            player.wait_for_subscribers(options.wait, options.wait_for, interruption)
             rounds = 0
             while not interruption.asked and (rounds == 0 or options.loop):
                 player.play(options.rate, interruption)
@@ -154,17 +156,25 @@ class Player:
 
         return self._node.create_publisher(Clock, "/clock", 10)
 
-    def wait_for_subscribers(self, seconds: float, interruption: Interruption) -> None:
-        """Wait until each topic has one."""
+    def wait_for_subscribers(self, seconds: float, nodes: list[str], interruption: Interruption) -> None:
+        """Wait until each topic has one, and each of the nodes is one."""
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline and not interruption.asked:
-            if all(publisher.get_subscription_count() > 0 for publisher in self._publishers.values()):
+            if not self._silent(nodes):
                 time.sleep(0.2)      # their side learns of the match a little later
                 return
             time.sleep(0.02)
+        silent = self._silent(nodes)
+        if seconds > 0 and silent and not interruption.asked:
+            print(f"after {seconds:g} s {'; '.join(silent)}; playing all the same", file=sys.stderr)
+
+    def _silent(self, nodes: list[str]) -> list[str]:
+        """What is still waited for, in words: topics that nobody listens to, nodes that listen to none."""
         lonely = [name for name, publisher in self._publishers.items() if publisher.get_subscription_count() == 0]
-        if seconds > 0 and lonely and not interruption.asked:
-            print(f"after {seconds:g} s nobody listens to {', '.join(lonely)}; playing all the same", file=sys.stderr)
+        heard = [info for name in self._publishers for info in self._node.get_subscriptions_info_by_topic(name)] if nodes else []
+        listening = {f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in heard}
+        deaf = [name for name in nodes if name not in listening]
+        return ([f"nobody listens to {', '.join(lonely)}"] if lonely else []) + ([f"{', '.join(deaf)} listens to nothing"] if deaf else [])
 
     def play(self, rate: float, interruption: Interruption) -> None:
         """Publish every message once, at its time."""

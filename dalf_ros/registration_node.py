@@ -76,7 +76,7 @@ class RegistrationNode(WorkerNode):
         self.inputs.add("camera_info", "camera_info", "sensor_msgs/msg/CameraInfo", self._camera_arrived, latched=True)
         self.inputs.add_image("image", "image", lambda m: self.arrived("image", m), self.values["image_transport"], optional=True)
         if self.values["use_mask"]:
-            self.inputs.add("mask", "mask", "sensor_msgs/msg/Image", lambda m: self.arrived("mask", m))
+            self.inputs.add_image("mask", "mask", lambda m: self.arrived("mask", m))
         self._alignment.listen()
 
     def _camera_arrived(self, message: Any) -> None:

@@ -19,7 +19,8 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     found = describe(context, bag)
     played = found.pop("played").split()
     end = launching.flag(context, "exit_at_end")
-    return [*launching.nodes(context, launching.Source(**found)), launching.player(context, bag, played, end=end)]
+    source = launching.Source(**found)
+    return [*launching.nodes(context, source), launching.player(context, source, bag, played, end=end)]
 
 
 def describe(context: LaunchContext, bag: str) -> dict[str, str]:

@@ -28,7 +28,7 @@ def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
         if event.returncode:
             return [Shutdown(reason="the recording could not be simulated")]
         played = (SOURCE.color, SOURCE.depth, SOURCE.camera_info, SOURCE.mask)
-        return [*launching.nodes(context, SOURCE), launching.player(context, os.path.join(folder, "bag"), played)]
+        return [*launching.nodes(context, SOURCE), launching.player(context, SOURCE, os.path.join(folder, "bag"), played)]
 
     return [RegisterEventHandler(OnProcessExit(target_action=simulation, on_exit=when_made)), simulation]
 

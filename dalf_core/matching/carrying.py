@@ -61,7 +61,7 @@ class _View:
     def __init__(self, keypoints: np.ndarray, templates: PatchTemplates) -> None:
         count = len(keypoints)
         self.keypoints, self.templates = np.asarray(keypoints, np.float32), templates
-        self._order = np.random.default_rng(0).permutation(count)
+        self._order = templates.sharpest_first()
         self.thin(1.0)
         self.xy = np.full((count, 2), np.nan, np.float32)
         self.seen = np.zeros(count, bool)
@@ -69,7 +69,7 @@ class _View:
         self.detected_ns = np.zeros(count, np.int64)
 
     def thin(self, share: float) -> None:
-        """Use this share of the keypoints only, anywhere among them; neighbours are looked for among those in use."""
+        """Use this share of the keypoints only, the sharpest; neighbours are looked for among those in use."""
         count = len(self.keypoints)
         self.share, self.in_use = share, np.zeros(count, bool)
         rows = np.sort(self._order[:max(1, round(share * count))])
@@ -78,7 +78,7 @@ class _View:
         self.neighbours = np.ascontiguousarray(rows[nearest.reshape(count, -1)], np.int64)
 
     def spread(self, use: np.ndarray, count: int) -> np.ndarray:
-        """At most so many of the rows in use, anywhere among them, the same ones in each image."""
+        """At most so many of the rows in use, the sharpest, the same ones in each image."""
         return self._order[use[self._order]][:count]
 
 

@@ -40,6 +40,15 @@ class PatchTemplates:
     def __len__(self) -> int:
         return self.usable.shape[1]
 
+    def sharpest_first(self) -> np.ndarray:
+        """(N,) int64, the patches in the order of how well they can be located: by the direction in which their Hessian is flattest.
+
+        A patch without sharp detail correlates well some pixels beside its place too, and so stays wherever it is expected.
+        """
+        xx, xy, yy = self.inverse[0].T
+        blur = 0.5 * (xx + yy) + np.sqrt((0.5 * (xx - yy)) ** 2 + xy**2)
+        return np.argsort(np.where(self.usable[0], blur, np.inf), kind="stable")
+
 
 def pyramid(gray: np.ndarray) -> tuple[np.ndarray, ...]:
     """LEVELS images (H, W) uint8, each half the size of the one before; pixel (2x, 2y) lies on pixel (x, y) of the next."""

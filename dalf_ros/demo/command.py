@@ -156,7 +156,7 @@ def _live(options: argparse.Namespace, output: Path, truth: GroundTruth) -> list
     recording = PlayedRecording.read(output / "bag", MASK_TOPIC)
     parameters = {"device": options.device, "precision": options.precision, "top_k": str(options.top_k)}
     parameters |= {"weights": options.weights} if options.weights else {}
-    setup = LiveSetup(recording, LIVE_SPEED, separate=True, parameters=parameters, heard=CAMERA_TOPICS | RESULT_TOPICS)
+    setup = LiveSetup(recording, LIVE_SPEED, parameters=parameters, heard=CAMERA_TOPICS | RESULT_TOPICS)
     try:
         loop, = run_live(setup, logs)
     except LiveError as error:

@@ -38,7 +38,7 @@ class LiveSetup:
 
     recording: PlayedRecording
     rate: float = 1.0
-    separate: bool = False
+    separate: bool = True
     loops: int = 1
     parameters: Mapping[str, str] = field(default_factory=dict)
     heard: Mapping[str, str] = field(default_factory=dict)

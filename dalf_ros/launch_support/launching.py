@@ -32,7 +32,7 @@ NODE_ARGUMENTS = {
     "params_file": ("", "your own parameter file; it is read after the camera's"),
     "namespace": ("", "namespace of the nodes and of the topics that they publish"),
     "use_sim_time": ("false", "take the time from /clock"),
-    "separate": ("false", "run the feature and the registration node as two processes instead of one"),
+    "separate": ("true", "run the feature and the registration node as two processes; false: as one, `tracker`"),
     "rviz": ("false", "start RViz too"),
     "log_level": ("info", "debug, info, warn or error"),
 }
@@ -158,7 +158,7 @@ def _arguments_file(context: LaunchContext, source: Source) -> str:
     return file.name
 
 
-def player(context: LaunchContext, bag: str, played: Iterable[str], *, wait_s: float = 120.0, end: bool = False) -> Node:
+def player(context: LaunchContext, source: Source, bag: str, played: Iterable[str], *, wait_s: float = 120.0, end: bool = False) -> Node:
     """`play` with /clock; it waits for the nodes to listen, which they do when their models are loaded. end: the launch ends with it."""
     rate = float(text(context, "rate"))
     loop = ["--loop"] if flag(context, "loop") else []
@@ -166,9 +166,17 @@ def player(context: LaunchContext, bag: str, played: Iterable[str], *, wait_s: f
         package="dalf",
         executable="play",
         output="screen",
-        arguments=[bag, "--clock", "--rate", str(rate), "--wait", str(wait_s), *loop, "--topics", *played],
+        arguments=[bag, "--clock", "--rate", str(rate), "--wait", str(wait_s), "--wait-for", *listeners(context, source), *loop,
+                   "--topics", *played],
         on_exit=Shutdown(reason="the recording is over") if end else None,
     )
+
+
+def listeners(context: LaunchContext, source: Source) -> list[str]:
+    """Our nodes by their full names."""
+    namespace = text(context, "namespace").strip("/")
+    names = ["feature_node", "registration_node"] if source.depth else ["feature_node"]
+    return [f"/{namespace}/{name}" if namespace else f"/{name}" for name in names]
 
 
 def rviz(context: LaunchContext, frame: str) -> Node:

@@ -4,11 +4,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from rclpy.event_handler import PublisherEventCallbacks
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
 from ..conversions import topics
 from ..conversions.message_factory import ros_class, ros_message
 from .inputs import LATCHED_QOS, RESULT_QOS
+
+NO_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)     # as of the inputs
 
 
 class Outputs:
@@ -20,6 +23,7 @@ class Outputs:
         for name in names:
             self._publishers[name] = node.create_publisher(
                 ros_class(topics.TYPES[name]), name, LATCHED_QOS if name in topics.LATCHED else RESULT_QOS,
+                event_callbacks=NO_EVENTS,
                 qos_overriding_options=QoSOverridingOptions.with_default_policies())
 
     def wanted(self) -> set[str]:

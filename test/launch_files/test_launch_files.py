@@ -12,8 +12,8 @@ launch = pytest.importorskip("launch", reason="launch is not installed")
 pytest.importorskip("launch_ros", reason="launch_ros is not installed")
 
 
-def test_live_is_one_process_with_the_realsense_by_default(would_start: Callable) -> None:
-    (tracker,) = would_start("live")
+def test_live_in_one_process_with_the_realsense_by_default(would_start: Callable) -> None:
+    (tracker,) = would_start("live", separate="false")
     camera = CAMERAS["realsense"]
     assert tracker.words[0].endswith("lib/dalf/tracker")
     assert tracker.remappings.items() >= {"image": camera.color, "depth": camera.depth, "camera_info": camera.camera_info}.items()
@@ -23,7 +23,7 @@ def test_live_is_one_process_with_the_realsense_by_default(would_start: Callable
 
 @pytest.mark.parametrize("name", CAMERAS)
 def test_each_camera_gives_its_topics_and_parameters(would_start: Callable, name: str) -> None:
-    (started,) = would_start("live", camera=name)
+    (started,) = would_start("live", camera=name, separate="false")
     camera = CAMERAS[name]
     assert started.program == ("tracker" if camera.depth else "feature_node")
     assert started.remappings["image"] == camera.color and started.remappings.get("depth", "") == camera.depth
@@ -31,8 +31,8 @@ def test_each_camera_gives_its_topics_and_parameters(would_start: Callable, name
 
 
 def test_live_in_two_processes_with_topics_given_one_by_one(would_start: Callable) -> None:
-    started = would_start("live", camera="oak", color="/my/color", mask="/my/mask", separate="true", namespace="left", device="cuda:1",
-                          weights="official")
+    started = would_start("live", camera="oak", color="/my/color", mask="/my/mask", namespace="left", device="cuda:1",
+                          weights="official")      # separate is the default
     assert {process.program for process in started} == {"feature_node", "registration_node"}
     for process in started:
         assert process.remappings == {"image": "/my/color", "depth": CAMERAS["oak"].depth, "camera_info": CAMERAS["oak"].camera_info,
@@ -58,7 +58,7 @@ def test_what_is_neither_true_nor_false_is_an_error(would_start: Callable) -> No
 def test_own_parameters_come_after_the_cameras(would_start: Callable, tmp_path: Path) -> None:
     own = tmp_path / "own.yaml"
     own.write_text("/**/feature_node:\n  ros__parameters:\n    image_scale: 2.0\n")
-    (tracker,) = would_start("live", camera="zed", params_file=str(own))
+    (tracker,) = would_start("live", camera="zed", params_file=str(own), separate="false")
     assert tracker.parameters["/**/feature_node"] == {"image_scale": 2.0}
     with pytest.raises(ValueError, match="does not exist"):
         would_start("live", params_file=str(tmp_path / "missing.yaml"))
@@ -76,12 +76,14 @@ def test_bag_topics_are_found(would_start: Callable, rviz2: Path, tmp_path: Path
     from dalf_ros.simulation.recording import COLOR_TOPIC, DEPTH_TOPIC, FRAME_ID, MASK_TOPIC
 
     bag = small_bag(tmp_path / "bag", compressed=False)
-    tracker, player = would_start("bag", bag=str(bag), mask=MASK_TOPIC, rate="0.5")
+    tracker, player = would_start("bag", bag=str(bag), mask=MASK_TOPIC, rate="0.5", separate="false", namespace="/left")
     assert tracker.remappings.items() >= {"image": COLOR_TOPIC, "depth": DEPTH_TOPIC, "mask": MASK_TOPIC}.items()
     assert tracker.parameters == {"/**": {"use_sim_time": True, "use_mask": True, "image_transport": "raw"},
                                   "/**/registration_node": {"depth_transport": "raw"}}
     assert player.program == "play" and "--clock" in player.words and "--loop" not in player.words
     assert player.words[player.words.index("--rate") + 1] == "0.5"
+    waits = player.words.index("--wait-for")
+    assert player.words[waits + 1:waits + 4] == ["/left/feature_node", "/left/registration_node", "--topics"]
     *_, rviz, player = would_start("bag", bag=str(bag), rviz="true", loop="true")
     assert rviz.words[rviz.words.index("-f") + 1] == FRAME_ID and "--loop" in player.words and MASK_TOPIC not in player.words
 
@@ -90,7 +92,7 @@ def test_compressed_images_in_a_bag_are_taken_as_such(would_start: Callable, tmp
     from dalf_ros.simulation.recording import COLOR_TOPIC, DEPTH_TOPIC
 
     bag = small_bag(tmp_path / "bag", compressed=True)
-    feature, registration, player = would_start("bag", bag=str(bag), separate="true")
+    feature, registration, player = would_start("bag", bag=str(bag))
     for node in (feature, registration):
         assert node.remappings.items() >= {"image": COLOR_TOPIC, "depth": DEPTH_TOPIC}.items()
         assert node.parameters["/**"]["image_transport"] == "compressed"

@@ -74,7 +74,7 @@ def until(condition: Callable[[], bool], spin_until: Callable) -> bool:
 
 
 def test_live(weights: None, launch_file: Callable, graph: Callable, spin_until: Callable) -> None:
-    live = launch_file("live")
+    live = launch_file("live", separate="false")
     live.wait_for_output(f"registration on the CPU, {LOADED}", 120)
     assert until(lambda: graph() >= {"/feature_node", "/registration_node"}, spin_until), live.output
     assert live.stop() == 0, live.output
@@ -82,7 +82,7 @@ def test_live(weights: None, launch_file: Callable, graph: Callable, spin_until:
 
 
 def test_live_in_two_processes_and_a_namespace(weights: None, launch_file: Callable, graph: Callable, spin_until: Callable) -> None:
-    live = launch_file("live", camera="other", color="/c", depth="/d", camera_info="/i", separate="true", namespace="left")
+    live = launch_file("live", camera="other", color="/c", depth="/d", camera_info="/i", namespace="left")
     assert until(lambda: graph() >= {"/left/feature_node", "/left/registration_node"}, spin_until), live.output
     live.wait_for_output(f"registration on the CPU, {LOADED}", 120)
     assert live.stop() == 0, live.output
@@ -105,7 +105,7 @@ def test_demo(weights: None, recording: Path, launch_file: Callable, statuses: C
 
 
 def test_demo_again_in_a_namespace(weights: None, recording: Path, launch_file: Callable, statuses: Callable, small: str) -> None:
-    demo = launch_file("demo", recording=recording, frames=12, rate=0.1, namespace="cloth", separate="true", params_file=small)
+    demo = launch_file("demo", recording=recording, frames=12, rate=0.1, namespace="cloth", separate="false", params_file=small)
     assert len(statuses("/cloth/status")) >= 2, demo.output
     assert demo.stop() == 0 and "Traceback" not in demo.output and "simulating" not in demo.output, demo.output
 
@@ -149,7 +149,7 @@ def repacked(source: Path, target: Path) -> Path:
 def test_bag_ends_with_its_recording(weights: None, recording: Path, launch_file: Callable, small: str) -> None:
     bag = launch_file("bag", bag=recording / "bag", exit_at_end="true", mask="/camera/object_mask", params_file=small)
     assert bag.wait(120) == 0, bag.output
-    assert "/camera/object_mask: 12 messages" in bag.output and "process[play-2] was required" in bag.output, bag.output
+    assert "/camera/object_mask: 12 messages" in bag.output and "process[play-3] was required" in bag.output, bag.output
 
 
 def test_rviz(rviz2: Path, launch_file: Callable) -> None:

@@ -1,6 +1,7 @@
 """Alignment of patches: exact shifts of a drawn texture, through an affine map, and what cannot be found."""
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 
@@ -74,3 +75,13 @@ def test_edges_and_plain_patches_are_no_templates() -> None:
     assert not templates.usable.any()
     picture[60:, :] = 40                                    # a corner
     assert make_templates(pyramid(picture), np.array([[60.0, 60.0]], np.float32)).usable[0, 0]
+
+
+def test_what_is_blurred_or_plain_comes_last() -> None:
+    noise = np.random.default_rng(0).integers(0, 255, (120, 240), np.uint8)
+    image = np.hstack([cv2.GaussianBlur(noise[:, :120], (0, 0), 2), noise[:, 120:]])
+    image[:, :40] = 128
+    image[:60, 200:] = np.where(np.arange(40) < 20, 0, 255)     # an edge: it can slide along it
+    xy = np.array([[20, 60], [70, 60], [160, 60], [220, 30], [160, 90], [80, 90]], np.float32)
+    order = make_templates(pyramid(image), xy).sharpest_first().tolist()
+    assert set(order[:2]) == {2, 4} and set(order[2:4]) == {1, 5} and set(order[4:]) == {0, 3}

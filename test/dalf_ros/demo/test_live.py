@@ -39,14 +39,14 @@ def test_a_process_that_has_ended_has_no_share() -> None:
 
 
 def test_the_nodes_get_topics_and_parameters() -> None:
-    setup = LiveSetup(RECORDING, parameters={"top_k": "500", "use_mask": "false"})
+    setup = LiveSetup(RECORDING, separate=False, parameters={"top_k": "500", "use_mask": "false"})
     (name, words), = setup.commands().items()
     assert name == "tracker" and words[0] == "--ros-args"
     pairs = set(zip(words[1::2], words[2::2]))
     assert {("-r", "image:=/c"), ("-r", "depth:=/d"), ("-r", "camera_info:=/i"), ("-r", "mask:=/m"), ("-p", "top_k:=500"),
             ("-p", "use_mask:=false"), ("-p", "depth_transport:=compressedDepth")} <= pairs
     assert ("-p", "use_mask:=true") not in pairs
-    assert list(LiveSetup(RECORDING, separate=True).commands()) == ["feature_node", "registration_node"]
+    assert list(LiveSetup(RECORDING).commands()) == ["feature_node", "registration_node"]
 
 
 @pytest.mark.parametrize(("wrong", "said"), [({"rate": 0.0}, "rate"), ({"loops": 0}, "loops"), ({"parameters": {"topk": "1"}}, "topk")])
