@@ -1,27 +1,49 @@
-"""The extractors that are compared, each with its own kind of matching: mutual nearest neighbours under the norm of its descriptors."""
+"""What is compared: extractors, each with mutual nearest neighbours under the norm of its descriptors, and whole matchers."""
 from __future__ import annotations
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 import cv2
 import numpy as np
-from dalf_training.evaluation.extractor_scores import Extractor, mutual_matches
+from dalf_training.evaluation.extractor_scores import Extractor, PairMatcher, mutual_matches
 from official import add_to_path, official_extractor
 
-from dalf_core import DALF, Features
+from dalf_core import DALF, Features, match_images
 from dalf_core.weights import OFFICIAL, resolve
 
 # What DALF is given beyond the weights; float32 unless it says otherwise.
 VARIANTS: dict[str, dict[str, str]] = {"ours": {}, "original-geometry": {"geometry": "original"}, "polar": {"descriptor": "polar"},
                                        "bfloat16": {"precision": "bfloat16"}}
-NAMES = (*VARIANTS, "sift", "orb", "official")
+# match_images: how often it looks at image B, and whether only what it verifies is scored.
+MATCHERS: dict[str, tuple[str | int, bool]] = {
+    "one-look": (1, False), "two-looks": (2, False), "auto": ("auto", False),
+    "one-look-verified": (1, True), "two-looks-verified": (2, True), "auto-verified": ("auto", True)}
+NAMES = (*VARIANTS, *MATCHERS, "sift", "orb", "official")
 
 
-def make_extractor(name: str, top_k: int, weights: str | os.PathLike | None = None, checkout: Path | None = None) -> Extractor:
+@dataclass(frozen=True)
+class ImageMatcher:
+    """dalf_core.match_images. passes: as it takes them. verified: leave out the matches that it does not verify."""
+
+    dalf: DALF
+    passes: str | int
+    verified: bool
+
+    def match_pair(self, image_a: np.ndarray, image_b: np.ndarray) -> tuple[Features, Features, np.ndarray]:
+        """The features of both images, and which match: (K, 2) indices."""
+        found = match_images(image_a, image_b, dalf=self.dalf, passes=self.passes)
+        matches = found.matches.select(found.matches.inlier) if self.verified else found.matches
+        return found.a, found.b, np.stack([matches.reference_index, matches.query_index], axis=1)
+
+
+def make_extractor(name: str, top_k: int, weights: str | os.PathLike | None = None, checkout: Path | None = None) -> PairMatcher:
     """One of NAMES. weights: for DALF, see dalf_core.DALF. checkout: of the official code. ValueError: an unknown name, no checkout."""
     if name in VARIANTS:
         return Extractor.of(DALF(weights, "cpu", top_k=top_k, **{"precision": "float32", **VARIANTS[name]}))       # type: ignore[arg-type]
+    if name in MATCHERS:
+        return ImageMatcher(DALF(weights, "cpu", top_k=top_k, precision="float32"), *MATCHERS[name])
     if name == "sift":
         return _opencv(cv2.SIFT_create(nfeatures=top_k), cv2.NORM_L2)
     if name == "orb":

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Keypoints and matches under strong bending, folding, turning and change of light, against exact ground truth.
 
-    ./run exec python benchmarks/matching.py --photos DIR [--pairs N] [--extractors ours,sift] [--picture FILE] [--csv FILE]
+    ./run exec python benchmarks/matching.py --photos DIR [--pairs N] [--extractors ours,two-looks,sift] [--picture FILE] [--csv FILE]
 
 Each photo of DIR that is kept from training is matched to a warped copy of itself, at three levels. docs/benchmarks.md says what is
 measured. The official code needs a checkout of verlab/DALF_CVPR_2023 (--official DIR).
@@ -17,7 +17,7 @@ import cv2
 import numpy as np
 from dalf_training.data.difficulty import LEVELS
 from dalf_training.evaluation.benchmark import TOP_K
-from dalf_training.evaluation.extractor_scores import Extractor, MatchedPair, PairResult, matched_pairs, score, table, write_csv
+from dalf_training.evaluation.extractor_scores import MatchedPair, PairMatcher, PairResult, matched_pairs, score, table, write_csv
 from dalf_training.evaluation.metrics import CORRECT, match_errors
 from extractors import NAMES, make_extractor
 
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def measure(photos: Path, levels: list[str], count: int,
-            extractors: dict[str, Extractor]) -> tuple[list[PairResult], list[np.ndarray]]:
+            extractors: dict[str, PairMatcher]) -> tuple[list[PairResult], list[np.ndarray]]:
     """Scores of every pair, and for each level a picture of the first extractor's matches on its first pair."""
     results: list[PairResult] = []
     examples: list[np.ndarray] = []
@@ -103,7 +103,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--pairs", type=int, default=40, help="pairs a level (%(default)s)")
     parser.add_argument("--levels", type=listed(tuple(LEVELS)), default=list(LEVELS), help=f"any of {','.join(LEVELS)}; default all")
     parser.add_argument("--extractors", type=listed(NAMES), default=["ours", "original-geometry", "polar", "bfloat16", "sift", "orb"],
-                        help=f"any of {','.join(NAMES)}; default all but official")
+                        help=f"any of {','.join(NAMES)}; default: extractors but official")
     parser.add_argument("--weights", help='checkpoint of ours: a path or "official"; default: see DALF_WEIGHTS in the README')
     parser.add_argument("--official", type=Path, help="checkout of the official code")
     parser.add_argument("--top-k", type=int, default=TOP_K, help="keypoints an image (%(default)s)")

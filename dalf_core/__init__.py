@@ -12,6 +12,7 @@ from .types import Features, Matches, Registration
 if TYPE_CHECKING:
     from .camera import PinholeCamera
     from .features.extractor import DALF
+    from .image_matching.match_images import ImageMatches, match_images
     from .image_registration.image_warp import ImageWarp, fit_image_warp, warp_to_template
     from .matching.nearest_neighbours import match
     from .matching.verification import verify
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 _HOME = {
     "DALF": "features.extractor",
     "match": "matching.nearest_neighbours",
+    "match_images": "image_matching.match_images",
+    "ImageMatches": "image_matching.match_images",
     "verify": "matching.verification",
     "NonRigidRegistration": "registration",
     "PinholeCamera": "camera",
@@ -30,8 +33,8 @@ _HOME = {
     "warp_to_template": "image_registration.image_warp",
 }
 
-__all__ = ["DALF", "Features", "ImageWarp", "Matches", "NonRigidRegistration", "PinholeCamera", "Registration", "WeightsError",
-           "fit_image_warp", "match", "verify", "warp_to_template"]
+__all__ = ["DALF", "Features", "ImageMatches", "ImageWarp", "Matches", "NonRigidRegistration", "PinholeCamera", "Registration",
+           "WeightsError", "fit_image_warp", "match", "match_images", "verify", "warp_to_template"]
 
 
 def __getattr__(name: str) -> Any:

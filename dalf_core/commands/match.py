@@ -1,12 +1,15 @@
-"""`./run match A B --output matches.png`: match two pictures of a bent surface, and register the second onto the first."""
+"""`./run match A B --output matches.png`: match two pictures of a bent surface, and register the second onto the first.
+
+B is looked at twice where that pays: again as A sees it, by a map through the first matches.
+"""
 from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 
 from ..files.picture_file import read_picture
@@ -15,6 +18,10 @@ from .files import PICTURES, check_output, write_picture
 
 if TYPE_CHECKING:
     from ..features.extractor import DALF
+    from ..image_matching.match_images import ImageMatches
+
+PASSES: dict[str, str | int] = {"auto": "auto", "1": 1, "2": 2}       # as typed, as match_images takes them
+MIN_REGISTERED = 20         # verified matches: fewer chance can do
 
 
 def parser() -> argparse.ArgumentParser:
@@ -25,6 +32,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--output", type=Path, required=True, help="picture of the verified matches, coloured by how they move")
     p.add_argument("--registered", type=Path, help="picture: A | B with A's grid as it lies in B | B as A sees it, unsupported parts dark")
     p.add_argument("--heatmap", type=Path, help="picture of the detector's response on A | B")
+    p.add_argument("--passes", choices=tuple(PASSES), default="auto", help="looks at B; auto: two where patches look much different in it")
     p.add_argument("--all", action="store_true", help="draw the matches that verification dropped, too, in grey")
     add_extractor_options(p)
     return p
@@ -51,30 +59,39 @@ def run(options: argparse.Namespace) -> int:
 def draw_pair(options: argparse.Namespace, dalf: DALF, a: np.ndarray, b: np.ndarray) -> None:
     """Match, print the counts, write the pictures. ValueError: a registered picture is asked for, but the matches do not allow it."""
     from ..drawing.draw import draw_matches
-    from ..matching.nearest_neighbours import match
-    from ..matching.verification import verify
+    from ..image_matching.match_images import match_images
 
-    reference, query = dalf.extract(a), dalf.extract(b)
-    matches = match(reference, query)
-    matches = replace(matches, inlier=verify(reference, query, matches))
-    print(f"keypoints: {len(reference)} in A, {len(query)} in B")
-    print(f"matches: {len(matches)}, of which {matches.inlier.sum()} verified")
-    write_picture(options.output, draw_matches(a, b, reference, query, matches if options.all else matches.select(matches.inlier)))
+    found = match_images(a, b, dalf=dalf, passes=PASSES[options.passes])
+    print(f"keypoints: {len(found.a)} in A, {len(found.b)} in B")
+    print(f"matches: {len(found.matches)}, of which {found.verified} verified")
+    if found.passes == 2:
+        print(f"second look: {found.verified_first} -> {found.verified} verified matches; {found.reason}")
+    else:
+        print(f"no second look: {found.reason}")
+    matches = found.matches if options.all else found.matches.select(found.matches.inlier)
+    write_picture(options.output, draw_matches(a, b, found.a, found.b, matches))
     if options.registered:
-        write_registered(options.registered, dalf, a, b)
+        write_registered(options.registered, found, a, b)
 
 
-def write_registered(path: Path, dalf: DALF, a: np.ndarray, b: np.ndarray) -> None:
-    """A | B with A's grid | B as A sees it; prints how well it fits."""
-    from ..drawing.draw import beside
+def write_registered(path: Path, found: ImageMatches, a: np.ndarray, b: np.ndarray) -> None:
+    """A | B with A's grid | B as A sees it; prints how well it fits. ValueError: too few verified matches, or matches on a line."""
+    from ..drawing.draw import as_bgr, beside
     from ..drawing.draw_warp import draw_deformation_grid, draw_registered
-    from ..image_registration.template_tracking import TemplateTracker
+    from ..image_registration.image_warp import ImageWarpError, fit_image_warp, warp_to_template
+    from ..image_registration.similarity import local_zncc
 
-    frame = TemplateTracker(dalf, a).process(b)
-    if frame.warp is None:
-        raise ValueError(f"B cannot be registered onto A: {frame.reason}")
-    print(f"registered by {frame.used} matches: {frame.supported:.0%} of A is seen in B, local correlation (ZNCC) {frame.zncc:.2f}")
-    write_picture(path, beside(a, draw_deformation_grid(b, frame.warp), draw_registered(b, frame.warp)))
+    if found.verified < MIN_REGISTERED:
+        raise ValueError(f"B cannot be registered onto A: {found.verified} verified matches, at least {MIN_REGISTERED} are needed")
+    try:
+        warp = fit_image_warp(found.points_a, found.points_b, found.a.image_size, found.b.image_size)
+    except ImageWarpError as error:
+        raise ValueError(f"B cannot be registered onto A: {error}") from error
+    gray_a, gray_b = (cv2.cvtColor(as_bgr(picture), cv2.COLOR_BGR2GRAY) for picture in (a, b))
+    likeness = local_zncc(gray_a, warp_to_template(gray_b, warp), warp.support)[warp.support]
+    print(f"registered by {warp.inlier.sum()} matches: {warp.support.mean():.0%} of A is seen in B, local correlation (ZNCC) "
+          f"{likeness.mean() if len(likeness) else np.nan:.2f}")
+    write_picture(path, beside(a, draw_deformation_grid(b, warp), draw_registered(b, warp)))
 
 
 def write_heatmaps(path: Path, dalf: DALF, a: np.ndarray, b: np.ndarray) -> None:

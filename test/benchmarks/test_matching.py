@@ -45,6 +45,29 @@ def test_photos_must_be_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     assert "--photos" in capsys.readouterr().err
 
 
+def test_whole_matchers_score_what_match_images_finds(photo_files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """match_images is replaced by one that knows three matches, of which it verifies two."""
+    from types import SimpleNamespace
+
+    from dalf_core import Features, Matches
+
+    asked = []
+    found = Features(np.zeros((4, 2), np.float32), np.ones(4, np.float32), np.ones((4, 1), np.float32), (640, 480))
+    rows = np.arange(3)
+
+    def known(a: np.ndarray, b: np.ndarray, *, dalf: object, passes: object) -> SimpleNamespace:
+        asked.append(passes)
+        return SimpleNamespace(a=found, b=found, matches=Matches(rows, rows + 1, np.zeros(3, np.float32), np.array([True, False, True])))
+
+    monkeypatch.setattr(extractors, "match_images", known)
+    monkeypatch.setattr(extractors, "DALF", lambda *_, **__: None)
+    pairs = {name: extractors.make_extractor(name, 10).match_pair(np.zeros(1), np.zeros(1))[2].tolist() for name in extractors.MATCHERS}
+    every, verified = [[0, 1], [1, 2], [2, 3]], [[0, 1], [2, 3]]
+    assert pairs == {"one-look": every, "two-looks": every, "auto": every,
+                     "one-look-verified": verified, "two-looks-verified": verified, "auto-verified": verified}
+    assert asked == [1, 2, "auto"] * 2
+
+
 def test_an_image_matches_itself(photo_files: Path) -> None:
     image = cv2.imread(str(next(photo_files.glob("*.png"))))
     for name in ("sift", "orb"):

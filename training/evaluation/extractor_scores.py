@@ -9,6 +9,7 @@ import io
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -38,6 +39,18 @@ class Extractor:
     def of(cls, dalf: DALF) -> Extractor:
         """DALF with the plain mutual nearest neighbours of its descriptors."""
         return cls(dalf.extract, mutual_matches)
+
+    def match_pair(self, image_a: np.ndarray, image_b: np.ndarray) -> tuple[Features, Features, np.ndarray]:
+        """The features of both images, and which match: (K, 2) indices."""
+        a, b = self.extract(image_a), self.extract(image_b)
+        return a, b, self.match(a, b)
+
+
+class PairMatcher(Protocol):
+    """An Extractor, or a method that needs both images at once."""
+
+    def match_pair(self, image_a: np.ndarray, image_b: np.ndarray) -> tuple[Features, Features, np.ndarray]:
+        """HxWx3 uint8 BGR, twice, to features of both and (K, 2) indices of those that match."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +83,7 @@ def mutual_matches(a: Features, b: Features) -> np.ndarray:
     return np.stack([matches.reference_index, matches.query_index], axis=1)
 
 
-def matched_pairs(photos: Path, levels: Sequence[str], count: int, extractors: Mapping[str, Extractor]) -> Iterator[MatchedPair]:
+def matched_pairs(photos: Path, levels: Sequence[str], count: int, extractors: Mapping[str, PairMatcher]) -> Iterator[MatchedPair]:
     """Every extractor on `count` pairs of each level, with a progress bar. ValueError: see benchmark.benchmark_pairs."""
     from tqdm import tqdm
 
@@ -78,8 +91,7 @@ def matched_pairs(photos: Path, levels: Sequence[str], count: int, extractors: M
         for level in levels:
             for pair in benchmark_pairs(photos, level, count):
                 for name, extractor in extractors.items():
-                    a, b = extractor.extract(pair.image_a), extractor.extract(pair.image_b)
-                    yield MatchedPair(pair, name, a, b, extractor.match(a, b))
+                    yield MatchedPair(pair, name, *extractor.match_pair(pair.image_a, pair.image_b))
                 bar.update()
 
 

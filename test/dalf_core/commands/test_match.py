@@ -33,6 +33,7 @@ def test_match_draws_counts_and_registers(pair, weights, start, tmp_path):
     assert process.returncode == 0, errors
     keypoints, other, matches, verified = (int(n) for n in re.search(
         r"keypoints: (\d+) in A, (\d+) in B\nmatches: (\d+), of which (\d+) verified", text).groups())
+    assert "no second look: patches look alike already: turned by 0°" in text
     assert 60 < verified <= matches <= min(keypoints, other) <= 400 and verified > 0.8 * matches
     assert float(re.search(r"ZNCC\) ([\d.]+)", text)[1]) > 0.95
     pictures = [cv2.imread(str(path)) for path in outputs]
@@ -40,6 +41,22 @@ def test_match_draws_counts_and_registers(pair, weights, start, tmp_path):
     template, registered = (pictures[1][30:130, left + 30:left + 150].astype(int) for left in (0, 2 * WIDTH))
     assert np.abs(registered - template).mean() < 6         # by a pixel off it would be about 15
     assert not list(tmp_path.glob("made/.*"))
+
+
+def test_match_looks_again_where_b_is_turned(pair, weights, tmp_path, capsys):
+    a, _ = pair
+    scene = cv2.imread(str(a))
+    turned = tmp_path / "turned.png"
+    turn = cv2.getRotationMatrix2D((WIDTH / 2, HEIGHT / 2), 25, 1)
+    cv2.imwrite(str(turned), cv2.warpAffine(scene, turn, (WIDTH, HEIGHT), flags=cv2.INTER_CUBIC))
+    arguments = [str(a), str(turned), "--weights", weights, "--device", "cpu", "--top-k", "400", "--output", str(tmp_path / "x.png")]
+    assert main(arguments) == 0
+    told = capsys.readouterr().out
+    verified, first, again = (int(n) for n in re.search(
+        r"of which (\d+) verified\nsecond look: (\d+) -> (\d+) verified matches; turned by 2[456]°", told).groups())
+    assert first < again == verified
+    assert main([*arguments, "--passes", "1"]) == 0
+    assert f"of which {first} verified\nno second look: one look was asked for" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("change, words", [
