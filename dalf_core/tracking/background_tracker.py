@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..matching.carrying import MOST, Carried
+from ..matching.carrying import Carried
 from ..matching.prediction import Prediction
 from .feature_tracker import FeatureTracker
 from .frames import FeatureFrame
@@ -18,7 +18,8 @@ from .match_carrier import Detections, MatchCarrier, detections_of, halved
 
 NICE = 10                           # priority of DALF's threads below the others': the camera's rate comes first
 KEPT_BYTES = 64_000_000             # of halved images since DALF began to look; then every second one is left out
-LEAST = 300                         # keypoints carried on the slowest machine
+MOST = 500                          # keypoints carried: with 800 errors are 5 % smaller, but surfaces come older and more seldom;
+LEAST = 300                         # and on the slowest machine
 CATCHES_UP = 3                      # images that DALF's thread may be behind when it hands over what it has found
 TAKES = 0.8                         # share of the time between images that carrying may take
 
@@ -49,6 +50,7 @@ class BackgroundTracker:
         self._on_found = on_found
         self._features, self._executor = features, executor
         self._carrier = MatchCarrier()
+        self._carrier.landmarks.most = MOST
         self._look: Future[_Found] | None = None
         self._prediction: Prediction | None = None
         self._forget()
