@@ -203,13 +203,16 @@ def test_images_are_thinned_but_never_the_ends(monkeypatch) -> None:
 
 
 def test_a_slow_machine_carries_fewer_keypoints() -> None:
-    interval, most = _Interval(), 800
-    for k in range(20):
+    interval, most = _Interval(), 500
+    for k in range(8):
         most = interval.affordable(k * STEP_NS, 0.032, most)
-    assert 300 <= most < 500
-    for k in range(20, 90):
+    assert 300 < most < 400
+    for k in range(8, 12):
+        most = interval.affordable(k * STEP_NS, 0.032, most)
+    assert most == 300
+    for k in range(12, 40):
         most = interval.affordable(k * STEP_NS, 0.010, most)
-    assert most == 800
+    assert most == 500
 
 
 def test_time_of_carrying_does_not_hang_on_dalf(dalf, picture, executor) -> None:
