@@ -75,8 +75,13 @@ def test_auto_looks_again_where_little_is_carried(dalf, picture) -> None:
     tracker.process(picture, 0)
     other = np.full_like(picture, 90)
     other[::7] = 200
-    looked = [tracker.process(other, k * STEP_NS).features is not None for k in range(1, 7)]
-    assert looked == [False, False, True, False, False, True]
+
+    def looks(image: np.ndarray, stamps: range) -> list[int]:
+        return [k for k in stamps if tracker.process(image, k * STEP_NS).features is not None]
+
+    assert looks(other, range(1, 17)) == [1, 3, 7, 15]      # at once; and less and less often while that is in vain,
+    assert looks(picture, range(17, 30)) == [23]            # which it no longer is there:
+    assert looks(other, range(30, 34)) == [30, 32]          # it begins anew
     with pytest.raises(ValueError, match="look_every"):
         SequentialTracker(FeatureTracker(dalf), -1)
 
