@@ -364,6 +364,45 @@ def test_record_writes_what_play_sends(rgbd_bag: Path, scene: type, ros_process,
             assert all(b[:len(a)] == a and len(b) - len(a) < 4 for a, b in zip(sent, got, strict=True)), topic   # DDS pads to words
 
 
+def test_play_waits_for_each_node_that_it_is_told_of(rgbd_bag: Path, scene: type, ros_process, listen, spin_until) -> None:
+    """registration_node listens to the images seconds before feature_node does, so any subscriber is not enough."""
+    from dalf_ros.conversions.message_factory import ros_class
+    from dalf_ros.nodes.inputs import RESULT_QOS
+
+    listener, got = listen(), []
+    listener.node.create_subscription(ros_class("sensor_msgs/msg/Image"), scene.color, lambda _: None, RESULT_QOS)
+    words = [rgbd_bag, "--rate", "4", "--topics", scene.color, "--wait"]
+    player = ros_process("dalf_ros.play", *words, "30", "--wait-for", "/listener", "/left/late")
+    assert spin_until(listener.executor, lambda: listener.node.count_publishers(scene.color) > 0, 30)
+    assert not spin_until(listener.executor, lambda: player.process.poll() is not None, 3)
+    late = rclpy.create_node("late", namespace="left", context=listener.node.context)
+    listener.executor.add_node(late)
+    late.create_subscription(ros_class("sensor_msgs/msg/Image"), scene.color, got.append, RESULT_QOS)
+    assert spin_until(listener.executor, lambda: player.process.poll() is not None, 30)
+    late.destroy_node()
+    assert len(got) == 12 and "listens to nothing" not in player.output
+    player = ros_process("dalf_ros.play", *words, "1", "--wait-for", "/nobody")
+    assert spin_until(listener.executor, lambda: player.process.poll() is not None, 30)
+    assert "after 1 s /nobody listens to nothing; playing all the same" in player.output and player.wait() == 0
+
+
+def test_a_message_that_cannot_be_read_ends_nothing(ros_process, own_peer) -> None:
+    from dalf_ros.conversions.message_factory import ros_class
+    from dalf_ros.nodes.inputs import RESULT_QOS
+
+    node = ros_process("dalf_ros.registration_node", *node_arguments())
+    broken = own_peer.node.create_publisher(ros_class("sensor_msgs/msg/Image"), REMAP["depth"], RESULT_QOS)
+    assert own_peer.until(lambda: broken.get_subscription_count() > 0, 120)
+    said = f"a message on {REMAP['depth']} cannot be read"
+    for _ in range(50):                 # the other side learns of the match later, and takes what comes at best effort
+        broken.publish(b"\x00\x01\x00\x00" + b"\xff" * 40)
+        own_peer.spin(0.2)
+        if said in node.output:
+            break
+    node.wait_for_output(said, 5)
+    assert node.stop() == 0 and "Traceback" not in node.output
+
+
 def test_play_answers_its_services(rgbd_bag: Path, ros_process, listen, spin_until) -> None:
     """`ros2 param list` asks every node it sees; one that never answers makes it hang."""
     from rcl_interfaces.srv import ListParameters
