@@ -39,7 +39,8 @@ def test_a_real_run(small_recording: Path, tmp_path: Path) -> None:
     assert 0.1 < errors["seen_at_stamp_mm"] < 3 and errors["seen_at_stamp_mm"] <= errors["all_at_stamp_mm"] * 1.2
     assert errors["all_at_arrival_mm"] > 0.1
     assert 0.1 < found["residual_median_mm"] < 3
-    assert set(found["cpu"]) == {"tracker", "play", "listener"} and 0.01 < found["cpu"]["tracker"] < 64
+    assert set(found["cpu"]) == {"feature_node", "registration_node", "play", "listener"}
+    assert all(0.01 < found["cpu"][name] < 64 for name in ("feature_node", "registration_node"))
     assert 0 < found["cpu"]["listener"] < 0.5 and "| surfaces a second |" in run.stdout and "mask /camera/object_mask" in run.stdout
 
 
