@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     from ..image_matching.match_images import ImageMatches
 
 PASSES: dict[str, str | int] = {"auto": "auto", "1": 1, "2": 2}       # as typed, as match_images takes them
-MIN_REGISTERED = 20         # verified matches: fewer chance can do
 
 
 def parser() -> argparse.ArgumentParser:
@@ -78,11 +77,12 @@ def write_registered(path: Path, found: ImageMatches, a: np.ndarray, b: np.ndarr
     """A | B with A's grid | B as A sees it; prints how well it fits. ValueError: too few verified matches, or matches on a line."""
     from ..drawing.draw import as_bgr, beside
     from ..drawing.draw_warp import draw_deformation_grid, draw_registered
+    from ..image_matching.match_images import MIN_VERIFIED
     from ..image_registration.image_warp import ImageWarpError, fit_image_warp, warp_to_template
     from ..image_registration.similarity import local_zncc
 
-    if found.verified < MIN_REGISTERED:
-        raise ValueError(f"B cannot be registered onto A: {found.verified} verified matches, at least {MIN_REGISTERED} are needed")
+    if found.verified < MIN_VERIFIED:
+        raise ValueError(f"B cannot be registered onto A: {found.verified} verified matches, at least {MIN_VERIFIED} are needed")
     try:
         warp = fit_image_warp(found.points_a, found.points_b, found.a.image_size, found.b.image_size)
     except ImageWarpError as error:

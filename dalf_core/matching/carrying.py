@@ -82,7 +82,6 @@ class _View:
         return self._order[use[self._order]][:count]
 
 
-
 class LandmarkCarrier:
     """Follows the keypoints of views through a sequence of images.
 
