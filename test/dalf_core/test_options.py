@@ -40,6 +40,16 @@ def test_what_cannot_be_is_refused(flag: str, value: str, words: str) -> None:
         parsed(flag, value)
 
 
+def test_at_which_frames_dalf_looks() -> None:
+    parser = argparse.ArgumentParser(exit_on_error=False)
+    options.add_features_every(parser)
+    for words, every in (([], 1), (["--features-every", "7"], 7), (["--features-every", "auto"], options.AUTO)):
+        assert parser.parse_args(words).features_every == every
+    for wrong in ("0", "-1", "2.5", "often", ""):
+        with pytest.raises(argparse.ArgumentError, match="a number of frames from 1, or auto"):
+            parser.parse_args([f"--features-every={wrong}"])
+
+
 def test_help_says_defaults_and_units() -> None:
     parser = argparse.ArgumentParser(formatter_class=argparse.ArgumentDefaultsHelpFormatter)
     add_options(parser, options.DEPTH_NOISE)

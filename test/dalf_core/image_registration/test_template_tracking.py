@@ -111,11 +111,25 @@ def test_after_a_cut_auto_finds_the_template_again_by_a_look():
 
 
 def test_matches_near_a_prediction_count_only_where_the_picture_bears_them_out():
+    """Half of the frame shows something else. Its keypoints look like the template's, so near their places they all match."""
+    extractor = Extractor(alike=10)
+    tracker = TemplateTracker(extractor, TEMPLATE)
+    for phase in (0.3, 0.7):
+        extractor.phase = phase
+        tracker.process(image_at(phase))
+    extractor.phase, image = 1.0, image_at(1.0)
+    image[:, 160:] = textured(*SIZE, seed=5)[:, 160:]
+    warp = tracker.process(image).warp
+    placed = warp.image_positions(warp.template_xy[warp.inlier])[:, 0]
+    assert (placed < 150).sum() > 80 and (placed > 170).sum() < 10
+
+
+def test_another_scene_is_lost():
     extractor = Extractor()
     tracker = TemplateTracker(extractor, TEMPLATE)
     extractor.phase = 1.0
     tracker.process(image_at(1.0))
-    extractor.descriptors = np.random.default_rng(9).normal(size=extractor.descriptors.shape)     # another scene, by its descriptors
+    extractor.descriptors = np.random.default_rng(9).normal(size=extractor.descriptors.shape)
     extractor.phase = 1.05
     frame = tracker.process(textured(*SIZE, seed=5))
     assert frame.method == "lost" and frame.warp is None and np.isnan(frame.zncc) and frame.used == 0 and frame.supported == 0
