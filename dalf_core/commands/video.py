@@ -24,8 +24,8 @@ from .files import check_output
 from .frame_table import SUFFIXES, FrameRow, summarise, write_table
 
 if TYPE_CHECKING:
-    from ..image_registration.template_tracking import TemplateFrame, TemplateTracker
     from ..image_registration.video_reader import VideoReader
+    from ..tracking.template_tracking import TemplateFrame, TemplateTracker
 
 
 def parser() -> argparse.ArgumentParser:
@@ -50,8 +50,8 @@ def main(args: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command line says. Raises ValueError, OSError, RuntimeError with what is wrong."""
-    from ..image_registration.template_tracking import TemplateTracker
     from ..image_registration.video_reader import VideoReader
+    from ..tracking.template_tracking import TemplateTracker
 
     check_options(options)
     with VideoReader(options.clip) as clip:
@@ -111,7 +111,7 @@ class Job:
         return rows
 
     def _frames(self) -> Iterator[tuple[int, np.ndarray, TemplateFrame]]:
-        from ..image_registration.template_tracking import REFERENCE
+        from ..tracking.template_tracking import REFERENCE
 
         for number, image in enumerate(islice(self.clip, self.total)):
             frame = self.tracker.process(image)

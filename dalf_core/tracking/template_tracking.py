@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..features.extractor import DALF
+from ..image_registration.image_warp import MIN_MATCHES, ImageWarp, ImageWarpError, fit_image_warp, warp_to_template
+from ..image_registration.similarity import local_zncc
 from ..matching.nearest_neighbours import match
 from ..matching.verification import verify
 from ..options import EVERY_FRAME
 from ..stopwatch import Stopwatch
-from ..tracking.feature_tracker import FeatureTracker
-from ..tracking.frames import FrameMatches
-from ..tracking.match_carrier import gray
-from ..tracking.sequential_tracker import SequentialTracker
 from ..types import Features, Matches
-from .image_warp import MIN_MATCHES, ImageWarp, ImageWarpError, fit_image_warp, warp_to_template
-from .similarity import local_zncc
+from .feature_tracker import FeatureTracker
+from .frames import FrameMatches
+from .match_carrier import gray
+from .sequential_tracker import SequentialTracker
 
 REFERENCE, DIRECT, TRACKED, FAILED = "reference", "direct", "tracked", "lost"
 MIN_VERIFIED = 20           # fewer verified matches: chance can do that, the frame counts as not registered so
