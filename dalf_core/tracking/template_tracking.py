@@ -14,7 +14,7 @@ from ..features.extractor import DALF
 from ..image_registration.image_warp import MIN_MATCHES, ImageWarp, ImageWarpError, fit_image_warp, warp_to_template
 from ..image_registration.similarity import local_zncc
 from ..matching.nearest_neighbours import match
-from ..matching.verification import verify
+from ..matching.verification import MIN_VERIFIED, verify
 from ..options import EVERY_FRAME
 from ..stopwatch import Stopwatch
 from ..types import Features, Matches
@@ -24,7 +24,6 @@ from .match_carrier import gray
 from .sequential_tracker import SequentialTracker
 
 REFERENCE, DIRECT, TRACKED, FAILED = "reference", "direct", "tracked", "lost"
-MIN_VERIFIED = 20           # fewer verified matches: chance can do that, the frame counts as not registered so
 NEAR = 0.035                # of the image's diagonal: how far from the first map's prediction a match may lie
 LEAST_ZNCC = 0.5            # of the picture around a match found near a prediction
 NO_MATCHES = Matches(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, bool))
