@@ -18,7 +18,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ..interruption import Interruption
-from ..options import add_features_every
+from ..options import SECOND_LOOK, add_features_every, add_options
 from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor
 from .files import check_output
 from .frame_table import SUFFIXES, FrameRow, summarise, write_table
@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--panel-width", type=int, default=640, help="pixels; wider clips are reduced to it in the film")
     add_extractor_options(p)
     add_features_every(p)
+    add_options(p, SECOND_LOOK)
     return p
 
 
@@ -56,7 +57,8 @@ def run(options: argparse.Namespace) -> int:
     check_options(options)
     with VideoReader(options.clip) as clip:
         template = clip.frame(options.reference)
-        tracker = TemplateTracker(make_extractor(options), template, look_every=options.features_every)
+        tracker = TemplateTracker(make_extractor(options), template, look_every=options.features_every,
+                                 second_look=options.second_look)
         job = Job(options, clip, tracker, template)
         with Interruption() as interruption:
             rows = job.work(interruption)

@@ -15,7 +15,7 @@ from ..image_registration.image_warp import MIN_MATCHES, ImageWarp, ImageWarpErr
 from ..image_registration.similarity import local_zncc
 from ..matching.nearest_neighbours import match
 from ..matching.verification import MIN_VERIFIED, verify
-from ..options import EVERY_FRAME
+from ..options import EVERY_FRAME, SECOND_LOOK
 from ..stopwatch import Stopwatch
 from ..types import Features, Matches
 from .feature_tracker import FeatureTracker
@@ -71,14 +71,16 @@ class TemplateTracker:
     """Registers images to a template, one after the other.
 
     dalf: an extractor. template: HxWx3 BGR or HxW, uint8 or uint16, as the images are. look_every: DALF looks at one of so many images,
-    see SequentialTracker. ValueError: a template with too few keypoints.
+    see SequentialTracker. second_look: see FeatureTracker. ValueError: a template with too few keypoints.
     """
 
-    def __init__(self, dalf: DALF, template: np.ndarray, *, look_every: int = EVERY_FRAME, min_verified: int = MIN_VERIFIED) -> None:
+    def __init__(self, dalf: DALF, template: np.ndarray, *, look_every: int = EVERY_FRAME, second_look: str = SECOND_LOOK.default,
+                 min_verified: int = MIN_VERIFIED) -> None:
         if min_verified < MIN_MATCHES:
             raise ValueError(f"min_verified must be at least {MIN_MATCHES}, not {min_verified}")
         self.min_verified = min_verified
-        self._images = SequentialTracker(FeatureTracker(dalf, min_reference_keypoints=min_verified, max_keyframes=0), look_every)
+        tracker = FeatureTracker(dalf, min_reference_keypoints=min_verified, max_keyframes=0, second_look=second_look)
+        self._images = SequentialTracker(tracker, look_every)
         features = self._images.process(template, 0).features
         assert features is not None
         self.features, self.size = features, features.image_size
