@@ -40,8 +40,8 @@ def merged(reference: Features, first: Look, second: Look, replaced: np.ndarray)
     number = np.cumsum(rows) - 1
     features = joined(first.features, rows, second.features)
     distance = np.concatenate([found.distance, kept.distance])
-    matches = Matches(np.concatenate([found.reference_index, kept.reference_index]),
-                      np.concatenate([found.query_index + int(rows.sum()), number[kept.query_index]]), distance, np.ones(len(distance), bool))
+    query_index = np.concatenate([found.query_index + int(rows.sum()), number[kept.query_index]])
+    matches = Matches(np.concatenate([found.reference_index, kept.reference_index]), query_index, distance, np.ones(len(distance), bool))
     matches = matches.select(np.argsort(distance, kind="stable"))
     return Look(features, replace(matches, inlier=verify(reference, features, matches)))
 

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from ..features.image_input import check_mask
+from ..image_matching.merging import Look
 from ..matching.keyframes import NO_KEYFRAMES, Keyframes
 from ..matching.verification import verify
 from ..options import NEVER, SECOND_LOOK
@@ -58,10 +59,11 @@ class FeatureTracker:
         self.keyframes.clear()
 
     def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None, *, to_reference: bool = True,
-                to_previous: bool = False) -> FeatureFrame:
+                to_previous: bool = False, again: bool = True) -> FeatureFrame:
         """Extract one image and match it to the reference, to the image before, or to both.
 
         image: HxWx3 uint8 BGR or HxW uint8. mask: HxW of any resolution, nonzero where keypoints may lie (reference and current alike).
+        again: whether it may be looked at a second time, which takes as long as the first.
         FeatureFrame.matches is None while no image had enough keypoints to be the reference, FeatureFrame.previous for the first image.
         ValueError: as DALF.extract, or a region that reaches beyond the image.
         """
@@ -72,7 +74,8 @@ class FeatureTracker:
         last, self._last = self._last, (first, stamp_ns)
         pairs = None
         if to_reference and self._has_reference(first, stamp_ns):
-            features, pairs = self._to_reference(first, image, stamp_ns, mask, clock)
+            features, matches = self._matched(first, image, mask, again and self.second_look != NEVER, clock)
+            pairs = self._to_reference(first, features, matches, stamp_ns, clock)
         previous = None
         if to_previous and last is not None:
             previous = _pairs(first, stamp_ns, *last, _verified(last[0], first, clock))
@@ -84,32 +87,29 @@ class FeatureTracker:
             self.reference, self._reference_stamp_ns = features, stamp_ns
         return self.reference is not None
 
-    def _to_reference(self, first: Features, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None,
-                      clock: Stopwatch) -> tuple[Features, FrameMatches]:
-        """The image's features, those of a second look behind the first one's, and their matches to the reference."""
+    def _matched(self, first: Features, image: np.ndarray, mask: np.ndarray | None, again: bool,
+                 clock: Stopwatch) -> tuple[Features, Matches]:
+        """Matches to the reference, and the features they are of: those of a second look, if there is one, stand behind the first one's."""
         reference = self.reference
         assert reference is not None
-        is_reference = reference is first
-        matches = _identity(len(first)) if is_reference else _verified(reference, first, clock)
+        look = Look(first, _identity(len(first)) if first is reference else _verified(reference, first, clock))
         for stage in ("match", "verify"):       # every frame names them, also the reference's
             clock.lap(stage)
-        features, matches = (first, matches) if is_reference else self._look_again(reference, first, matches, image, mask, clock)
-        # a keyframe is matched by how it looks itself, not by how the reference would see it
-        seen_again = NO_KEYFRAMES if is_reference else self.keyframes.see(reference, first, matches)
-        clock.lap("keyframes")
-        return features, replace(_pairs(features, stamp_ns, reference, self._reference_stamp_ns, matches), keyframes=seen_again)
+        if again and look.verified < WEAK * min(len(reference), len(first)):
+            from ..image_matching.second_look import look_again  # it imports PyTorch, as match does
 
-    def _look_again(self, reference: Features, first: Features, matches: Matches, image: np.ndarray, mask: np.ndarray | None,
-                    clock: Stopwatch) -> tuple[Features, Matches]:
-        """Features and matches after a second look, if one is called for; else as they are."""
-        if self.second_look == NEVER or matches.inlier.sum() >= WEAK * min(len(reference), len(first)):
-            return first, matches
-        from ..image_matching.second_look import Look, look_again  # it imports PyTorch, as match does
-
-        look, _ = look_again(self._extract_unwarped, reference, image, Look(first, matches), allowed=self._searched(image, mask),
-                             keep_all=True)
-        clock.lap("second_look")
+            look, _ = look_again(self._extract_unwarped, reference, image, look, allowed=self._searched(image, mask), keep_all=True)
+            clock.lap("second_look")
         return look.features, look.matches
+
+    def _to_reference(self, first: Features, features: Features, matches: Matches, stamp_ns: int, clock: Stopwatch) -> FrameMatches:
+        """What the image shows of the reference and of keyframes, which are matched by how they look, not by how the reference would see
+        them.
+        """
+        assert self.reference is not None
+        seen_again = NO_KEYFRAMES if first is self.reference else self.keyframes.see(self.reference, first, matches)
+        clock.lap("keyframes")
+        return replace(_pairs(features, stamp_ns, self.reference, self._reference_stamp_ns, matches), keyframes=seen_again)
 
     def warm_up(self) -> None:
         """Compile what is compiled on first use, so that the first real image is hardly slower. The reference is left alone.
