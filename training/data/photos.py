@@ -1,7 +1,6 @@
-"""Photos on disk: which there are, and which of them are kept for evaluation."""
+"""Photos on disk: which there are, and how they are read."""
 from __future__ import annotations
 
-import hashlib
 import os
 from pathlib import Path
 
@@ -11,13 +10,6 @@ import numpy as np
 from dalf_core.files.picture_file import read_picture
 
 SUFFIXES = {".webp", ".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff"}
-HELD_OUT_SHARE = 0.1
-
-
-def held_out(path: str | os.PathLike) -> bool:
-    """Whether a photo is kept for evaluation and never trained on: about one in ten, by a hash of its file name alone."""
-    digest = hashlib.sha256(Path(path).name.encode()).digest()
-    return int.from_bytes(digest[:4], "big") < HELD_OUT_SHARE * 2 ** 32
 
 
 def find_photos(folder: str | os.PathLike) -> list[Path]:
