@@ -64,7 +64,7 @@ def photo_files(tmp_path: Path) -> Path:
     """A folder with three photos (smooth noise, 800x600) that are held out from training, and three that are not."""
     import cv2
     import numpy as np
-    from dalf_training.data.split import held_out
+    from dalf_training.data.photos import held_out
 
     names = [f"photo_{index}.png" for index in range(200)]
     kept, trained = [name for name in names if held_out(name)][:3], [name for name in names if not held_out(name)][:3]

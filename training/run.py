@@ -18,7 +18,7 @@ from dalf_core.weights import load_network
 from .checkpoint import RunError, RunFolder
 from .config import CONFIGS, ConfigError, TrainingConfig, first_difference, from_plain, load_config, override, to_plain
 from .data.photo_cache import PhotoCache, open_photos
-from .data.split import TABLE, held_out
+from .data.photos import TABLE, held_out
 from .distributed import World, join_world
 from .memory import peak
 from .modes import MODES

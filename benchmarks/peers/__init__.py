@@ -23,5 +23,5 @@ def make_peer(name: str, top_k: int) -> PairMatcher:
         return PEERS[name](top_k)
     except Exception as error:      # code and files of others: whatever is wrong with them, the other rows can be measured
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise LeftOutError(f"{name} is left out, its library or its weights cannot be loaded: {reason}; docs/benchmarks.md tells how to get "
-                           "both") from error
+        raise LeftOutError(f"{name} is left out, its library or its weights cannot be loaded: {reason}; docs/benchmarks.md tells how "
+                           "to get both") from error

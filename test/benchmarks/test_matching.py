@@ -121,10 +121,11 @@ def test_a_pair_without_matches_scores_nothing(photo_files: Path, monkeypatch: p
             random = np.random.default_rng(int(image.sum()))
             descriptors = random.normal(size=(self.count, 16)).astype(np.float32)
             descriptors /= np.linalg.norm(descriptors, axis=1, keepdims=True)
-            return Features(random.uniform(0, 470, (self.count, 2)).astype(np.float32), np.ones(self.count, np.float32), descriptors, (640, 480))
+            xy = random.uniform(0, 470, (self.count, 2)).astype(np.float32)
+            return Features(xy, np.ones(self.count, np.float32), descriptors, (640, 480))
 
     for count in (0, 40):
-        monkeypatch.setattr(extractors, "DALF", lambda *_, **__: Blind(count))
+        monkeypatch.setattr(extractors, "DALF", lambda *_, found=count, **__: Blind(found))
         asked = ["--photos", str(photo_files), "--pairs", "1", "--levels", "easy", "--extractors", "ours,two-looks,auto-verified"]
         assert matching.main([*asked, "--csv", str(tmp_path / "out.csv"), "--picture", str(tmp_path / "out.png")]) == 0
         printed = capsys.readouterr().out

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from dalf_training.config import TrainingConfig
 from dalf_training.data.photo_cache import PhotoCache, open_photos
-from dalf_training.data.split import held_out
+from dalf_training.data.photos import held_out
 
 SMALL = {
     "photo_size": (144, 96), "crop_size": (96, 64), "pairs": 2, "accumulate": 1, "negative_group": 1, "border": 4.0, "matches": 16,

@@ -17,7 +17,7 @@ import yaml
 from dalf_training import command
 from dalf_training.checkpoint import RunFolder
 from dalf_training.config import TrainingConfig, to_plain
-from dalf_training.data.split import TABLE, held_out
+from dalf_training.data.photos import TABLE, held_out
 from dalf_training.modes import MODES
 
 from dalf_core.features.network import DalfNetwork

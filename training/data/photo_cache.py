@@ -17,8 +17,7 @@ from dalf_core.files.picture_file import decode_picture
 from dalf_core.files.user_cache import cache_folder
 from dalf_core.files.whole_file import whole_file, write_whole
 
-from .photos import find_photos, fitted
-from .split import Split
+from .photos import Split, find_photos, fitted
 
 VERSION = 1             # of how photos are brought to size
 LEAST_PHOTOS = 2        # to learn from: behind one photo the next is seen
@@ -30,7 +29,7 @@ LEFTOVER_AGE = 600.0    # seconds since a cache that is being made was last writ
 class PhotoCache:
     """Photos of one size. pixels: (N, H, W, 3) uint8 BGR, on disk. names: (N,) relative to the folder. skipped: name and reason.
 
-    key: of the folder's listing and the size; equal keys mean the same photos. held_out: names of those kept for validation, see split.
+    key: of the folder's listing and the size; equal keys mean the same photos. held_out: names of those kept for validation.
     unlisted: how many stand in no table of sources, though there is one.
     """
 
@@ -60,7 +59,8 @@ def open_photos(folder: Path, size: tuple[int, int], least: tuple[int, int], cac
     """The photos of a folder at size (width, height), from the cache if they are there, made otherwise.
 
     Photos that cannot be read or are smaller than `least` are skipped, with a reason. cache: folder for the files, by default in the
-    user's cache. ValueError: no folder, no usable photo, a broken table of sources. OSError: the cache cannot be written, e.g. because the disk is full.
+    user's cache. ValueError: no folder, no usable photo, a broken table of sources. OSError: the cache cannot be written, e.g. because
+    the disk is full.
     """
     paths, split = find_photos(folder), Split(folder)
     key = _key(folder, paths, size, least)

@@ -17,8 +17,7 @@ import torch
 
 from ..data.difficulty import LEVELS
 from ..data.pairs import random_pairs, to_image, to_tensor
-from ..data.photos import find_photos, read_photo
-from ..data.split import TABLE, Split
+from ..data.photos import TABLE, Split, find_photos, read_photo
 from ..data.warps import Warp
 from .repetition import repeats_itself
 

@@ -12,7 +12,7 @@ import torch
 from dalf_training.config import TrainingConfig
 from dalf_training.data.photo_cache import PhotoCache, open_photos
 from dalf_training.data.photo_loader import PhotoBatch, PhotoLoader
-from dalf_training.data.split import held_out
+from dalf_training.data.photos import held_out
 
 CPU = torch.device("cpu")
 

@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 from dalf_training.data.photo_cache import open_photos
-from dalf_training.data.photos import find_photos
-from dalf_training.data.split import TABLE, Split, held_out, read_sources
+from dalf_training.data.photos import TABLE, Split, find_photos, held_out, read_sources
 from dalf_training.evaluation.benchmark import benchmark_photos
 
 NAMES = [f"photo_{index:05}.webp" for index in range(5000)]

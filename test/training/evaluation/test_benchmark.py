@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from dalf_training.data.pairs import to_tensor
-from dalf_training.data.split import held_out
+from dalf_training.data.photos import held_out
 from dalf_training.data.rendering import pixel_grid, sample
 from dalf_training.evaluation import benchmark
 
