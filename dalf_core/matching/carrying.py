@@ -115,11 +115,12 @@ class LandmarkCarrier:
     def detected(self, view: np.ndarray, index: np.ndarray, xy: np.ndarray, detected_ns: int) -> None:
         """DALF has found keypoints, without any prediction: (N,) view, (N,) index, (N, 2) px in the image that carry() had last.
 
-        detected_ns: stamp of the image in which it found them. The next image is searched there for those that are not carried.
+        detected_ns: stamp of the image in which it found them. The next image is searched there for those that are not carried, but not
+        for those that are NaN.
         """
         for number in set(np.unique(view).tolist()) & self._views.keys():
             kept, i, at = self._views[number], index[view == number], xy[view == number]
-            new = ~kept.seen[i]
+            new = ~kept.seen[i] & np.isfinite(at[:, 0])
             kept.xy[i[new]] = at[new]
             kept.detected[i[new]] = kept.seen[i[new]] = True
             kept.detected_ns[i] = detected_ns

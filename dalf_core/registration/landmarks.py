@@ -34,6 +34,7 @@ STRETCH = 0.08           # share by which a distance on the surface may change
 FOLD = 0.15              # share by which bending may shorten the chord between neighbours
 STRAIGHTER = 1.1         # ratio by which unbending may lengthen the chord between any two
 PIXEL_NOISE = 1.5        # pixels by which a match may be off
+SPARSE, ENOUGH_READINGS = 4, 100    # readings of depth that tell how far the surface is: every fourth each way, or all if they are few
 
 
 @njit
@@ -59,8 +60,17 @@ def lift_pixels(depth: np.ndarray, xy: np.ndarray, camera: PinholeCamera) -> tup
     depth: clean (H, W) metres. xy: (M, 2) pixels. Returns (M, 3) metres and (M,) bool: lifted, i.e. there is depth around it.
     """
     xy = np.ascontiguousarray(xy, dtype=np.float64).reshape(-1, 2)
-    z = _lift(depth, xy, 2, 2.0 * jump_slope(camera) * float(np.median(depth[depth > 0])) if (depth > 0).any() else 0.01)
+    z = _lift(depth, xy, 2, 2.0 * jump_slope(camera) * _usual_depth(depth))
     return camera.lift(xy, z), z > 0
+
+
+def _usual_depth(depth: np.ndarray) -> float:
+    """The median of the readings, of every fourth one each way if those suffice; 0 where there are none."""
+    for some in (depth[::SPARSE, ::SPARSE], depth):
+        readings = some[some > 0]
+        if len(readings) >= ENOUGH_READINGS:
+            break
+    return float(np.median(readings)) if len(readings) else 0.0
 
 
 def prune(source: np.ndarray, target: np.ndarray, noise_m: float, rounds: int = 6) -> np.ndarray:
@@ -73,16 +83,16 @@ def prune(source: np.ndarray, target: np.ndarray, noise_m: float, rounds: int = 
     count = len(source)
     if count < 4:
         return np.zeros(count)
-    near = min(NEIGHBOURS, count - 1)
-    _, neighbour = cKDTree(source).query(source, near + 1)
-    neighbour = np.ascontiguousarray(neighbour[:, 1:])
+    neighbour = np.ascontiguousarray(cKDTree(source).query(source, min(NEIGHBOURS, count - 1) + 1)[1][:, 1:])
     far = np.random.default_rng(0).permutation(count)[:FAR_VOTERS]
     source, target = np.ascontiguousarray(source), np.ascontiguousarray(target)
     allowed: np.ndarray = np.ones(count)
-    voters = neighbour, far, *_kept(source, target, neighbour, far, noise_m, STRETCH)
+    near, apart = _kept(source, target, neighbour, far, noise_m, STRETCH)
+    voters = neighbour, far, near, apart
     confidence = _vote(*voters, rounds, allowed)
     for _ in range(MAX_RIVALRIES):
-        if _agree(source, target, np.nonzero(confidence > TRUSTED)[0], far, noise_m):
+        trusted = confidence > TRUSTED
+        if _agree(source, target, trusted, apart[:, trusted[far]]):
             break
         main, rivals = _rivals(source, target, confidence, noise_m)
         if not rivals.any():
@@ -95,12 +105,13 @@ def prune(source: np.ndarray, target: np.ndarray, noise_m: float, rounds: int = 
     return confidence
 
 
-def _agree(source: np.ndarray, target: np.ndarray, trusted: np.ndarray, far: np.ndarray, noise_m: float) -> bool:
-    """Is there no sign of groups that exclude each other? A quick test, since most frames have none."""
-    if len(trusted) < 2 * MIN_GROUP:
-        return True
-    some = np.intersect1d(trusted, far)
-    return not _grown(source, target, trusted, some, noise_m).any() and _among(source, target, trusted, trusted) < ON_ITSELF / 2
+def _agree(source: np.ndarray, target: np.ndarray, trusted: np.ndarray, not_grown: np.ndarray) -> bool:
+    """Is there no sign of groups that exclude each other? A quick test, since most frames have none.
+
+    trusted: (M,) bool. not_grown: (M, F) bool, whether the distance between each landmark and each of some trusted ones has not grown.
+    """
+    rows = np.nonzero(trusted)[0]
+    return len(rows) < 2 * MIN_GROUP or bool(not_grown[rows].all() and _among(source, target, rows, rows) < ON_ITSELF / 2)
 
 
 def _grown(source: np.ndarray, target: np.ndarray, a: np.ndarray, b: np.ndarray, noise_m: float) -> np.ndarray:

@@ -115,7 +115,8 @@ class BackgroundTracker:
         return [ImageResult(image, stamp_ns, found.frame if is_reference else replace(found.frame, matches=None))]
 
     def _start(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None, to_previous: bool) -> None:
-        self._looked_at = (image, stamp_ns, self._carrier.carried)
+        carried = self._carrier.carried
+        self._looked_at = (image, stamp_ns, carried)
         since = self._since = _Images()
         since.add(halved(image))
 
@@ -123,7 +124,7 @@ class BackgroundTracker:
             frame = self._features.process(image, stamp_ns, mask, to_previous=to_previous)
             if frame.matches is None:
                 return _Found(frame, None, 0)
-            detections, behind = detections_of(frame.matches), 1
+            detections, behind = detections_of(frame.matches).without(carried), 1
             while since.count - behind >= CATCHES_UP:       # images have come meanwhile; the last few are left to process()
                 images, now = since.after(behind)
                 detections, behind = detections.forward(images), now

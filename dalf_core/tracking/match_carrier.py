@@ -150,6 +150,16 @@ class Detections:
     index: np.ndarray
     xy: np.ndarray
 
+    def without(self, carried: Carried) -> Detections:
+        """These, with the places of those left open (NaN) that were carried to the same image: they need not be brought forward.
+
+        All of them stay where what was carried is contradicted.
+        """
+        if _contradicts(self, carried):
+            return self
+        known = np.isin(_names(self), _names(carried))
+        return replace(self, xy=np.where(known[:, None], np.float32(np.nan), self.xy))
+
     def forward(self, images: Sequence[np.ndarray]) -> Detections:
         """Where they are in the last of the images; all halved, see halved(), the first being the one that they are in."""
         return replace(self, xy=bring_forward(images, self.xy))
@@ -169,10 +179,14 @@ def detections_of(matches: FrameMatches) -> Detections:
 
 def _contradicts(found: Detections, carried: Carried) -> bool:
     """Whether keypoints detected in an image are mostly not where they were carried to."""
-    names = carried.view << 32 | carried.index
-    ours, theirs = np.intersect1d(found.view << 32 | found.index, names, return_indices=True)[1:]
+    ours, theirs = np.intersect1d(_names(found), _names(carried), return_indices=True)[1:]
     apart = np.linalg.norm(found.xy[ours] - carried.xy[theirs], axis=1)
     return len(apart) >= COMPARED and float(np.mean(apart > SAME_PX)) > CONTRADICTING
+
+
+def _names(keypoints: Detections | Carried) -> np.ndarray:
+    """One number for each keypoint of any view."""
+    return keypoints.view << 32 | keypoints.index
 
 
 def _inside(carried: Carried, mask: np.ndarray) -> Carried:

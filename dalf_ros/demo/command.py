@@ -145,9 +145,8 @@ def _register(options: argparse.Namespace, output: Path) -> None:
 def _live(options: argparse.Namespace, output: Path, truth: GroundTruth) -> list[str]:
     """Part three: the nodes as processes of their own. Returns what did not work."""
     from .evaluation import compare, write_errors
-    from .live import LiveError, LiveSetup, run_live
+    from .live import SURFACE_TOPICS, LiveError, LiveSetup, run_live
     from .live_report import measure, messages_of, status_of
-    from .live_topics import CAMERA_TOPICS, RESULT_TOPICS, delivery_table
     from .played_recording import PlayedRecording
 
     print(f"[3/3] Playing it at {LIVE_SPEED:g} times its speed through feature_node and registration_node, each a process of its own")
@@ -156,23 +155,22 @@ def _live(options: argparse.Namespace, output: Path, truth: GroundTruth) -> list
     recording = PlayedRecording.read(output / "bag", MASK_TOPIC)
     parameters = {"device": options.device, "precision": options.precision, "top_k": str(options.top_k)}
     parameters |= {"weights": options.weights} if options.weights else {}
-    setup = LiveSetup(recording, LIVE_SPEED, parameters=parameters, heard=CAMERA_TOPICS | RESULT_TOPICS)
+    setup = LiveSetup(recording, LIVE_SPEED, parameters=parameters)
     try:
         loop, = run_live(setup, logs)
     except LiveError as error:
         return [f"live nodes: {error}"]
-    print(delivery_table(loop, recording, LIVE_SPEED))
-    print("(the nodes always take the newest frame: those that come while one is being processed are passed over)")
-    problems = [f"nothing came on {topic}" for topic in RESULT_TOPICS if not loop.arrivals[topic]]
+    problems = [f"nothing came on {topic}" for topic in SURFACE_TOPICS if not loop.arrivals[topic]]
     known = set(truth.stamps_ns.tolist())
-    problems += [f"{topic} carries stamps that are not the sensor's" for topic in CAMERA_TOPICS | RESULT_TOPICS
+    problems += [f"{topic} carries stamps that are not the sensor's" for topic in SURFACE_TOPICS
                  if not known.issuperset(arrival.stamp_ns for arrival in loop.arrivals[topic])]
     try:
         write_errors(output / "errors_live.json", *compare(messages_of(loop), status_of(loop), truth))
     except RuntimeError as error:
         return [*problems, f"live nodes: {error}"]
     try:
-        print(f"live: {measure([loop], recording, LIVE_SPEED, truth).line()}")
+        report = measure([loop], recording, LIVE_SPEED, truth)
+        print(f"{report.table()}\nlive: {report.line()}")
     except ValueError as error:
         print(f"live: not measured: {error}")
     return problems

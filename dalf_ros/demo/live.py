@@ -32,8 +32,7 @@ class LiveError(RuntimeError):
 class LiveSetup:
     """What is played and who follows it. rate: speed, 1 = as recorded. separate: both nodes apart; else `tracker`, which hosts them.
 
-    loops: how often it is played. parameters: of the nodes, by name. heard: topics (name: type) to listen to beside SURFACE_TOPICS.
-    Raises ValueError for a parameter that no node has.
+    loops: how often it is played. parameters: of the nodes, by name. Raises ValueError for a parameter that no node has.
     """
 
     recording: PlayedRecording
@@ -41,7 +40,6 @@ class LiveSetup:
     separate: bool = True
     loops: int = 1
     parameters: Mapping[str, str] = field(default_factory=dict)
-    heard: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not self.rate > 0 or self.loops < 1:
@@ -96,7 +94,7 @@ def run_live(setup: LiveSetup, logs: Path) -> list[LiveLoop]:
     listener: Listener | None = None
     codes: dict[str, int] = {}
     try:
-        listener = Listener({**SURFACE_TOPICS, **setup.heard}, SURFACE_TOPICS)
+        listener = Listener(SURFACE_TOPICS, SURFACE_TOPICS)
         for name, words in setup.commands().items():
             nodes.append(Process(name, words, logs / f"{name}.log"))
         _wait(listener, READY_S, lambda: _are_ready(listener, setup.recording.topics), nodes, "the nodes to load")

@@ -1,7 +1,7 @@
 """sensor_msgs/Image and CompressedImage to NumPy and back: the one home of every encoding the package reads or writes.
 
-Messages are duck-typed: rclpy's and those that `rosbags` deserialises are both accepted. Where cv_bridge can be imported, colour goes
-through it; elsewhere the same encodings are read by NumPy and OpenCV. Depth and masks are read by NumPy alone.
+Messages are duck-typed: rclpy's and those that `rosbags` deserialises are both accepted. Where there is a cv_bridge that does it right,
+colour goes through it (see bridge.py); elsewhere the same encodings are read by NumPy and OpenCV. Depth and masks are read by NumPy alone.
 """
 from __future__ import annotations
 
@@ -16,16 +16,10 @@ import numpy as np
 from dalf_core.files.picture_file import decode_picture
 
 from ..errors import ImageError
+from .bridge import through_bridge
 from .compressed_depth import decode_depth
 from .depth_units import to_metres
 from .video_stream import VideoFrame
-
-try:
-    from cv_bridge import CvBridge
-
-    _bridge = CvBridge()
-except (ImportError, AttributeError, SystemError):     # absent, or built for another NumPy
-    _bridge = None
 
 _BAYER = {  # OpenCV names a pattern by its second row's second and third pixel, ROS by its first row's first two
     "bayer_rggb8": cv2.COLOR_BayerBG2BGR,
@@ -50,7 +44,7 @@ _TO_BGR = {
     **_BAYER16,
     **_YUV,
 }
-_LAYOUT: dict[str, tuple[str, int]] = {  # encoding: NumPy type of one channel, number of channels
+LAYOUT: dict[str, tuple[str, int]] = {  # encoding: NumPy type of one channel, number of channels
     "mono8": ("u1", 1), "8UC1": ("u1", 1), "mono16": ("u2", 1), "16UC1": ("u2", 1), "32FC1": ("f4", 1),
     "rgb8": ("u1", 3), "bgr8": ("u1", 3), "8UC3": ("u1", 3), "rgba8": ("u1", 4), "bgra8": ("u1", 4), "8UC4": ("u1", 4),
     "rgb16": ("u2", 3), "bgr16": ("u2", 3), "16UC3": ("u2", 3), "rgba16": ("u2", 4), "bgra16": ("u2", 4), "16UC4": ("u2", 4),
@@ -58,8 +52,7 @@ _LAYOUT: dict[str, tuple[str, int]] = {  # encoding: NumPy type of one channel, 
 }  # fmt: skip
 _PLAIN = re.compile(r"(8(?!F)|16|32|64(?=F))([USF])C([1-4]?)")     # OpenCV's names: bits, kind, channels
 _KINDS = {"U": "u", "S": "i", "F": "f"}
-COLOR_ENCODINGS = (*(name for name in _LAYOUT if name != "32FC1"), *_PLANAR)
-BRIDGED = ("rgb8", "bgr8", "rgba8", "bgra8", *_BAYER, *_YUV)       # what goes through cv_bridge where there is one
+COLOR_ENCODINGS = (*(name for name in LAYOUT if name != "32FC1"), *_PLANAR)
 DEPTH_ENCODINGS = ("16UC1", "mono16", "32FC1")
 
 log = logging.getLogger(__name__)
@@ -89,9 +82,8 @@ def to_color(message: Any) -> np.ndarray:
         _tell_grey()
     if message.encoding in ("mono8", "8UC1", "mono16", "16UC1"):
         return pixels.copy()
-    if _bridge is not None and message.encoding in BRIDGED:
-        return np.array(_bridge.imgmsg_to_cv2(message, "bgr8"))
-    return _to_bgr(pixels, message.encoding)
+    bridged = through_bridge(message)
+    return to_bgr(pixels, message.encoding) if bridged is None else bridged
 
 
 @cache
@@ -178,16 +170,16 @@ def _pixels(message: Any) -> np.ndarray:
 
 def _layout(encoding: str) -> tuple[str, int]:
     """NumPy type of one channel, and how many there are."""
-    if encoding in _LAYOUT:
-        return _LAYOUT[encoding]
+    if encoding in LAYOUT:
+        return LAYOUT[encoding]
     plain = _PLAIN.fullmatch(encoding)
     if not plain:
-        raise ImageError(f"encoding {encoding!r} is not known; readable: {', '.join(_LAYOUT)}")
+        raise ImageError(f"encoding {encoding!r} is not known; readable: {', '.join(LAYOUT)}")
     bits, kind, channels = plain.groups()
     return f"{_KINDS[kind]}{int(bits) // 8}", int(channels or 1)
 
 
-def _to_bgr(pixels: np.ndarray, encoding: str) -> np.ndarray:
+def to_bgr(pixels: np.ndarray, encoding: str) -> np.ndarray:
     """Pixels of a colour encoding to a new HxWx3 BGR array."""
     code = _TO_BGR[encoding]
     if encoding in _YUV and pixels.shape[1] % 2:
@@ -222,7 +214,7 @@ def _compressed_color(message: Any) -> np.ndarray:
     pixels = _decompress(message)
     mosaic = message.format.partition(";")[0].strip()
     if pixels.ndim == 2 and mosaic in (*_BAYER, *_BAYER16):
-        return _to_bgr(pixels, mosaic)
+        return to_bgr(pixels, mosaic)
     return np.array(pixels[:, :, :3]) if pixels.ndim == 3 else pixels
 
 

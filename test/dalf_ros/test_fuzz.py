@@ -79,14 +79,14 @@ def images(draw: Any, number: int, odd: bool, encodings: tuple[str, ...]) -> Any
     """An Image that is right; when odd but for some of its fields."""
     cls = ros_class("sensor_msgs/msg/Image")
     encoding = draw(st.sampled_from(encodings))
-    kind, channels = image_conversion._LAYOUT[encoding]
+    kind, channels = image_conversion.LAYOUT[encoding]
     item = np.dtype(kind).itemsize
     depth = encoding in ("16UC1", "32FC1")
     fields = {"height": HEIGHT, "width": WIDTH, "step": WIDTH * channels * item, "encoding": encoding, "is_bigendian": 0,
               "data": depth_bytes(encoding) if depth else texture(channels, item)}
     changes = {
         "height": wild_counts | st.integers(1, 40), "width": wild_counts | st.integers(1, 60), "step": wild_counts | st.integers(0, 400),
-        "encoding": st.sampled_from([*image_conversion._LAYOUT, "", "rgb16", "32FC3", "BGR8", "nv21", "16UC1; png"]), "is_bigendian": codes,
+        "encoding": st.sampled_from([*image_conversion.LAYOUT, "", "rgb16", "32FC3", "BGR8", "nv21", "16UC1; png"]), "is_bigendian": codes,
         "data": st.binary(max_size=64) | st.integers(0, 20000).map(bytes) | st.just(b"\x00\x00\xc0\x7f" * (WIDTH * HEIGHT))
         | st.randoms(use_true_random=False).map(lambda r: r.randbytes(WIDTH * HEIGHT * channels * item)),
     }

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from dalf_ros.conversions import messages
 from dalf_ros.images import image_conversion as ic
 
-encodings = st.sampled_from([*ic._LAYOUT, "rgb16", "", "32FC3", "nv21", "nv12", "nv24", "BGR8"])
+encodings = st.sampled_from([*ic.LAYOUT, "rgb16", "", "32FC3", "nv21", "nv12", "nv24", "BGR8"])
 sizes = st.integers(0, 40)
 images = st.builds(SimpleNamespace, height=sizes, width=sizes, step=st.integers(0, 200), encoding=encodings,
                    is_bigendian=st.integers(0, 255), data=st.binary(max_size=4000))

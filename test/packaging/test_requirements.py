@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[2] / "requirements"
+FOR_NUMPY_1 = FOLDER / "numpy1.txt"         # takes the place of what the others name
 
 
 def packages(path: Path) -> list[str]:
@@ -18,6 +19,16 @@ def test_exact_versions(path: Path) -> None:
     assert not loose
 
 
+def names(path: Path) -> list[str]:
+    return [re.split(r"[\[=]", line)[0].lower().replace("_", "-") for line in packages(path)]
+
+
 def test_named_once() -> None:
-    names = [re.split(r"[\[=]", line)[0].lower().replace("_", "-") for path in FOLDER.glob("*.txt") for line in packages(path)]
-    assert sorted(names) == sorted(set(names))
+    named = [name for path in FOLDER.glob("*.txt") if path != FOR_NUMPY_1 for name in names(path)]
+    assert sorted(named) == sorted(set(named))
+
+
+def test_for_numpy_1_only_what_is_required_anyway_has_another_version() -> None:
+    others = {line for path in FOLDER.glob("*.txt") if path != FOR_NUMPY_1 for line in packages(path)}
+    assert set(names(FOR_NUMPY_1)) <= {re.split(r"[\[=]", line)[0] for line in others}
+    assert not others & set(packages(FOR_NUMPY_1))

@@ -66,3 +66,23 @@ def test_a_middleware_that_is_not_installed_is_named() -> None:
     assert warned.returncode == 0 and "rmw_cyclonedds_cpp" in warned.stderr
     for fine in ("", "rmw_fastrtps_cpp"):
         assert "RMW_IMPLEMENTATION" not in run("exec", "true", RMW_IMPLEMENTATION=fine).stderr
+
+
+def test_the_numpy_line_is_one_of_two() -> None:
+    done = run("exec", "true", DALF_NUMPY="3")
+    assert done.returncode == 1 and "DALF_NUMPY is 3; it must be 1 or 2" in done.stderr
+
+
+def test_pins_of_both_numpy_lines(tmp_path: Path) -> None:
+    """What ./run gives to pip: the files as they are, or with the packages of numpy1.txt in place of the same ones."""
+    functions = RUN.read_text(encoding="utf-8").partition("pins() {")
+    script = f"root={RUN.parent}; pins() {{{functions[2].partition(chr(10) + '}')[0]}\n}}; pins core; echo ---; pins constraints"
+    lines = {line: subprocess.run(["bash", "-euc", f"numpy={line}; {script}"], capture_output=True, text=True, check=True).stdout
+             for line in "12"}
+    folder = RUN.parent / "requirements"
+    core, constraints = (folder / "core.txt").read_text(encoding="utf-8"), (folder / "constraints.txt").read_text(encoding="utf-8")
+    assert lines["2"] == f"{core}---\n{constraints}"
+    instead = [line for line in (folder / "numpy1.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    for before, after in zip(lines["2"].splitlines(), lines["1"].splitlines(), strict=True):
+        assert after == before or (after in instead and after.partition("==")[0] == before.partition("==")[0])
+    assert set(instead) <= set(lines["1"].splitlines())

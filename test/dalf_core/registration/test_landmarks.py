@@ -7,7 +7,7 @@ from scipy.spatial import cKDTree
 from dalf_core.registration import landmarks
 from dalf_core.registration.energy import deform_points
 from dalf_core.registration.graph import build_graph
-from dalf_core.registration.landmarks import initial_state, lift_pixels, prune
+from dalf_core.registration.landmarks import _usual_depth, initial_state, lift_pixels, prune
 from dalf_core.surface import surface_from_depth
 
 from ..analytic import CAMERA, DISTANCE, RolledSheet, turn
@@ -136,3 +136,12 @@ def test_two_thousand_landmarks_are_judged_without_a_dense_eigenvector(monkeypat
     assert max(cuts) > 1500 and max(sizes, default=0) <= 400
     clear = np.abs(source[:, 0] - 0.03) > 0.02
     assert not kept[folded & clear].any() and kept[~folded & clear].mean() > 0.95
+
+
+def test_usual_depth_of_many_readings_few_and_none() -> None:
+    depth = np.zeros((60, 80), np.float32)
+    assert _usual_depth(depth) == 0.0
+    depth[1::4, 1::4] = np.linspace(0.5, 0.7, 15 * 20, dtype=np.float32).reshape(15, 20)       # beside every fourth pixel
+    assert _usual_depth(depth) == pytest.approx(0.6, abs=1e-3)
+    depth[::2, ::2] = 2.0                                                                       # most of them now, and every fourth
+    assert _usual_depth(depth) == 2.0

@@ -11,11 +11,11 @@ import numpy as np
 import pytest
 
 from dalf_core import DALF
-from dalf_core.matching.carrying import NOTHING
+from dalf_core.matching.carrying import NOTHING, Carried, LandmarkCarrier
 from dalf_core.matching.prediction import Prediction
 from dalf_core.tracking import BackgroundTracker, FeatureTracker, MatchCarrier, SequentialTracker
 from dalf_core.tracking.background_tracker import NICE, _Images, _Interval, background_executor
-from dalf_core.tracking.match_carrier import Detections, detections_of, halved, united
+from dalf_core.tracking.match_carrier import Detections, detections_of, gray, halved, united
 
 STEP_NS = 33_000_000
 
@@ -113,6 +113,35 @@ def test_detections_are_brought_forward(picture) -> None:
     found = Detections(np.zeros(len(xy), np.int64), np.arange(len(xy)), xy)
     now = found.forward([halved(moved(picture, k)) for k in range(6)])
     assert np.median(np.abs(now.xy - xy - (10, 0)).max(axis=1)) < 0.3 and np.array_equal(now.index, found.index)
+
+
+def test_what_is_carried_already_is_not_brought_forward(picture) -> None:
+    xy = np.stack(np.meshgrid(np.arange(60.0, 200, 20), np.arange(60.0, 180, 20)), axis=-1).reshape(-1, 2).astype(np.float32)
+    index = np.arange(len(xy))
+    found = Detections(np.zeros(len(xy), np.int64), index, xy)
+    half = Carried(0 * index[::2], index[::2], xy[::2] + np.float32(1), np.ones(len(index[::2]), np.float32), np.zeros(len(index[::2])))
+    images = [halved(moved(picture, k)) for k in range(3)]
+    left, all_of_them = found.without(half).forward(images), found.forward(images)
+    assert np.isnan(left.xy[::2]).all() and np.array_equal(left.index, index)
+    assert np.array_equal(left.xy[1::2], all_of_them.xy[1::2]) and np.isfinite(left.xy[1::2]).all()
+    astray = replace(half, xy=half.xy + np.float32(30))
+    assert np.array_equal(found.without(astray).xy, xy)         # contradicted: all are needed
+
+
+def test_places_left_open_change_nothing(picture) -> None:
+    xy = np.stack(np.meshgrid(np.arange(60.0, 200, 10), np.arange(60.0, 180, 10)), axis=-1).reshape(-1, 2).astype(np.float32)
+    index, landmarks = np.arange(len(xy)), LandmarkCarrier()
+    landmarks.add_view(0, gray(picture), xy)
+    landmarks.detected(0 * index, index, xy, 0)
+    landmarks.carry(gray(picture), 1)
+    open_places = np.full_like(xy, np.nan)
+    landmarks.detected(0 * index, index, open_places, 2 * STEP_NS)
+    now = landmarks.carry(gray(picture), 2 * STEP_NS)
+    assert len(now) > 0.8 * len(xy) and np.abs(now.xy - xy[now.index]).max() < 0.5
+    assert (now.age_s == 0).all()                               # DALF has found them, too
+    landmarks.carry(np.full_like(gray(picture), 90), 3 * STEP_NS)     # all lost
+    landmarks.detected(0 * index, index, open_places, 3 * STEP_NS)
+    assert len(landmarks.carry(gray(picture), 4 * STEP_NS)) == 0
 
 
 def test_united_keeps_dalfs_where_both_have_one(dalf, picture) -> None:

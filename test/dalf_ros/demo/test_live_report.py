@@ -17,7 +17,6 @@ from dalf_ros.conversions.message_factory import bag_message, bag_typestore  # n
 from dalf_ros.demo.listener import CLOCK, Arrival, stamp_of  # noqa: E402
 from dalf_ros.demo.live import MESH, REFERENCE, STATUS, SURFACE_TOPICS, LiveLoop  # noqa: E402
 from dalf_ros.demo.live_report import LiveReport, frames_of, measure  # noqa: E402
-from dalf_ros.demo.live_topics import ages_ms  # noqa: E402
 from dalf_ros.demo.played_recording import PlayedRecording  # noqa: E402
 from dalf_ros.demo.player_clock import PlayerClock  # noqa: E402
 from dalf_ros.simulation.truth import GroundTruth  # noqa: E402
@@ -129,7 +128,6 @@ def test_after_the_end_the_truth_stands_still(truth: GroundTruth, recording: Pla
     report = measure([loop], recording, 1.0, truth)
     assert report.age_median_ms == pytest.approx(500, abs=1e-3)
     assert report.errors.seen_at_arrival_mm == pytest.approx(np.sqrt(10**2 + 2**2), abs=2e-3)
-    np.testing.assert_allclose(ages_ms(loop, MESH, recording, 1.0), [10, 500], atol=1e-3)
 
 
 def test_covered_images_do_not_count_and_recovery_ends_with_a_good_surface(truth: GroundTruth, recording: PlayedRecording) -> None:

@@ -318,17 +318,5 @@ def test_the_array_is_the_callers_own() -> None:
     assert bytes(message.data) == BGR.tobytes()
 
 
-@pytest.mark.skipif(ic._bridge is None, reason="cv_bridge is not installed")
-@pytest.mark.parametrize("encoding", ic.BRIDGED)
-def test_cv_bridge_agrees(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    kind, channels = ic._layout(encoding)
-    pixels = np.random.default_rng(2).integers(0, np.iinfo(kind).max, (8, 8, channels)[: 2 + (channels > 1)]).astype(kind)
-    message = ros_message("sensor_msgs/msg/Image", {"header": HEAD, "height": 8, "width": 8, "encoding": encoding, "is_bigendian": 0,
-                                                    "step": pixels.strides[0], "data": pixels.reshape(-1).view(np.uint8)})
-    through_bridge = ic.to_color(message)
-    monkeypatch.setattr(ic, "_bridge", None)
-    assert np.abs(ic.to_color(message).astype(int) - through_bridge).max() <= 1
-
-
 def test_machine_byte_order() -> None:
     assert sys.byteorder == "little"      # FeatureArray's bytes and depth images are written as they lie in memory
