@@ -77,9 +77,9 @@ def write_registered(path: Path, found: ImageMatches, a: np.ndarray, b: np.ndarr
     """A | B with A's grid | B as A sees it; prints how well it fits. ValueError: too few verified matches, or matches on a line."""
     from ..drawing.draw import as_bgr, beside
     from ..drawing.draw_warp import draw_deformation_grid, draw_registered
-    from ..image_matching.match_images import MIN_VERIFIED
     from ..image_registration.image_warp import ImageWarpError, fit_image_warp, warp_to_template
     from ..image_registration.similarity import local_zncc
+    from ..matching.verification import MIN_VERIFIED
 
     if found.verified < MIN_VERIFIED:
         raise ValueError(f"B cannot be registered onto A: {found.verified} verified matches, at least {MIN_VERIFIED} are needed")

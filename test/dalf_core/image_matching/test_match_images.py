@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dalf_core import match_images
-from dalf_core.image_matching.match_images import MIN_VERIFIED
+from dalf_core.matching.verification import MIN_VERIFIED
 from dalf_core.types import Features
 
 from ..feature_fixtures import textured
