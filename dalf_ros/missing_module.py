@@ -24,13 +24,14 @@ def _mend(module: str) -> str:
     if module in OF_ROS or module.endswith(("_msgs", "_srvs")):
         return f"Source ROS 2: source /opt/ros/{os.environ.get('ROS_DISTRO', 'jazzy')}/setup.bash; if that is done, " \
                "rosdep install --from-paths src --ignore-src installs what its packages lack"
-    folder = _requirements()
-    files = " ".join(f"-r {folder / name}" for name in ("core.txt", "tools.txt"))
-    return f"Install what dalf needs: {sys.executable} -m pip install -c {folder / 'constraints.txt'} {files}"
+    return f"Install what dalf needs: {sys.executable} -m pip install {_requirements()}"
 
 
-def _requirements() -> Path:
-    """Beside the source, or in share/dalf of an installed package."""
+def _requirements() -> str:
+    """Arguments for pip: by ./run beside the source, which knows for which NumPy an installed ROS is built; or the files in share/dalf."""
     source = Path(__file__).resolve().parents[1]
+    if (source / "run").is_file():
+        return f"-c <({source}/run requirements constraints) -r <({source}/run requirements core tools)"
     installed = [Path(prefix) / "share" / "dalf" for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
-    return next((place / "requirements" for place in (source, *installed) if (place / "requirements").is_dir()), Path("requirements"))
+    folder = next((place / "requirements" for place in installed if (place / "requirements").is_dir()), Path("requirements"))
+    return f"-c {folder}/constraints.txt -r {folder}/core.txt -r {folder}/tools.txt"
