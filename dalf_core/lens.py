@@ -55,7 +55,8 @@ class Lens:
         if self.is_pinhole or not len(xy):
             return xy
         k, d = _matrix(self.camera), np.array(self.coefficients)
-        undo = cv2.fisheye.undistortPoints if self.model == EQUIDISTANT else cv2.undistortPoints
+        plain = getattr(cv2, "undistortPointsIter", cv2.undistortPoints)        # OpenCV 4's name of the one that takes criteria
+        undo = cv2.fisheye.undistortPoints if self.model == EQUIDISTANT else plain
         found = undo(xy[:, None], k, d, R=np.eye(3), P=k, criteria=_STOP).reshape(-1, 2)
         found[~(np.abs(found) < 1e6).all(axis=1)] = np.nan
         error = np.linalg.norm(self.distort(found) - xy, axis=1)
