@@ -96,8 +96,8 @@ def function(name: str) -> str:
     return text[start:text.index("\n}\n", start) + 2]
 
 
-@pytest.mark.parametrize(("python", "with_ros", "taken"), [("3.14", "yes", True), ("3.14", "", False), ("3.13", "", True), ("3.12", "yes", True),
-                                                           ("3.15", "yes", False), ("3.9", "", False)])
+@pytest.mark.parametrize(("python", "with_ros", "taken"), [
+    ("3.14", "yes", True), ("3.14", "", False), ("3.13", "", True), ("3.12", "yes", True), ("3.15", "yes", False), ("3.9", "", False)])
 def test_which_python(tmp_path: Path, python: str, with_ros: str, taken: bool) -> None:
     """3.14 belongs to Lyrical's Ubuntu; the ROS wheels end at 3.13."""
     fake = tmp_path / "python3"
