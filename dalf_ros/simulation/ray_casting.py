@@ -3,6 +3,9 @@ from __future__ import annotations
 
 from typing import Any
 
+MISSING = ("The simulation needs Open3D, which is not here. It has no release for Python 3.14: simulate with Python 3.10 to 3.13; "
+           "following cameras and recordings needs no Open3D.")
+
 
 def ray_casting_scene(threads: int = 0) -> Any:
     """An empty open3d.t.geometry.RaycastingScene. threads: 0 takes one a core.
@@ -14,6 +17,5 @@ def ray_casting_scene(threads: int = 0) -> Any:
     except ModuleNotFoundError as error:
         if error.name != "open3d":
             raise
-        raise ModuleNotFoundError("The simulation needs Open3D, which is not installed here. It has no release for Python 3.14: simulate with "
-                                  "Python 3.10 to 3.13; following cameras and recordings needs no Open3D.", name="open3d") from None
+        raise ModuleNotFoundError(MISSING, name="open3d") from None
     return open3d.t.geometry.RaycastingScene(nthreads=threads)
