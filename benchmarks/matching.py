@@ -19,7 +19,8 @@ from dalf_training.data.difficulty import LEVELS
 from dalf_training.evaluation.benchmark import TOP_K
 from dalf_training.evaluation.extractor_scores import MatchedPair, PairMatcher, PairResult, matched_pairs, score, table, write_csv
 from dalf_training.evaluation.metrics import CORRECT, match_errors
-from extractors import NAMES, make_extractor
+from extractors import NAMES, Extractors
+from peers import LeftOutError
 
 from dalf_core import Matches
 from dalf_core.drawing.draw import draw_matches
@@ -33,7 +34,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 an error told in one line, 130 interrupted."""
     options = _parse(arguments)
     try:
-        extractors = {name: make_extractor(name, options.top_k, options.weights, options.official) for name in options.extractors}
+        extractors = make_rows(options)
         results, examples = measure(options.photos, options.levels, options.pairs, extractors)
         print(table(results))
         if options.csv:
@@ -46,6 +47,19 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"matching.py: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def make_rows(options: argparse.Namespace) -> dict[str, PairMatcher]:
+    """What is compared, by name; peers that cannot be had here are named and left out. ValueError: nothing is left."""
+    extractors, rows = Extractors(options.top_k, options.weights, options.official), {}
+    for name in options.extractors:
+        try:
+            rows[name] = extractors.make(name)
+        except LeftOutError as left_out:
+            print(f"matching.py: {left_out}", file=sys.stderr)
+    if not rows:
+        raise ValueError("no extractor is left to measure")
+    return rows
 
 
 def measure(photos: Path, levels: list[str], count: int,

@@ -53,7 +53,8 @@ class FeatureNode(WorkerNode):
 
         dalf = DALF(self.values["weights"] or None, device=self.values["device"], top_k=self.values["top_k"],
                     precision=self.values["precision"])
-        tracker = FeatureTracker(dalf, image_scale=self.values["image_scale"], max_keyframes=self.values["max_keyframes"])
+        tracker = FeatureTracker(dalf, image_scale=self.values["image_scale"], max_keyframes=self.values["max_keyframes"],
+                                 second_look=self.values["second_look"])
         self.get_logger().info(f"DALF on {dalf.device} ({dalf.backend}, {dalf.precision}), weights {dalf.weights}")
         started = time.perf_counter()
         tracker.warm_up()

@@ -31,8 +31,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--recording-time", action="store_true", help="join by the times of recording, not by stamps")
     options.add_options(p, options.STAMP_TOLERANCE.changed(name="tolerance", high=10.0), options.DEPTH_SCALE, options.MIN_DEPTH,
                         options.MAX_DEPTH, options.DEPTH_NOISE, options.WEIGHTS, options.DEVICE, options.PRECISION, options.TOP_K,
-                        options.IMAGE_SCALE, options.MAX_KEYFRAMES, options.MAX_VERTICES, options.NODE_SPACING, options.GROW_TO,
-                        options.PIECES)
+                        options.IMAGE_SCALE, options.MAX_KEYFRAMES, options.SECOND_LOOK, options.MAX_VERTICES, options.NODE_SPACING,
+                        options.GROW_TO, options.PIECES)
     options.add_features_every(p)
     p.add_argument("--max-frames", type=int, help="stop after so many frames")
     p.add_argument("--descriptors", choices=("none", "float16", "float32"), default="none", help="write descriptors to the results bag")

@@ -18,6 +18,7 @@ from dalf_core.weights import load_network
 from .checkpoint import RunError, RunFolder
 from .config import CONFIGS, ConfigError, TrainingConfig, first_difference, from_plain, load_config, override, to_plain
 from .data.photo_cache import PhotoCache, open_photos
+from .data.photos import TABLE, held_out
 from .distributed import World, join_world
 from .memory import peak
 from .modes import MODES
@@ -96,6 +97,9 @@ def _photos(options: argparse.Namespace, config: TrainingConfig, world: World) -
             print(f"skipped: {name} {reason}", file=sys.stderr)
         learned, kept = len(cache.training()), len(cache.validation())
         print(f"{learned} photos to learn from, {kept} kept for validation", file=sys.stderr)
+        if cache.unlisted:
+            print(f"warning: {cache.unlisted} photos are not listed in {TABLE}; each is taken for the only one of its source",
+                  file=sys.stderr)
         if not kept:
             print("warning: no photo is kept for validation (about one in ten is, by its name); validating on those it learns from",
                   file=sys.stderr)
@@ -108,6 +112,9 @@ def _trainer(options: argparse.Namespace, config: TrainingConfig, saved: dict[st
         trainer = Trainer(config, cache, folder, world, DalfNetwork(), saved["metadata"])
         if saved["photos"] != cache.key:
             raise RunError(f"images: the photos in {options.images} are not those the run was started with")
+        if moved := cache.held_out ^ held_out_before(saved, cache):
+            raise RunError(f"images: of the photos in {options.images}, {len(moved)} (such as {min(moved)}) were kept for validation when "
+                           f"the run was started and are not now, or the reverse; put {TABLE} back as it was, or start anew")
         trainer.restore(saved)
         if world.leads:
             folder.cut_history(trainer.progress.stage, trainer.progress.step)
@@ -122,6 +129,11 @@ def _trainer(options: argparse.Namespace, config: TrainingConfig, saved: dict[st
         folder.write(folder.config, yaml.safe_dump(to_plain(config), sort_keys=False, default_flow_style=None).encode())
         folder.history.unlink(missing_ok=True)
     return Trainer(config, cache, folder, world, network, {"start": start, "images": options.images.resolve().name})
+
+
+def held_out_before(saved: dict[str, Any], cache: PhotoCache) -> frozenset[str]:
+    """The photos that the run of a checkpoint keeps for validation; those of runs before there were tables of sources go by their names."""
+    return frozenset(saved["held_out"] if "held_out" in saved else filter(held_out, cache.names))
 
 
 def _tell(options: argparse.Namespace, trainer: Trainer, state: str) -> None:

@@ -198,14 +198,15 @@ class Trainer:
         gray = torch.cat([batch.gray_a for batch in views["easy"]])
         recipe = {**to_plain(self.config), "stage": self.progress.stage + 1, "step": self.progress.step}
         return {**self._metadata, "mode": config.mode, "descriptor": MODES[config.mode].descriptors[0], "recipe": json.dumps(recipe),
-                "data": f"{len(self.cache.names)} photos, listing {self.cache.key}", "score": f"{score:.4f}",
-                **calibrate(self.network, gray)}
+                "data": f"{len(self.cache.names)} photos, {len(self.cache.held_out)} of them kept apart, listing {self.cache.key}",
+                "score": f"{score:.4f}", **calibrate(self.network, gray)}
 
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
         if not self.world.leads:
             return
         self.folder.save({"network": self.network.state_dict(), "optimizer": optimizer.state_dict(), "progress": vars(self.progress),
-                          "config": to_plain(self.config), "photos": self.cache.key, "metadata": self._metadata})
+                          "config": to_plain(self.config), "photos": self.cache.key, "held_out": sorted(self.cache.held_out),
+                          "metadata": self._metadata})
 
 
 def _chunks(batches: Iterator[PhotoBatch], size: int) -> Iterator[list[PhotoBatch]]:

@@ -15,7 +15,7 @@ import numpy as np
 from ..files.whole_file import write_whole
 
 if TYPE_CHECKING:
-    from ..image_registration.template_tracking import TemplateFrame
+    from ..tracking.template_tracking import TemplateFrame
 
 SUFFIXES = (".csv", ".json")
 

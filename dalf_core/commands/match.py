@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--output", type=Path, required=True, help="picture of the verified matches, coloured by how they move")
     p.add_argument("--registered", type=Path, help="picture: A | B with A's grid as it lies in B | B as A sees it, unsupported parts dark")
     p.add_argument("--heatmap", type=Path, help="picture of the detector's response on A | B")
-    p.add_argument("--passes", choices=tuple(PASSES), default="auto", help="looks at B; auto: two where patches look much different in it")
+    p.add_argument("--passes", choices=tuple(PASSES), default="auto", help="looks at B; auto: two or three where patches look much different in it")
     p.add_argument("--all", action="store_true", help="draw the matches that verification dropped, too, in grey")
     add_extractor_options(p)
     return p
@@ -63,8 +63,9 @@ def draw_pair(options: argparse.Namespace, dalf: DALF, a: np.ndarray, b: np.ndar
     found = match_images(a, b, dalf=dalf, passes=PASSES[options.passes])
     print(f"keypoints: {len(found.a)} in A, {len(found.b)} in B")
     print(f"matches: {len(found.matches)}, of which {found.verified} verified")
-    if found.passes == 2:
-        print(f"second look: {found.verified_first} -> {found.verified} verified matches; {found.reason}")
+    if found.passes > 1:
+        print(f"{'second' if found.passes == 2 else 'third'} look: {found.verified_first} -> {found.verified} verified matches; "
+              f"{found.reason}")
     else:
         print(f"no second look: {found.reason}")
     matches = found.matches if options.all else found.matches.select(found.matches.inlier)
@@ -77,9 +78,9 @@ def write_registered(path: Path, found: ImageMatches, a: np.ndarray, b: np.ndarr
     """A | B with A's grid | B as A sees it; prints how well it fits. ValueError: too few verified matches, or matches on a line."""
     from ..drawing.draw import as_bgr, beside
     from ..drawing.draw_warp import draw_deformation_grid, draw_registered
-    from ..image_matching.match_images import MIN_VERIFIED
     from ..image_registration.image_warp import ImageWarpError, fit_image_warp, warp_to_template
     from ..image_registration.similarity import local_zncc
+    from ..matching.verification import MIN_VERIFIED
 
     if found.verified < MIN_VERIFIED:
         raise ValueError(f"B cannot be registered onto A: {found.verified} verified matches, at least {MIN_VERIFIED} are needed")

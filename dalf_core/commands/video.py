@@ -18,14 +18,14 @@ import numpy as np
 from tqdm import tqdm
 
 from ..interruption import Interruption
-from ..options import add_features_every
+from ..options import SECOND_LOOK, add_features_every, add_options
 from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor
 from .files import check_output
 from .frame_table import SUFFIXES, FrameRow, summarise, write_table
 
 if TYPE_CHECKING:
-    from ..image_registration.template_tracking import TemplateFrame, TemplateTracker
     from ..image_registration.video_reader import VideoReader
+    from ..tracking.template_tracking import TemplateFrame, TemplateTracker
 
 
 def parser() -> argparse.ArgumentParser:
@@ -39,6 +39,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--panel-width", type=int, default=640, help="pixels; wider clips are reduced to it in the film")
     add_extractor_options(p)
     add_features_every(p)
+    add_options(p, SECOND_LOOK)
     return p
 
 
@@ -50,13 +51,14 @@ def main(args: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command line says. Raises ValueError, OSError, RuntimeError with what is wrong."""
-    from ..image_registration.template_tracking import TemplateTracker
     from ..image_registration.video_reader import VideoReader
+    from ..tracking.template_tracking import TemplateTracker
 
     check_options(options)
     with VideoReader(options.clip) as clip:
         template = clip.frame(options.reference)
-        tracker = TemplateTracker(make_extractor(options), template, look_every=options.features_every)
+        tracker = TemplateTracker(make_extractor(options), template, look_every=options.features_every,
+                                 second_look=options.second_look)
         job = Job(options, clip, tracker, template)
         with Interruption() as interruption:
             rows = job.work(interruption)
@@ -111,7 +113,7 @@ class Job:
         return rows
 
     def _frames(self) -> Iterator[tuple[int, np.ndarray, TemplateFrame]]:
-        from ..image_registration.template_tracking import REFERENCE
+        from ..tracking.template_tracking import REFERENCE
 
         for number, image in enumerate(islice(self.clip, self.total)):
             frame = self.tracker.process(image)

@@ -26,7 +26,7 @@ class Look:
 
 
 def merged(reference: Features, first: Look, second: Look, replaced: np.ndarray) -> Look:
-    """The second look's features and matches, and what only the first one knows.
+    """What the first look alone knows, and the second look's features and matches.
 
     replaced: (N,) bool, keypoints of the first look that lie where the second looked; they stay only if their match does. A verified
     match of the first look stays where the second has none for that keypoint, or for that place in the image, that is verified; what
@@ -37,24 +37,24 @@ def merged(reference: Features, first: Look, second: Look, replaced: np.ndarray)
     found = found.select(found.inlier | ~np.isin(found.reference_index, kept.reference_index))
     rows = ~replaced
     rows[kept.query_index] = True
-    number = np.cumsum(rows) - 1 + len(second.features)
-    features = joined(second.features, first.features, rows)
+    number = np.cumsum(rows) - 1
+    features = joined(first.features, rows, second.features)
     distance = np.concatenate([found.distance, kept.distance])
-    matches = Matches(np.concatenate([found.reference_index, kept.reference_index]),
-                      np.concatenate([found.query_index, number[kept.query_index]]), distance, np.ones(len(distance), bool))
+    query_index = np.concatenate([found.query_index + int(rows.sum()), number[kept.query_index]])
+    matches = Matches(np.concatenate([found.reference_index, kept.reference_index]), query_index, distance, np.ones(len(distance), bool))
     matches = matches.select(np.argsort(distance, kind="stable"))
     return Look(features, replace(matches, inlier=verify(reference, features, matches)))
 
 
-def joined(first: Features, second: Features, rows: np.ndarray) -> Features:
-    """All of the first and some rows (N,) bool of the second, in one image; not sorted by score, which two looks do not share."""
-    keypoints, scores, descriptors, scales = (np.concatenate([getattr(first, name), getattr(second, name)[rows]])
+def joined(first: Features, rows: np.ndarray, second: Features) -> Features:
+    """Some rows (N,) bool of the first and all of the second, in one image; not sorted by score, which two looks do not share."""
+    keypoints, scores, descriptors, scales = (np.concatenate([getattr(first, name)[rows], getattr(second, name)])
                                               for name in ("keypoints", "scores", "descriptors", "scales"))
     on_device = None
     if first.on_device is not None and second.on_device is not None:
         import torch
 
-        on_device = torch.cat([first.on_device, second.on_device[torch.from_numpy(rows).to(second.on_device.device)]])
+        on_device = torch.cat([first.on_device[torch.from_numpy(rows).to(first.on_device.device)], second.on_device])
     return Features(keypoints, scores, descriptors, second.image_size, scales, on_device)
 
 

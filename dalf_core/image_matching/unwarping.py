@@ -16,7 +16,7 @@ NOTICEABLE = 1.2            # times finer the image must be before it is smoothe
 @dataclass(frozen=True)
 class Unwarped:
     """picture: the image resampled to the template's pixels, HxW or HxWxC, its rim repeated beyond its edges.
-    covered: (H, W) bool, where the map stays in the image, does not fold over and keeps the size within bounds.
+    covered: (H, W) bool, where the map stays in the image, on what is allowed of it, does not fold over and keeps the size within bounds.
     image_map: (H, W, 2) float32, image pixels of every template pixel: exactly what the picture was sampled by.
     """
 
@@ -47,13 +47,18 @@ class Unwarped:
         return closed[row.clip(0, height - 1), column.clip(0, width - 1)] > 0
 
 
-def unwarp(image: np.ndarray, warp: ImageWarp) -> Unwarped:
-    """The image (HxW or HxWxC, of warp.image_size) as the template sees it; smoothed first if it is much finer than the template."""
+def unwarp(image: np.ndarray, warp: ImageWarp, allowed: np.ndarray | None = None) -> Unwarped:
+    """The image (HxW or HxWxC, of warp.image_size) as the template sees it; smoothed first if it is much finer than the template.
+
+    allowed: (H, W) of the image, nonzero where it may be looked at.
+    """
     image_map = warp.image_map
     width, height = warp.image_size
     area = jacobian_determinant(image_map)
     inside = (image_map >= 0).all(axis=2) & (image_map[..., 0] <= width - 1) & (image_map[..., 1] <= height - 1)
     covered = inside & (area > LEAST_AREA) & (area < MOST_AREA)
+    if allowed is not None:
+        covered &= cv2.remap((allowed != 0).astype(np.uint8), image_map, None, cv2.INTER_NEAREST, borderMode=cv2.BORDER_CONSTANT) > 0
     finer = float(np.sqrt(np.median(area[covered]))) if covered.any() else 1.0
     if finer > NOTICEABLE:
         image = cv2.GaussianBlur(image, (0, 0), 0.5 * np.sqrt(finer ** 2 - 1))

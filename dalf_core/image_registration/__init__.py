@@ -1,1 +1,1 @@
-"""Registration of images in 2D: the smooth warp, tracking a template through a film, reading and writing films."""
+"""Registration of images in 2D: the smooth warp, how alike two pictures are, reading and writing films."""

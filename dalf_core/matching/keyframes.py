@@ -10,11 +10,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..types import Features, Matches
-from .verification import verify
+from .verification import MIN_VERIFIED, verify
 
 ENOUGH = 0.25               # share of an image's keypoints that verified matches must cover, or keyframes are asked and made;
 PLENTY = 100                # so many matches are enough in any case: what hangs on the reference itself is more exact
-MIN_VERIFIED = 20           # verified matches an image needs to become a keyframe: what shows fewer may be something else
 TRIED = 2                   # keyframes matched in one frame, the most alike
 SAMPLE = 128                # keypoints of a keyframe by which its likeness to an image is judged
 LOOKED_FOR = 4              # keyframes whose keypoints are looked for where the surface is expected to show them
@@ -66,11 +65,11 @@ class Keyframes:
     def see(self, reference: Features, features: Features, matches: Matches) -> KeyframeMatches:
         """What an image shows of the keyframes. It becomes one itself where it is known, but little of it is matched.
 
-        matches: verified, of the image to the reference. While these suffice, keyframes are neither asked nor made: what hangs on
-        the reference itself cannot drift.
+        features: of a first look; matches: verified, of the image to the reference, also of keypoints that a second look has added behind
+        those features. While they suffice, keyframes are neither asked nor made: what hangs on the reference itself cannot drift.
         """
         needed = min(ENOUGH * min(len(reference), len(features)), PLENTY)
-        taken = np.zeros(len(features), bool)
+        taken = np.zeros(max(len(features), matches.query_index.max(initial=-1) + 1), bool)
         taken[matches.query_index[matches.inlier]] = True
         if self.limit == 0 or taken.sum() >= needed:
             return NO_KEYFRAMES

@@ -14,6 +14,7 @@ from scipy.spatial import cKDTree
 from ..compiled import njit
 from ..types import Features, Matches
 
+MIN_VERIFIED = 20           # verified matches that tell two images of a thing from two of different things: fewer can be chance
 MIN_MATCHES = 6             # fewer cannot contradict one another enough
 NEIGHBOURS = 20             # voters around a match
 HYPOTHESES = 32             # pairs of neighbours tried a match

@@ -3,6 +3,7 @@
 Data flows one way:  image -> image half -> FrameMatches -> SurfaceTracker (with depth) -> SurfaceFrame.
 The image half is a FeatureTracker, driven by a SequentialTracker (recordings) or a BackgroundTracker (live), which carry matches to the
 images that DALF does not see. One thing flows back to them: where the surface expects keypoints (matching.prediction).
+A TemplateTracker, which needs no depth, registers the images of a film to one of them.
 """
 from .background_tracker import BackgroundTracker
 from .feature_tracker import FeatureTracker

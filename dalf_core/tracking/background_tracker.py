@@ -115,13 +115,13 @@ class BackgroundTracker:
         return [ImageResult(image, stamp_ns, found.frame if is_reference else replace(found.frame, matches=None))]
 
     def _start(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None, to_previous: bool) -> None:
-        carried = self._carrier.carried
+        carried, is_poor = self._carrier.carried, self._carrier.is_poor
         self._looked_at = (image, stamp_ns, carried)
         since = self._since = _Images()
         since.add(halved(image))
 
         def look() -> _Found:
-            frame = self._features.process(image, stamp_ns, mask, to_previous=to_previous)
+            frame = self._features.process(image, stamp_ns, mask, to_previous=to_previous, again=is_poor)
             if frame.matches is None:
                 return _Found(frame, None, 0)
             detections, behind = detections_of(frame.matches).without(carried), 1

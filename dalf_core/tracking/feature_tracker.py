@@ -8,14 +8,19 @@ import cv2
 import numpy as np
 
 from ..features.image_input import check_mask
+from ..image_matching.merging import Look
 from ..matching.keyframes import NO_KEYFRAMES, Keyframes
 from ..matching.verification import verify
+from ..options import NEVER, SECOND_LOOK
 from ..stopwatch import Stopwatch
 from ..types import Features, Matches
 from .frames import FeatureFrame, FrameMatches, rescale_pixels
 
 if TYPE_CHECKING:
     from ..features.extractor import DALF
+
+WEAK = 0.5                  # share of an image's keypoints that verified matches must cover, or it is looked at again
+CONTEXT = 32                # pixels that the network is shown around what is searched
 
 
 class FeatureTracker:
@@ -24,18 +29,23 @@ class FeatureTracker:
     dalf: a DALF extractor. image_scale: images are resized by this factor before extraction (small objects gain from 2);
     keypoints come back in pixels of the image as given. min_reference_keypoints: an image with fewer does not become the reference.
     max_keyframes: at most so many frames are kept besides the reference and matched when that serves no longer (the surface has turned
-    away, came close, is lit otherwise); 0: none.
+    away, came close, is lit otherwise); 0: none. second_look: "auto", an image of which little is verified is unwarped to the reference and
+    searched once more, where the map calls for it, see image_matching.second_look; "never".
 
     region (x, y, width, height; pixels, None: the whole image), min_score (keypoints below it are left out) and dalf.top_k may be
     changed between images; the reference stays.
     """
 
-    def __init__(self, dalf: DALF, *, image_scale: float = 1.0, min_reference_keypoints: int = 16, max_keyframes: int = 8) -> None:
+    def __init__(self, dalf: DALF, *, image_scale: float = 1.0, min_reference_keypoints: int = 16, max_keyframes: int = 8,
+                 second_look: str = SECOND_LOOK.default) -> None:
         if not 0.05 <= image_scale <= 8:
             raise ValueError(f"image_scale must be between 0.05 and 8, got {image_scale}")
+        if problem := SECOND_LOOK.problem(second_look):
+            raise ValueError(problem)
         self.dalf = dalf
         self.image_scale = image_scale
         self.min_reference_keypoints = min_reference_keypoints
+        self.second_look = second_look
         self.region: tuple[int, int, int, int] | None = None
         self.min_score = 0.0
         self.keyframes = Keyframes(max_keyframes)
@@ -49,34 +59,55 @@ class FeatureTracker:
         self.keyframes.clear()
 
     def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None, *, to_reference: bool = True,
-                to_previous: bool = False) -> FeatureFrame:
+                to_previous: bool = False, again: bool = True) -> FeatureFrame:
         """Extract one image and match it to the reference, to the image before, or to both.
 
         image: HxWx3 uint8 BGR or HxW uint8. mask: HxW of any resolution, nonzero where keypoints may lie (reference and current alike).
+        again: whether it may be looked at a second time, which takes as long as the first.
         FeatureFrame.matches is None while no image had enough keypoints to be the reference, FeatureFrame.previous for the first image.
         ValueError: as DALF.extract, or a region that reaches beyond the image.
         """
         clock = Stopwatch()
-        features = self._extract(image, mask)
+        mask = None if mask is None else check_mask(mask, image.shape[:2])
+        first = features = self._extract(image, mask)
         clock.lap("extract")
-        last, self._last = self._last, (features, stamp_ns)
-        pairs = self._to_reference(features, stamp_ns, clock) if to_reference else None
+        last, self._last = self._last, (first, stamp_ns)
+        pairs = None
+        if to_reference and self._has_reference(first, stamp_ns):
+            features, matches = self._matched(first, image, mask, again and self.second_look != NEVER, clock)
+            pairs = self._to_reference(first, features, matches, stamp_ns, clock)
         previous = None
         if to_previous and last is not None:
-            previous = _pairs(features, stamp_ns, *last, _verified(last[0], features, clock))
+            previous = _pairs(first, stamp_ns, *last, _verified(last[0], first, clock))
         return FeatureFrame(features, pairs, clock.laps, previous)
 
-    def _to_reference(self, features: Features, stamp_ns: int, clock: Stopwatch) -> FrameMatches | None:
-        """Matches to the reference, which these features become where there is none."""
-        is_reference = self.reference is None and len(features) >= self.min_reference_keypoints
-        if is_reference:
+    def _has_reference(self, features: Features, stamp_ns: int) -> bool:
+        """Whether there is one: these features become it where there is none, if they are enough."""
+        if self.reference is None and len(features) >= self.min_reference_keypoints:
             self.reference, self._reference_stamp_ns = features, stamp_ns
-        if self.reference is None:
-            return None
-        matches = _identity(len(features)) if is_reference else _verified(self.reference, features, clock)
+        return self.reference is not None
+
+    def _matched(self, first: Features, image: np.ndarray, mask: np.ndarray | None, again: bool,
+                 clock: Stopwatch) -> tuple[Features, Matches]:
+        """Matches to the reference, and the features they are of: those of a second look, if there is one, stand behind the first one's."""
+        reference = self.reference
+        assert reference is not None
+        look = Look(first, _identity(len(first)) if first is reference else _verified(reference, first, clock))
         for stage in ("match", "verify"):       # every frame names them, also the reference's
             clock.lap(stage)
-        seen_again = NO_KEYFRAMES if is_reference else self.keyframes.see(self.reference, features, matches)
+        if again and look.verified < WEAK * min(len(reference), len(first)):
+            from ..image_matching.second_look import look_again  # it imports PyTorch, as match does
+
+            look, _ = look_again(self._extract_unwarped, reference, image, look, allowed=self._searched(image, mask), keep_all=True)
+            clock.lap("second_look")
+        return look.features, look.matches
+
+    def _to_reference(self, first: Features, features: Features, matches: Matches, stamp_ns: int, clock: Stopwatch) -> FrameMatches:
+        """What the image shows of the reference and of keyframes, which are matched by how they look, not by how the reference would see
+        them.
+        """
+        assert self.reference is not None
+        seen_again = NO_KEYFRAMES if first is self.reference else self.keyframes.see(self.reference, first, matches)
         clock.lap("keyframes")
         return replace(_pairs(features, stamp_ns, self.reference, self._reference_stamp_ns, matches), keyframes=seen_again)
 
@@ -94,17 +125,39 @@ class FeatureTracker:
 
     def _extract(self, image: np.ndarray, mask: np.ndarray | None) -> Features:
         """The features of the region; pixels of the whole image."""
-        if mask is not None:
-            mask = check_mask(mask, image.shape[:2])
         if self.region is None:
             return self._above_score(self._extract_scaled(image, mask))
         (x, y, width, height), (rows, columns) = self.region, image.shape[:2]
         if x < 0 or y < 0 or x + width > columns or y + height > rows:
             raise ValueError(f"the region of {width}x{height} pixels at ({x}, {y}) reaches beyond the image, which is {columns}x{rows}")
-        part = slice(y, y + height), slice(x, x + width)
-        features = self._extract_scaled(image[part], None if mask is None else mask[part])
+        return self._extract_part(image, mask, (x, y, width, height))
+
+    def _extract_unwarped(self, picture: np.ndarray, covered: np.ndarray) -> Features:
+        """The features of the covered part of a picture; with a region no more than its surroundings are computed."""
+        if self.region is None:
+            return self._above_score(self._extract_scaled(picture, covered))
+        x, y, width, height = cv2.boundingRect(covered.astype(np.uint8))
+        rows, columns = covered.shape
+        left, top = max(0, x - CONTEXT), max(0, y - CONTEXT)
+        part = left, top, min(columns, x + width + CONTEXT) - left, min(rows, y + height + CONTEXT) - top
+        return self._extract_part(picture, covered, part)
+
+    def _extract_part(self, image: np.ndarray, mask: np.ndarray | None, part: tuple[int, int, int, int]) -> Features:
+        """The features of a part (x, y, width, height); pixels of the whole image."""
+        x, y, width, height = part
+        inside = slice(y, y + height), slice(x, x + width)
+        features = self._extract_scaled(image[inside], None if mask is None else mask[inside])
         moved = features.keypoints + np.array([x, y], np.float32)
-        return self._above_score(replace(features, keypoints=moved, image_size=(columns, rows)))
+        return self._above_score(replace(features, keypoints=moved, image_size=(image.shape[1], image.shape[0])))
+
+    def _searched(self, image: np.ndarray, mask: np.ndarray | None) -> np.ndarray | None:
+        """Where in an image keypoints may lie: (H, W), nonzero there; None: everywhere."""
+        if self.region is None:
+            return mask
+        x, y, width, height = self.region
+        part = np.zeros(image.shape[:2], np.uint8)
+        part[y:y + height, x:x + width] = 1 if mask is None else mask[y:y + height, x:x + width] != 0
+        return part
 
     def _above_score(self, features: Features) -> Features:
         count = int((features.scores >= self.min_score).sum())       # strongest first

@@ -77,7 +77,7 @@ class MatchCarrier:
         for number in set(self.landmarks.views) - keyframes - {REFERENCE_VIEW}:
             self.landmarks.drop_view(number)
         for number in set(detections.view.tolist()) & keyframes - set(self.landmarks.views):      # unknown so far: it is this image itself
-            self.landmarks.add_view(number, gray(image), features.keypoints)
+            self.landmarks.add_view(number, gray(image), matches.keyframes.query_xy[matches.keyframes.keyframe == number])
         self._most_found = 0
         contradicted = _contradicts(detections_of(matches), carried)
         if contradicted:

@@ -52,6 +52,7 @@ FEATURE_PARAMETERS = (
     Parameter("region", (0, 0, 0, 0), "part of the image to look at: x and y of its first pixel, width, height; all of it where they are 0",
               "px", 0, 100000, read_only=False),
     Parameter.of(options.MAX_KEYFRAMES),
+    Parameter.of(options.SECOND_LOOK),
     Parameter("descriptor_type", "float32", "element type of the published descriptors; none leaves them out",
               choices=("float32", "float16", "none"), read_only=False),
     _AUTOSTART,

@@ -44,8 +44,9 @@ class Session:
         self._depth_size: tuple[int, int] | None = None
         self.options, self.dalf, self.camera = options, dalf, camera
         self.has_depth, self._has_mask, self._depth_streams = chosen.depth is not None, chosen.mask is not None, depth_streams
-        self.features = SequentialTracker(FeatureTracker(dalf, image_scale=options.image_scale, max_keyframes=options.max_keyframes),
-                                          options.features_every)
+        tracker = FeatureTracker(dalf, image_scale=options.image_scale, max_keyframes=options.max_keyframes,
+                                 second_look=options.second_look)
+        self.features = SequentialTracker(tracker, options.features_every)
         self._prediction: Prediction | None = None
         self.surfaces = SurfaceTracker(max_vertices=options.max_vertices, node_spacing=options.node_spacing or None, pieces=options.pieces,
                                        grow_to=options.grow_to, near_m=options.min_depth, far_m=options.max_depth,

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ import yaml
 from dalf_training import command
 from dalf_training.checkpoint import RunFolder
 from dalf_training.config import TrainingConfig, to_plain
+from dalf_training.data.photos import TABLE, held_out
 from dalf_training.modes import MODES
 
 from dalf_core.features.network import DalfNetwork
@@ -64,6 +66,30 @@ def test_a_run_and_its_resumption(arguments: list[str], tmp_path: Path, capsys: 
     assert "architecture 'ts-xl', this trainer makes 'ts-fl'" in refused(capsys, [*arguments, "--resume"])
 
 
+@pytest.mark.parametrize("older", [False, True], ids=["", "from before there were tables of sources"])
+def test_the_split_stays_through_a_run(photo_folder: Path, arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                       older: bool) -> None:
+    """Else photos that were learned from would be validated on, and the best weights chosen by them."""
+    images = tmp_path / "photos"
+    shutil.copytree(photo_folder, images)
+    options = ["--images", str(images), *arguments[2:]]
+    assert command.main([*options, "--minutes", "0.000001"]) == 0
+    assert "8 photos to learn from, 2 kept" in capsys.readouterr().err
+    checkpoint = tmp_path / "run" / "last.pt"
+    if older:
+        saved = torch.load(checkpoint)
+        del saved["held_out"]
+        torch.save(saved, checkpoint)
+    names = [path.relative_to(images).as_posix() for path in images.rglob("*.png")]
+    kept, trained = (next(name for name in names if held_out(name) == side) for side in (True, False))
+    (images / TABLE).write_text(f"file\tsource\n{kept}\tone\n{trained}\tone\n")
+    told = refused(capsys, [*options, "--resume"])
+    assert f"1 (such as {kept}) were kept for validation when the run was started and are not now" in told and TABLE in told
+    (images / TABLE).write_text(f"file\tsource\n{kept}\tone\n{trained}\ttwo\n")        # a table that changes nothing
+    assert command.main([*options, "--resume"]) == 0
+    assert f"warning: 8 photos are not listed in {TABLE}" in capsys.readouterr().err
+
+
 def test_bad_photos(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str], texture) -> None:
     folder = tmp_path / "few"
     options = ["--images", str(folder), *arguments[2:]]
@@ -74,6 +100,8 @@ def test_bad_photos(arguments: list[str], tmp_path: Path, capsys: pytest.Capture
     assert "1 photos to learn from" in refused(capsys, options)
     cv2.imwrite(str(folder / "p1.png"), texture(0, (80, 60)))
     assert "80x60 is smaller than the crop, 96x64" in refused(capsys, options)
+    (folder / TABLE).write_text("file;source\n")
+    assert f"{TABLE} must have one column 'file'" in refused(capsys, options)
 
 
 def test_bad_options(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

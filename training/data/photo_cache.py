@@ -17,7 +17,7 @@ from dalf_core.files.picture_file import decode_picture
 from dalf_core.files.user_cache import cache_folder
 from dalf_core.files.whole_file import whole_file, write_whole
 
-from .photos import find_photos, fitted, held_out
+from .photos import Split, find_photos, fitted
 
 VERSION = 1             # of how photos are brought to size
 LEAST_PHOTOS = 2        # to learn from: behind one photo the next is seen
@@ -29,26 +29,29 @@ LEFTOVER_AGE = 600.0    # seconds since a cache that is being made was last writ
 class PhotoCache:
     """Photos of one size. pixels: (N, H, W, 3) uint8 BGR, on disk. names: (N,) relative to the folder. skipped: name and reason.
 
-    key: of the folder's listing and the size; equal keys mean the same photos.
+    key: of the folder's listing and the size; equal keys mean the same photos. held_out: names of those kept for validation.
+    unlisted: how many stand in no table of sources, though there is one.
     """
 
     pixels: np.ndarray
     names: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...]
     key: str
+    held_out: frozenset[str] = frozenset()
+    unlisted: int = 0
 
     def training(self) -> np.ndarray:
         """Indices of the photos to learn from. ValueError: fewer than two."""
-        found = np.flatnonzero([not held_out(name) for name in self.names])
+        found = np.flatnonzero([name not in self.held_out for name in self.names])
         if len(found) < LEAST_PHOTOS:
             kept = len(self.names) - len(found)
             raise ValueError(f"there are {len(found)} photos to learn from (of {len(self.names)} that can be used, {kept} are kept for "
-                             f"validation by their names); at least {LEAST_PHOTOS} are needed, some hundreds are better")
+                             f"validation); at least {LEAST_PHOTOS} are needed, some hundreds are better")
         return found
 
     def validation(self) -> np.ndarray:
         """Indices of the photos kept for validation; there may be none."""
-        return np.flatnonzero([held_out(name) for name in self.names])
+        return np.flatnonzero([name in self.held_out for name in self.names])
 
 
 def open_photos(folder: Path, size: tuple[int, int], least: tuple[int, int], cache: Path | None = None,
@@ -56,9 +59,10 @@ def open_photos(folder: Path, size: tuple[int, int], least: tuple[int, int], cac
     """The photos of a folder at size (width, height), from the cache if they are there, made otherwise.
 
     Photos that cannot be read or are smaller than `least` are skipped, with a reason. cache: folder for the files, by default in the
-    user's cache. ValueError: no folder, no usable photo. OSError: the cache cannot be written, e.g. because the disk is full.
+    user's cache. ValueError: no folder, no usable photo, a broken table of sources. OSError: the cache cannot be written, e.g. because
+    the disk is full.
     """
-    paths = find_photos(folder)
+    paths, split = find_photos(folder), Split(folder)
     key = _key(folder, paths, size, least)
     base = (cache or cache_folder() / "photos") / key
     described, pixels = base.with_suffix(".json"), base.with_suffix(".npy")
@@ -74,7 +78,9 @@ def open_photos(folder: Path, size: tuple[int, int], least: tuple[int, int], cac
     skipped = tuple((name, reason) for name, reason in content["skipped"])
     if not content["names"]:
         raise ValueError(f"none of the {len(paths)} photos in {folder} can be used: {'; '.join(map(' '.join, skipped[:3]))}")
-    return PhotoCache(np.load(pixels, mmap_mode="r"), tuple(content["names"]), skipped, key)
+    names = content["names"]
+    return PhotoCache(np.load(pixels, mmap_mode="r"), tuple(names), skipped, key,
+                      frozenset(name for name in names if split.holds_out(folder / name)), len(split.unlisted(paths)))
 
 
 def _key(folder: Path, paths: list[Path], size: tuple[int, int], least: tuple[int, int]) -> str:

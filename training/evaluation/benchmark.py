@@ -17,7 +17,7 @@ import torch
 
 from ..data.difficulty import LEVELS
 from ..data.pairs import random_pairs, to_image, to_tensor
-from ..data.photos import find_photos, held_out, read_photo
+from ..data.photos import TABLE, Split, find_photos, read_photo
 from ..data.warps import Warp
 from .repetition import repeats_itself
 
@@ -40,13 +40,14 @@ class BenchmarkPair:
 def benchmark_photos(folder: str | os.PathLike, most: int | None = None) -> list[Path]:
     """The photos of a folder that are kept for evaluation, in an order that mixes kinds; the first `most` of them.
 
-    Tiled textures and the like are left out: of two copies none is the right one. ValueError: fewer than two.
+    Tiled textures and the like are left out: of two copies none is the right one. ValueError: fewer than two, a broken table of sources.
     """
-    kept = sorted((path for path in find_photos(folder) if held_out(path)), key=lambda path: (zlib.crc32(path.name.encode()), path))
+    found, split = find_photos(folder), Split(folder)
+    kept = sorted(filter(split.holds_out, found), key=lambda path: (zlib.crc32(path.name.encode()), path))
     photos = list(itertools.islice((path for path in kept if not repeats_itself(read_photo(path, SIZE))), most))
     if len(photos) < 2:
         raise ValueError(f"{folder} holds {len(photos)} photos that are kept for evaluation; at least 2 are needed (about one in ten is "
-                         "kept, unless it repeats itself)")
+                         f"kept, unless it repeats itself; with {TABLE}, a source is kept if the names of all its photos say so)")
     return photos
 
 

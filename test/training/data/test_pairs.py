@@ -8,7 +8,7 @@ import torch
 from dalf_training.data.appearance import change_appearance
 from dalf_training.data.difficulty import LightRange, WarpRange
 from dalf_training.data.pairs import random_pairs, to_image, to_tensor
-from dalf_training.data.photos import find_photos, held_out, read_photo
+from dalf_training.data.photos import find_photos, read_photo
 
 
 def seeded(seed: int = 0) -> torch.Generator:
@@ -61,15 +61,6 @@ def test_pairs() -> None:
 def test_images_round_trip() -> None:
     image = np.random.default_rng(0).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     assert np.array_equal(to_image(to_tensor([image])[0]), image)
-
-
-def test_held_out_is_one_in_ten_by_name_alone() -> None:
-    names = [f"photo_{index:05}.webp" for index in range(5000)]
-    share = np.mean([held_out(name) for name in names])
-    assert 0.085 < share < 0.115
-    assert all(held_out(Path("/some/where") / name) == held_out(name) for name in names[:100])
-    # the rule may never change: weights trained under another one have seen the photos kept for evaluation
-    assert [index for index, name in enumerate(names[:40]) if held_out(name)] == [0, 21, 38]
 
 
 def test_photos(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dalf_core import options
-from dalf_core.image_registration.template_tracking import TemplateTracker
+from dalf_core.tracking.template_tracking import TemplateTracker
 from dalf_core.types import Features
 
 from ..feature_fixtures import textured

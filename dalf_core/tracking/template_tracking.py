@@ -11,20 +11,19 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from ..features.extractor import DALF
+from ..image_registration.image_warp import MIN_MATCHES, ImageWarp, ImageWarpError, fit_image_warp, warp_to_template
+from ..image_registration.similarity import local_zncc
 from ..matching.nearest_neighbours import match
-from ..matching.verification import verify
-from ..options import EVERY_FRAME
+from ..matching.verification import MIN_VERIFIED, verify
+from ..options import EVERY_FRAME, SECOND_LOOK
 from ..stopwatch import Stopwatch
-from ..tracking.feature_tracker import FeatureTracker
-from ..tracking.frames import FrameMatches
-from ..tracking.match_carrier import gray
-from ..tracking.sequential_tracker import SequentialTracker
 from ..types import Features, Matches
-from .image_warp import MIN_MATCHES, ImageWarp, ImageWarpError, fit_image_warp, warp_to_template
-from .similarity import local_zncc
+from .feature_tracker import FeatureTracker
+from .frames import FrameMatches
+from .match_carrier import gray
+from .sequential_tracker import SequentialTracker
 
 REFERENCE, DIRECT, TRACKED, FAILED = "reference", "direct", "tracked", "lost"
-MIN_VERIFIED = 20           # fewer verified matches: chance can do that, the frame counts as not registered so
 NEAR = 0.035                # of the image's diagonal: how far from the first map's prediction a match may lie
 LEAST_ZNCC = 0.5            # of the picture around a match found near a prediction
 NO_MATCHES = Matches(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros(0, np.float32), np.zeros(0, bool))
@@ -72,14 +71,16 @@ class TemplateTracker:
     """Registers images to a template, one after the other.
 
     dalf: an extractor. template: HxWx3 BGR or HxW, uint8 or uint16, as the images are. look_every: DALF looks at one of so many images,
-    see SequentialTracker. ValueError: a template with too few keypoints.
+    see SequentialTracker. second_look: see FeatureTracker. ValueError: a template with too few keypoints.
     """
 
-    def __init__(self, dalf: DALF, template: np.ndarray, *, look_every: int = EVERY_FRAME, min_verified: int = MIN_VERIFIED) -> None:
+    def __init__(self, dalf: DALF, template: np.ndarray, *, look_every: int = EVERY_FRAME, second_look: str = SECOND_LOOK.default,
+                 min_verified: int = MIN_VERIFIED) -> None:
         if min_verified < MIN_MATCHES:
             raise ValueError(f"min_verified must be at least {MIN_MATCHES}, not {min_verified}")
         self.min_verified = min_verified
-        self._images = SequentialTracker(FeatureTracker(dalf, min_reference_keypoints=min_verified, max_keyframes=0), look_every)
+        tracker = FeatureTracker(dalf, min_reference_keypoints=min_verified, max_keyframes=0, second_look=second_look)
+        self._images = SequentialTracker(tracker, look_every)
         features = self._images.process(template, 0).features
         assert features is not None
         self.features, self.size = features, features.image_size
