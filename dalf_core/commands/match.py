@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--output", type=Path, required=True, help="picture of the verified matches, coloured by how they move")
     p.add_argument("--registered", type=Path, help="picture: A | B with A's grid as it lies in B | B as A sees it, unsupported parts dark")
     p.add_argument("--heatmap", type=Path, help="picture of the detector's response on A | B")
-    p.add_argument("--passes", choices=tuple(PASSES), default="auto", help="looks at B; auto: two or three where patches look much different in it")
+    p.add_argument("--passes", choices=tuple(PASSES), default="auto", help="looks at B; auto: again where patches look different in it")
     p.add_argument("--all", action="store_true", help="draw the matches that verification dropped, too, in grey")
     add_extractor_options(p)
     return p
