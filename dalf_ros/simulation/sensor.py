@@ -11,6 +11,7 @@ from dalf_core.camera import PinholeCamera
 from dalf_core.surface import vertex_normals
 
 from .occluder import Hand
+from .ray_casting import ray_casting_scene
 from .texture import board, cloth_back, cloth_print
 
 BOARD_M = 1.02                                     # the board behind, along the optical axis
@@ -49,9 +50,7 @@ class Scene:
 
     def view(self, vertices: np.ndarray, hand_place: np.ndarray | None) -> View:
         """The exposure with the cloth's (V, 3) vertices, and the hand where it is."""
-        import open3d
-
-        caster = open3d.t.geometry.RaycastingScene(nthreads=2)
+        caster = ray_casting_scene(threads=2)
         caster.add_triangles(vertices, self._triangles.astype(np.uint32))
         if hand_place is not None:
             caster.add_triangles(self._hand.vertices + hand_place.astype(np.float32), self._hand.triangles.astype(np.uint32))

@@ -9,6 +9,7 @@ import numpy as np
 from dalf_core.camera import PinholeCamera
 from dalf_core.surface import vertex_normals
 
+from .ray_casting import ray_casting_scene
 from .sensor import CLOTH, View
 
 
@@ -63,9 +64,7 @@ class Attachment:
     """
 
     def __init__(self, truth: GroundTruth, reference_vertices: np.ndarray, frame: int = 0, max_distance_m: float = 0.015) -> None:
-        import open3d
-
-        scene = open3d.t.geometry.RaycastingScene()
+        scene = ray_casting_scene()
         scene.add_triangles(truth.vertices[frame], truth.triangles.astype(np.uint32))
         found = scene.compute_closest_points(np.ascontiguousarray(reference_vertices, np.float32))
         self.offset_m = np.linalg.norm(found["points"].numpy() - reference_vertices, axis=1)

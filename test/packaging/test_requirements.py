@@ -3,6 +3,7 @@ import re
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 FOLDER = Path(__file__).parents[2] / "requirements"
 FOR_NUMPY_1 = FOLDER / "numpy1.txt"         # takes the place of what the others name
@@ -23,9 +24,21 @@ def names(path: Path) -> list[str]:
     return [re.split(r"[\[=]", line)[0].lower().replace("_", "-") for line in packages(path)]
 
 
-def test_named_once() -> None:
-    named = [name for path in FOLDER.glob("*.txt") if path != FOR_NUMPY_1 for name in names(path)]
-    assert sorted(named) == sorted(set(named))
+def named(python: str) -> list[str]:
+    """The packages that all files name for one version of Python, those of NumPy 1 apart."""
+    lines = [Requirement(line) for path in FOLDER.glob("*.txt") if path != FOR_NUMPY_1 for line in packages(path)]
+    environment = {"python_version": python, "python_full_version": f"{python}.1"}
+    return [line.name.lower().replace("_", "-") for line in lines if line.marker is None or line.marker.evaluate(environment)]
+
+
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13", "3.14"])
+def test_named_once(python: str) -> None:
+    assert sorted(named(python)) == sorted(set(named(python)))
+
+
+def test_only_open3d_is_left_out_for_python_3_14() -> None:
+    assert set(named("3.13")) - set(named("3.14")) == {"open3d"}
+    assert set(named("3.14")) <= set(named("3.13"))
 
 
 def test_for_numpy_1_only_what_is_required_anyway_has_another_version() -> None:

@@ -1,6 +1,7 @@
 """./run from the outside: exit statuses, environment, call by another path. It runs inside the environment it made."""
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -88,3 +89,32 @@ def test_pins_of_both_numpy_lines() -> None:
 def test_requirements_of_no_such_group() -> None:
     done = run("requirements", "core", "cores")
     assert (done.returncode, done.stdout) == (1, "") and "requirements/cores.txt" in done.stderr
+
+
+def function(name: str) -> str:
+    """The text of one shell function of ./run."""
+    text = RUN.read_text(encoding="utf-8")
+    start = text.index(f"\n{name}() {{")
+    return text[start:text.index("\n}\n", start) + 2]
+
+
+@pytest.mark.parametrize(("python", "with_ros", "taken"), [
+    ("3.14", "yes", True), ("3.14", "", False), ("3.13", "", True), ("3.12", "yes", True), ("3.15", "yes", False), ("3.9", "", False)])
+def test_which_python(tmp_path: Path, python: str, with_ros: str, taken: bool) -> None:
+    """3.14 belongs to Lyrical's Ubuntu; the ROS wheels end at 3.13."""
+    fake = tmp_path / "python3"
+    version = tuple(map(int, python.split(".")))
+    fake.write_text(f'#!/bin/sh\nshift; code=$1; shift\nexec {sys.executable} -c "import sys; sys.version_info = {version}\n$code" "$@"\n',
+                    encoding="utf-8")
+    fake.chmod(0o755)
+    text = function("find_python").replace("/usr/bin/python3", str(fake)).replace("python3.{13,12,11,10}", "")
+    done = subprocess.run(["bash", "-euc", f'uses_installed_ros() {{ [[ "{with_ros}" ]]; }}; {text}; find_python'], capture_output=True,
+                          text=True, env={**os.environ, "PATH": f"{tmp_path}:{os.environ['PATH']}"})
+    assert (done.returncode, done.stdout.strip()) == ((0, str(fake)) if taken else (1, "")), done.stderr
+
+
+def test_a_ros_that_is_not_there_is_named() -> None:
+    script = f'die() {{ echo "$@" >&2; exit 1; }}; {function("find_ros")}; find_ros'
+    environment = {name: value for name, value in os.environ.items() if name not in ("AMENT_PREFIX_PATH", "ROS_DISTRO")}
+    done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, env={**environment, "ROS_DISTRO": "lyrical"})
+    assert done.returncode == 1 and "ROS_DISTRO is lyrical" in done.stderr and "unset ROS_DISTRO" in done.stderr
