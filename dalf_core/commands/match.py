@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--output", type=Path, required=True, help="picture of the verified matches, coloured by how they move")
     p.add_argument("--registered", type=Path, help="picture: A | B with A's grid as it lies in B | B as A sees it, unsupported parts dark")
     p.add_argument("--heatmap", type=Path, help="picture of the detector's response on A | B")
-    p.add_argument("--passes", choices=tuple(PASSES), default="auto", help="looks at B; auto: two where patches look much different in it")
+    p.add_argument("--passes", choices=tuple(PASSES), default="auto", help="looks at B; auto: again where patches look different in it")
     p.add_argument("--all", action="store_true", help="draw the matches that verification dropped, too, in grey")
     add_extractor_options(p)
     return p
@@ -63,8 +63,9 @@ def draw_pair(options: argparse.Namespace, dalf: DALF, a: np.ndarray, b: np.ndar
     found = match_images(a, b, dalf=dalf, passes=PASSES[options.passes])
     print(f"keypoints: {len(found.a)} in A, {len(found.b)} in B")
     print(f"matches: {len(found.matches)}, of which {found.verified} verified")
-    if found.passes == 2:
-        print(f"second look: {found.verified_first} -> {found.verified} verified matches; {found.reason}")
+    if found.passes > 1:
+        print(f"{'second' if found.passes == 2 else 'third'} look: {found.verified_first} -> {found.verified} verified matches; "
+              f"{found.reason}")
     else:
         print(f"no second look: {found.reason}")
     matches = found.matches if options.all else found.matches.select(found.matches.inlier)

@@ -1,4 +1,4 @@
-"""How far a map between two images turns, zooms, shears and bends what a patch shows, and whether that calls for a second look."""
+"""How far a map between two images turns, zooms, shears and bends what a patch shows, and whether that calls for another look."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ STRONG = 0.25               # share of the places that must be moved by more tha
 TURN = 8.0                  # degrees
 ZOOM = 0.12                 # octaves
 SHEAR = 0.15                # octaves between the directions of largest and smallest stretch
+FLAT = 1e-3                 # determinant of a local map that shows no area any more
 BEND = 0.15                 # relative change of the local map from one side of a patch to the other
 
 
@@ -31,11 +32,11 @@ class Deformation:
 
     @property
     def is_strong(self) -> np.ndarray:
-        """(N,) bool, places whose patch looks so different that a second look pays."""
+        """(N,) bool, places whose patch looks so different that another look pays."""
         return (self.turn > TURN) | (np.abs(self.zoom) > ZOOM) | (self.shear > SHEAR) | (self.bend > BEND)
 
     @property
-    def calls_for_second_look(self) -> bool:
+    def calls_for_another_look(self) -> bool:
         """Whether enough of the places are moved strongly."""
         return bool(len(self.turn)) and float(self.is_strong.mean()) >= STRONG
 
@@ -45,10 +46,12 @@ class Deformation:
         return f"turned by {turn:.0f}°, zoomed by {2 ** zoom - 1:.0%}, sheared by {2 ** shear - 1:.0%}, bent by {bend:.0%}"
 
 
-def deformation(warp: ImageWarp, xy: np.ndarray) -> Deformation:
-    """What a map does at template pixels (N, 2)."""
+def deformation(warp: ImageWarp, xy: np.ndarray, unwarped_by: ImageWarp | None = None) -> Deformation:
+    """What a map does at template pixels (N, 2); unwarped_by: what is left of that in an image that another map has unwarped."""
     xy = np.asarray(xy, float)
-    right, left, below, above = (_jacobians(warp, xy + HALF_PATCH * np.array(step)) for step in ((1, 0), (-1, 0), (0, 1), (0, -1)))
+    around = [xy + HALF_PATCH * np.array(step) for step in ((1, 0), (-1, 0), (0, 1), (0, -1))]
+    right, left, below, above = (_jacobians(warp, at) if unwarped_by is None else _left(_jacobians(unwarped_by, at), _jacobians(warp, at))
+                                 for at in around)
     jacobian = (right + left + below + above) / 4
     largest, smallest = np.linalg.svd(jacobian, compute_uv=False).T
     determinant = np.linalg.det(jacobian)
@@ -57,6 +60,12 @@ def deformation(warp: ImageWarp, xy: np.ndarray) -> Deformation:
     change = np.maximum(np.linalg.norm(right - left, axis=(1, 2)), np.linalg.norm(below - above, axis=(1, 2)))
     shear = np.where(determinant > 0, np.log2(np.maximum(largest, 1e-9) / np.maximum(smallest, 1e-9)), np.inf)
     return Deformation(turn, np.log2(size), shear, change / size)
+
+
+def _left(undone: np.ndarray, jacobians: np.ndarray) -> np.ndarray:
+    """(N, 2, 2) each: what is left of local maps when others are undone first; zero where those are flat and cannot be."""
+    flat = np.abs(np.linalg.det(undone)) < FLAT
+    return np.where(flat[:, None, None], 0.0, np.linalg.solve(np.where(flat[:, None, None], np.eye(2), undone), jacobians))
 
 
 def _jacobians(warp: ImageWarp, xy: np.ndarray, step: float = 1.0) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Two pictures to verified matches, in one call; the second picture is looked at twice where that pays."""
+"""Two pictures to verified matches, in one call; the second picture is looked at again where that pays."""
 from __future__ import annotations
 
 from dataclasses import dataclass
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 PASSES = (AUTO, 1, 2)
+MOST_LOOKS = 3
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,7 @@ class ImageMatches:
     a, b: Features, in pixels of the pictures. After a second look b holds its keypoints, those of the first look where it did not look,
     and those of first matches that it did not find but agrees with.
     matches: mutual nearest neighbours from a to b; inlier: those verified.
-    passes: 1 or 2, how often B was looked at for them. reason: why it was, or was not, looked at again, in words.
+    passes: 1, 2 or 3, how often B was looked at for them. reason: why it was, or was not, looked at again, in words.
     verified_first: verified matches of the first look.
     """
 
@@ -59,7 +60,7 @@ def match_images(a: np.ndarray | Features, b: np.ndarray, *, dalf: DALF | None =
     a: HxWx3 BGR or HxW, any type that DALF.extract takes, or its Features. b: such a picture. features_b: those of b, if they are known.
     Features must be the same extractor's. dalf: the extractor; by default one with the built-in weights, made once.
     passes: 1, one look; 2, a second one wherever a map can be made; "auto", a second one where the map turns, zooms, shears or bends what
-    patches show. The second look takes one more extraction.
+    patches show, and a third one where the second corrects that map as much. Each look takes one more extraction.
     ValueError: another number of passes, features of another image size; pictures that are constant, smaller than 32x32 or no pictures,
     with the one that is named. Pictures that share nothing are no error: no match is verified.
     """
@@ -74,8 +75,15 @@ def match_images(a: np.ndarray | Features, b: np.ndarray, *, dalf: DALF | None =
     first = Look(query, verified_matches(reference, query))
     if passes == 1:
         return ImageMatches(reference, query, first.matches, 1, "one look was asked for", first.verified)
-    look, reason = look_again(dalf.extract, reference, b, first, always=passes == 2)
-    return ImageMatches(reference, look.features, look.matches, 1 if look is first else 2, reason, first.verified)
+    looks, reason = [first], ""
+    while len(looks) < (2 if passes == 2 else MOST_LOOKS):
+        before = looks[-2] if len(looks) > 1 else None
+        look, why = look_again(dalf.extract, reference, b, looks[-1], always=passes == 2, before=before)
+        reason = reason or why          # of the second look
+        if look is looks[-1]:
+            break
+        looks.append(look)
+    return ImageMatches(reference, looks[-1].features, looks[-1].matches, len(looks), reason, first.verified)
 
 
 def _extracted(dalf: DALF, picture: np.ndarray, name: str) -> Features:

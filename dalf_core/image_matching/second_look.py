@@ -32,10 +32,11 @@ def verified_matches(reference: Features, query: Features) -> Matches:
 
 
 def look_again(extract: Extract, reference: Features, image: np.ndarray, first: Look, *, allowed: np.ndarray | None = None,
-               always: bool = False, keep_all: bool = False) -> tuple[Look, str]:
+               always: bool = False, keep_all: bool = False, before: Look | None = None) -> tuple[Look, str]:
     """The second look at an image after a first one, and why; or the first one itself, and why not.
 
     allowed: (H, W), nonzero where keypoints of the image may lie. always: also where the map hardly changes what patches show.
+    before: for a third look, where `first` is the second one, the one before that: only where the second look corrects its map.
     keep_all: the first look's features stay as they are, in front. Else those go that lie where the second looked and have no match.
     """
     if first.verified < MIN_VERIFIED:
@@ -43,11 +44,11 @@ def look_again(extract: Extract, reference: Features, image: np.ndarray, first: 
     if max(*reference.image_size, *first.features.image_size) > LARGEST_SIDE:
         return first, f"a picture is larger than {LARGEST_SIDE} pixels on a side"
     try:
-        warp = _fit(reference, first)
+        warp, undone = _fit(reference, first), None if before is None else _fit(reference, before)
     except ImageWarpError as error:
         return first, str(error)
-    seen = deformation(warp, warp.template_xy[warp.inlier])
-    if not always and not seen.calls_for_second_look:
+    seen = deformation(warp, warp.template_xy[warp.inlier], undone)
+    if not always and not seen.calls_for_another_look:
         return first, f"patches look alike already: {seen}"
     unwarped = unwarp(image, warp, allowed)
     if not unwarped.covered.any() or np.ptp(unwarped.picture[unwarped.covered]) == 0:

@@ -19,7 +19,7 @@ def prefix() -> Path:
 
 
 def test_launch_and_config_are_installed(prefix: Path) -> None:
-    for folder in ("launch", "config"):
+    for folder in ("launch", "config", "requirements"):
         for source in (ROOT / folder).iterdir():
             if source.is_file():
                 assert (prefix / "share" / "dalf" / folder / source.name).read_bytes() == source.read_bytes()
@@ -32,6 +32,24 @@ def test_programs_belong_to_modules(prefix: Path) -> None:
         assert os.access(program, os.X_OK)
         module = ROOT / "dalf_ros" / program.name
         assert module.with_suffix(".py").exists() or (module / "__main__.py").exists()
+
+
+@pytest.mark.parametrize(("missing", "mend"), [
+    ("numba", "-m pip install -c <({0}/run requirements constraints) -r <({0}/run requirements core tools)"),
+    ("rclpy", "Source ROS 2: source /opt/ros/jazzy/setup.bash"), ("dalf", "source install/setup.bash")])
+def test_a_missing_module_is_named_with_its_mend(missing: str, mend: str, prefix: Path, tmp_path: Path) -> None:
+    """A finder in front of all others hides one module from the installed program."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import sys\nclass Hides:\n    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name.partition('.')[0] == {missing!r}:\n"
+        "            raise ModuleNotFoundError(f'No module named {name!r}', name=name)\n"
+        "sys.meta_path.insert(0, Hides())\n")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")]), "ROS_DISTRO": "jazzy"}
+    done = subprocess.run([sys.executable, prefix / "lib" / "dalf" / "registration_node"], env=environment, capture_output=True, text=True,
+                          timeout=300)
+    assert done.returncode == 1, done.stderr
+    assert f"registration_node: the Python module {missing!r} is missing for {sys.executable} (Python 3." in done.stderr
+    assert mend.format(ROOT) in done.stderr and "Traceback" not in done.stderr
 
 
 def test_fast_dds_takes_the_profile_without_a_word(prefix: Path, ros_domain: int) -> None:

@@ -73,16 +73,18 @@ def test_the_numpy_line_is_one_of_two() -> None:
     assert done.returncode == 1 and "DALF_NUMPY is 3; it must be 1 or 2" in done.stderr
 
 
-def test_pins_of_both_numpy_lines(tmp_path: Path) -> None:
-    """What ./run gives to pip: the files as they are, or with the packages of numpy1.txt in place of the same ones."""
-    functions = RUN.read_text(encoding="utf-8").partition("pins() {")
-    script = f"root={RUN.parent}; pins() {{{functions[2].partition(chr(10) + '}')[0]}\n}}; pins core; echo ---; pins constraints"
-    lines = {line: subprocess.run(["bash", "-euc", f"numpy={line}; {script}"], capture_output=True, text=True, check=True).stdout
-             for line in "12"}
-    folder = RUN.parent / "requirements"
-    core, constraints = (folder / "core.txt").read_text(encoding="utf-8"), (folder / "constraints.txt").read_text(encoding="utf-8")
-    assert lines["2"] == f"{core}---\n{constraints}"
-    instead = [line for line in (folder / "numpy1.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    for before, after in zip(lines["2"].splitlines(), lines["1"].splitlines(), strict=True):
+def test_pins_of_both_numpy_lines() -> None:
+    """The files as they are, or with the packages of numpy1.txt in place of the same ones."""
+    lines = {numpy: run("requirements", "core", "constraints", DALF_NUMPY=numpy).stdout.splitlines() for numpy in "12"}
+    core, constraints, instead = ((RUN.parent / "requirements" / f"{name}.txt").read_text(encoding="utf-8").splitlines()
+                                  for name in ("core", "constraints", "numpy1"))
+    assert lines["2"] == core + constraints
+    instead = [line for line in instead if not line.startswith("#")]
+    for before, after in zip(lines["2"], lines["1"], strict=True):
         assert after == before or (after in instead and after.partition("==")[0] == before.partition("==")[0])
-    assert set(instead) <= set(lines["1"].splitlines())
+    assert set(instead) <= set(lines["1"])
+
+
+def test_requirements_of_no_such_group() -> None:
+    done = run("requirements", "core", "cores")
+    assert (done.returncode, done.stdout) == (1, "") and "requirements/cores.txt" in done.stderr

@@ -38,13 +38,13 @@ def test_bend_is_the_change_of_the_local_map_across_a_patch() -> None:
 
 def test_a_map_that_folds_over_is_strong() -> None:
     warp = fit_image_warp(XY, XY * [-1, 1] + [319, 0], SIZE, SIZE)
-    assert np.isinf(deformation(warp, XY[:5]).shear).all() and deformation(warp, XY[:5]).calls_for_second_look
+    assert np.isinf(deformation(warp, XY[:5]).shear).all() and deformation(warp, XY[:5]).calls_for_another_look
 
 
 @pytest.mark.parametrize("turn, along, across, pays", [
     (0, 1, 1, False), (4, 1.03, 1.03, False), (20, 1, 1, True), (0, 1.3, 1.3, True), (0, 0.75, 0.75, True), (0, 1.2, 0.95, True)])
 def test_the_gate(turn: float, along: float, across: float, pays: bool) -> None:
-    assert deformation(affine(turn, along, across), XY).calls_for_second_look is pays
+    assert deformation(affine(turn, along, across), XY).calls_for_another_look is pays
 
 
 def some(count: int, **changed: float) -> Deformation:
@@ -57,13 +57,26 @@ def some(count: int, **changed: float) -> Deformation:
 
 @pytest.mark.parametrize("changed", [{"turn": 9.0}, {"zoom": 0.13}, {"zoom": -0.13}, {"shear": 0.16}, {"bend": 0.16}])
 def test_a_quarter_of_the_places_must_be_moved_strongly_by_one_of_the_four(changed: dict[str, float]) -> None:
-    assert some(25, **changed).calls_for_second_look and not some(24, **changed).calls_for_second_look
-    assert not some(100, **{name: value * 0.85 for name, value in changed.items()}).calls_for_second_look
+    assert some(25, **changed).calls_for_another_look and not some(24, **changed).calls_for_another_look
+    assert not some(100, **{name: value * 0.85 for name, value in changed.items()}).calls_for_another_look
 
 
 def test_no_places_call_for_nothing() -> None:
-    assert not deformation(affine(50), np.zeros((0, 2))).calls_for_second_look
+    assert not deformation(affine(50), np.zeros((0, 2))).calls_for_another_look
 
 
 def test_it_tells_in_words() -> None:
     assert str(deformation(affine(30, 1.5, 1.5), XY)) == "turned by 30°, zoomed by 50%, sheared by 0%, bent by 0%"
+
+
+def test_what_is_left_where_another_map_is_undone_first() -> None:
+    same = deformation(affine(50, 1.4, 0.8), XY[:20], affine(50, 1.4, 0.8))
+    assert max(np.abs(values).max() for values in (same.turn, same.zoom, same.shear, same.bend)) < 1e-3
+    left = deformation(affine(70, 1.5, 1.5), XY[:20], affine(50, 1.2, 1.2))
+    assert np.allclose(left.turn, 20, atol=1e-3) and np.allclose(left.zoom, np.log2(1.5 / 1.2), atol=1e-4)
+    assert left.calls_for_another_look and not deformation(affine(53, 1.25, 1.2), XY, affine(50, 1.2, 1.2)).calls_for_another_look
+
+
+def test_of_a_map_that_shows_no_area_all_is_left() -> None:
+    flat = fit_image_warp(XY, XY * [1, 0] + [0, 120], SIZE, SIZE)
+    assert deformation(affine(), XY[:5], flat).calls_for_another_look

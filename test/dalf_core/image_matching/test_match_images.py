@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from dalf_core import match_images
+from dalf_core.image_registration.image_warp import fit_image_warp
 from dalf_core.matching.verification import MIN_VERIFIED
 from dalf_core.types import Features
 
@@ -46,6 +47,29 @@ def test_auto_looks_again_only_where_patches_look_different() -> None:
     asked = match_images(A, shifted, dalf=extractor, passes=2)
     assert len(extractor.asked) == 2 + 3 and asked.verified >= mild.verified            # looked again all the same
     assert match_images(A, turned(A, 14)[0], dalf=extractor).passes == 2
+
+
+def test_a_third_look_where_the_second_corrects_the_map(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind a map that is crude patches still look different."""
+    b, back = turned(A, 14)
+    fitted = []
+
+    def crude(template_xy, image_xy, *arguments, **options):
+        """The first map turns ten degrees too far."""
+        fitted.append(len(template_xy))
+        if fitted[-1] == fitted[0]:
+            turn, middle = cv2.getRotationMatrix2D((0, 0), -10, 1)[:, :2], np.array(SIZE) / 2
+            image_xy = (image_xy - middle) @ turn.T + middle
+        return fit_image_warp(template_xy, image_xy, *arguments, **options)
+
+    extractor = PatchExtractor()
+    with monkeypatch.context() as patch:
+        patch.setattr("dalf_core.image_matching.second_look.fit_image_warp", crude)
+        found = match_images(A, b, dalf=extractor)
+    right = match_images(A, b, dalf=PatchExtractor())
+    assert found.passes == 3 and len(extractor.asked) == 4 and right.passes == 2
+    assert found.verified > 0.97 * right.verified and np.median(errors(found, back)) < 0.25
+    assert "turned by" in found.reason
 
 
 def test_features_are_taken_as_they_are() -> None:
