@@ -48,7 +48,9 @@ def along(vertices: np.ndarray, edges: np.ndarray) -> np.ndarray:
 
 @pytest.mark.parametrize(("most", "noise_m"), [(300, 0.0), (300, 0.001), (1000, 0.001)])
 def test_the_border_of_a_measured_surface_stays(most: int, noise_m: float) -> None:
-    """Within 8 mm, where a pixel is 3.3 mm, either way; plain edge collapse moves it by 35 mm where there is noise, and folds the surface."""
+    """Within 8 mm, where a pixel is 3.3 mm, either way. Plain edge collapse moves it by 35 mm where there is
+    noise, and folds the surface.
+    """
     vertices, triangles = measured_disc(noise_m)
     fewer = decimate(vertices, triangles, most)
     assert 0.6 * most < len(fewer) <= most and fewer.max() < len(vertices)
