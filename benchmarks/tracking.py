@@ -22,6 +22,7 @@ import numpy as np
 from tqdm import tqdm
 
 from dalf_core import DALF
+from dalf_core.options import SECOND_LOOK, add_options
 from dalf_core.tracking import FeatureTracker, SurfaceFrame, SurfaceTracker
 from dalf_core.types import TRACKED, Features
 from dalf_ros.bags.bag_reader import RgbdFrame
@@ -62,9 +63,10 @@ def _turned(name: str, truth: GroundTruth, seed: int) -> tuple[list[RgbdFrame], 
         return turned(name, truth, seed, lambda: bar.update() and None)
 
 
-def follow(name: str, frames: list[RgbdFrame], truth: GroundTruth, dalf: RememberedFeatures, max_keyframes: int) -> list[Row]:
+def follow(name: str, frames: list[RgbdFrame], truth: GroundTruth, dalf: RememberedFeatures, max_keyframes: int,
+           second_look: str) -> list[Row]:
     """Both halves of the session over a sequence, every frame."""
-    features, surfaces = FeatureTracker(dalf, max_keyframes=max_keyframes), SurfaceTracker()
+    features, surfaces = FeatureTracker(dalf, max_keyframes=max_keyframes, second_look=second_look), SurfaceTracker()
     attachment, rows = None, []
     title = f"{name}, {max_keyframes} keyframes"
     for number, frame in enumerate(tqdm(covered(frames, covers(name)), total=len(frames), desc=title, unit="frame")):
@@ -107,6 +109,7 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument("--sequences", default=",".join(SCENES), help="which of them (default: %(default)s)")
     parser.add_argument("--max-keyframes", default="8,0", help="numbers of keyframes to compare (default: %(default)s)")
     parser.add_argument("--top-k", type=int, default=800, help="at most so many keypoints an image (default: %(default)s)")
+    add_options(parser, SECOND_LOOK)
     parser.add_argument("--weights", help="checkpoint: a path, or 'official'; the default one when not given")
     parser.add_argument("--seed", type=int, default=0, help="of the sensor's noise in `turned` and `rolled` (default: %(default)s)")
     options = parser.parse_args(args)
@@ -121,7 +124,7 @@ def main(args: list[str] | None = None) -> int:
         for name in names:
             frames, exact = _turned(name, truth, options.seed) if name in TURNED_BY else (plain, truth)
             for count in map(int, options.max_keyframes.split(",")):
-                table.append(report(name, count, follow(name, frames, exact, dalf, count)))
+                table.append(report(name, count, follow(name, frames, exact, dalf, count, options.second_look)))
     except (BagError, OSError, RuntimeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

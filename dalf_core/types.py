@@ -14,7 +14,7 @@ LOST = "lost"
 
 @dataclass(frozen=True)
 class Features:
-    """Keypoints and descriptors of one image, strongest first.
+    """Keypoints and descriptors of one image, strongest first; those of a second look, if there was one, stand behind them.
 
     keypoints: (N, 2) float32, x and y in pixels; the centre of the top-left pixel is (0, 0).
     scores: (N,) float32, detector response; larger is stronger.

@@ -42,7 +42,8 @@ def background_executor() -> ThreadPoolExecutor:
 class BackgroundTracker:
     """Drives a FeatureTracker in the background. process(), collect() and reset() belong to one thread, predict() to any.
 
-    features: nobody else may use it, except to change what may be changed between images. executor: see background_executor().
+    features: nobody else may use it, except to change what may be changed between images; it looks at an image a second time only where
+    little is carried, since matches come later for it. executor: see background_executor().
     on_found: called, on DALF's thread, when it has looked at an image: collect() then has results.
     """
 

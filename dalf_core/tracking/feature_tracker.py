@@ -11,7 +11,7 @@ from ..features.image_input import check_mask
 from ..image_matching.merging import Look
 from ..matching.keyframes import NO_KEYFRAMES, Keyframes
 from ..matching.verification import verify
-from ..options import NEVER, SECOND_LOOK
+from ..options import IF_NEEDED, NEVER, SECOND_LOOK
 from ..stopwatch import Stopwatch
 from ..types import Features, Matches
 from .frames import FeatureFrame, FrameMatches, rescale_pixels
@@ -37,7 +37,7 @@ class FeatureTracker:
     """
 
     def __init__(self, dalf: DALF, *, image_scale: float = 1.0, min_reference_keypoints: int = 16, max_keyframes: int = 8,
-                 second_look: str = SECOND_LOOK.default) -> None:
+                 second_look: str = IF_NEEDED) -> None:
         if not 0.05 <= image_scale <= 8:
             raise ValueError(f"image_scale must be between 0.05 and 8, got {image_scale}")
         if problem := SECOND_LOOK.problem(second_look):

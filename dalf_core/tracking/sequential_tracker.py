@@ -19,7 +19,8 @@ VAIN_EVERY = 8              # at last at one of so many where that brings nothin
 class SequentialTracker:
     """Drives a FeatureTracker: what it finds in an image, united with what is carried to it.
 
-    look_every: DALF looks at one of so many images; AUTO: seldom, and more often where matches get few, as the live nodes do.
+    look_every: DALF looks at one of so many images; AUTO: seldom, and more often where matches get few, as the live nodes do. A second
+    time it looks only where little is carried, at the start and after a loss: else matches that are carried make up for it.
     """
 
     def __init__(self, features: FeatureTracker, look_every: int = EVERY_FRAME) -> None:
@@ -52,7 +53,7 @@ class SequentialTracker:
         if carried is not None and not self._looks():
             return FeatureFrame(None, carried, clock.laps)
         self._since_look, self._asked, was_poor = 0, False, self._carrier.is_poor
-        found = self.features.process(image, stamp_ns, mask)
+        found = self.features.process(image, stamp_ns, mask, again=was_poor)
         matches = found.matches
         if matches is not None:
             contradicted = self._carrier.renew(found, image, self.features.keyframes.numbers, detections_of(matches), self._carrier.carried)

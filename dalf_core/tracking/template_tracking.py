@@ -15,7 +15,7 @@ from ..image_registration.image_warp import MIN_MATCHES, ImageWarp, ImageWarpErr
 from ..image_registration.similarity import local_zncc
 from ..matching.nearest_neighbours import match
 from ..matching.verification import MIN_VERIFIED, verify
-from ..options import EVERY_FRAME, SECOND_LOOK
+from ..options import EVERY_FRAME, IF_NEEDED
 from ..stopwatch import Stopwatch
 from ..types import Features, Matches
 from .feature_tracker import FeatureTracker
@@ -74,7 +74,7 @@ class TemplateTracker:
     see SequentialTracker. second_look: see FeatureTracker. ValueError: a template with too few keypoints.
     """
 
-    def __init__(self, dalf: DALF, template: np.ndarray, *, look_every: int = EVERY_FRAME, second_look: str = SECOND_LOOK.default,
+    def __init__(self, dalf: DALF, template: np.ndarray, *, look_every: int = EVERY_FRAME, second_look: str = IF_NEEDED,
                  min_verified: int = MIN_VERIFIED) -> None:
         if min_verified < MIN_MATCHES:
             raise ValueError(f"min_verified must be at least {MIN_MATCHES}, not {min_verified}")

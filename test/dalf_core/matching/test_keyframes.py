@@ -33,6 +33,11 @@ class ViewBoundFeatures:
         return Features(xy[shuffled], np.ones(len(shuffled), np.float32), self.descriptors(degrees)[shuffled], (320, 240))
 
 
+def tracker_of_views(**options):
+    """No second look: there are no pixels to unwarp."""
+    return FeatureTracker(ViewBoundFeatures(), second_look="never", **options)
+
+
 def turned(degrees):
     return RolledSheet(R=turn((0, 1, 0), degrees))
 
@@ -40,7 +45,7 @@ def turned(degrees):
 def follow(turns, max_keyframes, drop_between=(), drop_before=0):
     """The sheet turned by `turns` degrees, None = out of sight. Frames of drop_between never reach the depth half, nor those before
     drop_before, as if it had been started then. Returns the features and surfaces by frame, RMSE in mm by frame, and both trackers."""
-    features, surfaces = FeatureTracker(ViewBoundFeatures(), max_keyframes=max_keyframes), SurfaceTracker()
+    features, surfaces = tracker_of_views(max_keyframes=max_keyframes), SurfaceTracker()
     seen, found, errors, rest = [], [], [], None
     for number, degrees in enumerate(turns):
         scene = None if degrees is None else turned(degrees)
@@ -100,7 +105,7 @@ def test_matches_that_suffice_keep_keyframes_out():
 
 
 def test_reset_forgets_keyframes():
-    features = FeatureTracker(ViewBoundFeatures())
+    features = tracker_of_views()
     for degrees in TURNS:
         features.process((turned(degrees), degrees), 0)
     assert len(features.keyframes) > 0
@@ -109,7 +114,7 @@ def test_reset_forgets_keyframes():
 
 
 def test_no_more_keyframes_than_asked_for():
-    features = FeatureTracker(ViewBoundFeatures(), max_keyframes=1)
+    features = tracker_of_views(max_keyframes=1)
     named = [features.process((turned(degrees), degrees), 0).matches.keyframes.keyframe.max(initial=0) for degrees in [*TURNS, 80.0, 85.0]]
     assert len(features.keyframes) == 1 and max(named) > 1      # numbers are never used twice
 
@@ -129,8 +134,7 @@ def test_an_unknown_image_does_not_become_a_keyframe():
 
 
 def test_a_keypoint_that_the_reference_knows_is_not_named_twice():
-    extractor = ViewBoundFeatures()
-    tracker = FeatureTracker(extractor)
+    tracker = tracker_of_views()
     for degrees in TURNS[:10]:
         frame = tracker.process((turned(degrees), degrees), int(degrees))
     pairs = frame.matches

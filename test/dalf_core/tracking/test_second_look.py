@@ -13,7 +13,7 @@ from dalf_core.matching.verification import MIN_VERIFIED
 from dalf_core.tracking import BackgroundTracker, FeatureFrame, FeatureTracker, MatchCarrier, SequentialTracker
 from dalf_core.tracking.background_tracker import background_executor
 from dalf_core.tracking.match_carrier import detections_of
-from dalf_core.tracking.template_tracking import TemplateTracker
+from dalf_core.tracking.template_tracking import TemplateFrame, TemplateTracker
 
 from ..feature_fixtures import textured
 from ..image_matching.patches import SIZE, PatchExtractor, turned
@@ -167,11 +167,20 @@ def test_images_that_are_only_carried_to_are_not_looked_at() -> None:
     extractor = PatchExtractor()
     tracker = SequentialTracker(FeatureTracker(extractor), look_every=1000)
     for k in range(8):
+        frame = tracker.process(turned(A, 2 * k)[0], k)
+    assert len(extractor.asked) == 1 and verified(frame) > 200
+
+
+def test_of_a_recording_only_what_little_is_carried_to_is_looked_at_again() -> None:
+    extractor = PatchExtractor()
+    tracker = SequentialTracker(FeatureTracker(extractor, max_keyframes=0))
+    for k in range(8):
         tracker.process(turned(A, 2 * k)[0], k)
-    assert len(extractor.asked) == 1
-    tracker.look()
-    tracker.process(B, 9)
-    assert len(extractor.asked) == 3
+    assert len(extractor.asked) == 8            # though little is matched in the last of them
+    tracker.process(textured(*SIZE, seed=5), 8)
+    assert len(extractor.asked) == 9
+    frame = tracker.process(B, 9)               # after a cut
+    assert len(extractor.asked) == 11 and verified(frame) > 250
 
 
 class Threads(PatchExtractor):
@@ -218,9 +227,14 @@ def test_live_images_never_wait_and_are_looked_at_again_only_when_little_is_carr
         executor.shutdown(cancel_futures=True)
 
 
-def test_a_film_is_registered_by_both_looks() -> None:
-    one, two = (TemplateTracker(PatchExtractor(), A, second_look=second_look).process(B) for second_look in ("never", "auto"))
-    assert two.verified > 1.3 * one.verified and two.used > one.used and two.supported >= one.supported
+def after_a_cut(tracker: TemplateTracker) -> TemplateFrame:
+    assert tracker.process(textured(*SIZE, seed=5)).method == "lost"
+    return tracker.process(B)
+
+
+def test_a_film_is_found_again_by_both_looks() -> None:
+    one, two = (after_a_cut(TemplateTracker(PatchExtractor(), A, second_look=second_look)) for second_look in ("never", "auto"))
+    assert two.verified > 1.3 * one.verified and two.used > 1.1 * one.used
     y, x = np.nonzero(two.warp.support)
     xy = np.stack([x, y], axis=1)[::37].astype(float)
     assert np.median(np.linalg.norm(BACK(two.warp.image_positions(xy)) - xy, axis=1)) < 0.3
