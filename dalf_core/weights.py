@@ -232,13 +232,13 @@ def _download(url: str, target: Path) -> None:
 
 def _fetch(url: str, stream: IO[bytes]) -> str:
     """Copy url to an open file with a progress bar; returns the SHA-256."""
-    from tqdm import tqdm
+    from .progress_bar import progress_bar
 
     digest = hashlib.sha256()
     received = 0
     with urllib.request.urlopen(url, timeout=TIMEOUT_S) as response:
         total = int(response.headers.get("Content-Length") or 0) or None
-        with tqdm(total=total, unit="B", unit_scale=True, desc="DALF weights") as bar:
+        with progress_bar(total=total, unit="B", unit_scale=True, desc="DALF weights") as bar:
             while block := response.read(1 << 16):
                 received += len(block)
                 if received > MAX_BYTES:

@@ -19,7 +19,8 @@ from dalf_core.interruption import Interruption
 from .bags.bag_source import BagError, BagSource, RawMessage
 from .nodes.ros_home import ensure_ros_home
 
-EXIT_STATUS = "exit status: 0 played, 2 an error (told in one line), 130 ended by Ctrl-C, 143 by SIGTERM"
+EXIT_STATUS = ("exit status: 0 played, 2 an error (told in one line), 130 ended by Ctrl-C, 143 by SIGTERM; with --ros-args, as launch\n"
+               "starts it, 0 for those too: launch calls everything else a death")
 CLOCK_HZ = 100.0                # between messages /clock goes on so often
 NANOSECONDS = 1_000_000_000
 
@@ -42,17 +43,23 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Exit status: 0 played, 2 an error, 130 interrupted."""
+    """Exit status: EXIT_STATUS."""
     words = list(sys.argv[1:] if args is None else args)
     at = words.index("--ros-args") if "--ros-args" in words else len(words)
-    options = parser().parse_args(words[:at])
+    status = run(words[:at], words[at:])
+    return 0 if status in (130, 143) and words[at:] else status
+
+
+def run(words: list[str], ros_args: list[str]) -> int:
+    """Do what the command line says. Exit status: 0 played, 2 an error, 130 or 143 interrupted."""
+    options = parser().parse_args(words)
     try:
         if not options.rate > 0:
             raise BagError(f"--rate {options.rate} must be greater than 0")
         if not options.clock_rate > 0:
             raise BagError(f"--clock-rate {options.clock_rate} must be greater than 0")
         with Interruption() as interruption, BagSource(options.bag) as source:
-            return play(source, options, words[at:], interruption)
+            return play(source, options, ros_args, interruption)
     except KeyboardInterrupt:
         return 130
     except (BagError, OSError) as error:

@@ -38,6 +38,8 @@ LEVELS = {"tracked": OK, "degraded": WARN, "waiting": WARN, "lost": ERROR}
 class RegistrationNode(WorkerNode):
     """Wires `matches`, `depth`, `camera_info`, `image` and `mask` to a SurfaceTracker, and its results to the surface topics."""
 
+    camera_role = "depth"
+
     def __init__(self) -> None:
         super().__init__("registration_node", topics.SURFACE_TOPICS, primary="matches", required=("depth",),
                          optional=("image", "camera_info"))

@@ -29,13 +29,14 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Exit status: 0 the recording is there, 2 an error, 130 interrupted."""
+    """Exit status: 0 the recording is there, 2 an error, 130 interrupted; with --ros-args, as launch starts it, 0 for that too."""
     words = list(sys.argv[1:] if args is None else args)
-    options = parser().parse_args(words[:words.index("--ros-args")] if "--ros-args" in words else words)
+    of_launch = "--ros-args" in words       # which calls everything but 0 a death
+    options = parser().parse_args(words[:words.index("--ros-args")] if of_launch else words)
     try:
         print(f"recording: {simulate(options.output, options.frames, options.seed)}")
     except KeyboardInterrupt:
-        return 130
+        return 0 if of_launch else 130
     except (ValueError, RuntimeError, OSError, ImportError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -66,12 +67,12 @@ def simulate(folder: Path, frames: int = 180, seed: int = 0) -> Path:
 
 
 def _record(folder: Path, frames: int, seed: int) -> None:
-    from tqdm import tqdm
+    from dalf_core.progress_bar import progress_bar
 
     from .simulation.recording import record
 
     folder.mkdir(parents=True)
-    with tqdm(total=2 * frames, desc="simulating", unit="step") as bar:
+    with progress_bar(total=2 * frames, desc="simulating", unit="step") as bar:
         record(folder / "bag", folder / "truth.npz", frames=frames, seed=seed, progress=lambda _stage, _number: bar.update() and None)
 
 

@@ -36,9 +36,8 @@ def describe(context: LaunchContext, bag: str) -> dict[str, str]:
 def generate_launch_description() -> LaunchDescription:
     return LaunchDescription([
         DeclareLaunchArgument("bag", description="rosbag2 folder, .mcap, .db3 (also .zstd) or ROS 1 .bag"),
-        DeclareLaunchArgument("exit_at_end", default_value="false", description="end when the recording is over"),
-        *launching.declare(launching.PLAYER_ARGUMENTS, launching.TOPIC_ARGUMENTS, launching.MASK_ARGUMENT, launching.NODE_ARGUMENTS,
-                           use_sim_time="true"),
+        *launching.declare(launching.END_ARGUMENT, launching.PLAYER_ARGUMENTS, launching.TOPIC_ARGUMENTS, launching.MASK_ARGUMENT,
+                           launching.NODE_ARGUMENTS, use_sim_time="true"),
         *launching.fast_dds_profile(),
         OpaqueFunction(function=start),
     ])

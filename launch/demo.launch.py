@@ -21,14 +21,16 @@ SOURCE = launching.Source("/camera/color/image_raw", "/camera/aligned_depth_to_c
 
 def start(context: LaunchContext) -> list[LaunchDescriptionEntity]:
     folder = os.path.abspath(os.path.expanduser(launching.text(context, "recording")))
+    bag, played = os.path.join(folder, "bag"), (SOURCE.color, SOURCE.depth, SOURCE.camera_info, SOURCE.mask)
+    # made before the minute of simulating: what is wrong with an argument is told at once
+    then = [*launching.nodes(context, SOURCE), launching.player(context, SOURCE, bag, played)]
     simulation = Node(package="dalf", executable="simulate", output="screen",
                       arguments=["--output", folder, "--frames", launching.text(context, "frames")])
 
     def when_made(event: ProcessExited, _: LaunchContext) -> list[LaunchDescriptionEntity]:
-        if event.returncode:
+        if event.returncode or not os.path.isdir(bag):
             return [Shutdown(reason="the recording could not be simulated")]
-        played = (SOURCE.color, SOURCE.depth, SOURCE.camera_info, SOURCE.mask)
-        return [*launching.nodes(context, SOURCE), launching.player(context, SOURCE, os.path.join(folder, "bag"), played)]
+        return then
 
     return [RegisterEventHandler(OnProcessExit(target_action=simulation, on_exit=when_made)), simulation]
 

@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 import torch
-from tqdm import tqdm
+
+from dalf_core.progress_bar import progress_bar
 
 from .checkpoint import RunFolder, writing
 from .config import TrainingConfig
@@ -24,7 +25,7 @@ class Report:
     def __init__(self, folder: RunFolder, config: TrainingConfig, stage: int, step: int, before: int, leads: bool) -> None:
         self._folder, self._config, self._stage, self._before, self._leads = folder, config, stage, before, leads
         self._writer = self._open_tensorboard(before + step) if leads and config.tensorboard else None
-        self._bar = tqdm(total=config.steps, initial=step, desc=f"stage {stage + 1}, {config.mode}", unit="step", disable=not leads,
+        self._bar = progress_bar(total=config.steps, initial=step, desc=f"stage {stage + 1}, {config.mode}", unit="step", disable=not leads,
                          dynamic_ncols=True, mininterval=0.2 if sys.stderr.isatty() else LOG_SECONDS)
         self._best = ""
         self._since, self._seconds = time.perf_counter(), 0.0       # of the steps since the last record

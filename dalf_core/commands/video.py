@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from ..interruption import Interruption
 from ..options import SECOND_LOOK, add_features_every, add_options
+from ..progress_bar import progress_bar
 from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor
 from .files import check_output
 from .frame_table import SUFFIXES, FrameRow, summarise, write_table
@@ -102,7 +102,7 @@ class Job:
         from ..image_registration.video import VideoWriter
 
         rows = []
-        with VideoWriter(self.options.output, self.clip.fps) as film, tqdm(total=self.total, unit="frame") as bar:
+        with VideoWriter(self.options.output, self.clip.fps) as film, progress_bar(total=self.total, unit="frame") as bar:
             for number, image, frame in self._frames():
                 rows.append(FrameRow.of(number, float(self.clip.times[number]), frame))
                 film.write(self._picture(number, image, frame), float(self.clip.times[number]))

@@ -7,10 +7,10 @@ import shutil
 import sys
 import time
 from pathlib import Path
-
-from tqdm import tqdm
+from typing import Any
 
 from dalf_core.options import DEVICE, PRECISION, TOP_K, WEIGHTS, add_options
+from dalf_core.progress_bar import progress_bar
 
 from ..bags.bag_source import BagError
 from ..simulation.recording import MASK_TOPIC
@@ -112,13 +112,13 @@ def _simulate(options: argparse.Namespace, output: Path):
     from ..simulation.recording import record
 
     print(f"[1/3] Simulating a cloth before an RGB-D camera: {options.frames} frames")
-    bars: dict[str, tqdm] = {}
+    bars: dict[str, Any] = {}
 
     def progress(stage: str, _number: int) -> None:
         if stage not in bars:
             for bar in bars.values():
                 bar.close()
-            bars[stage] = tqdm(total=options.frames, desc=stage, unit="frame")
+            bars[stage] = progress_bar(total=options.frames, desc=stage, unit="frame")
         bars[stage].update()
 
     try:

@@ -1,13 +1,16 @@
 """What the launch files share: their arguments, our nodes wired to a camera's topics, RViz, the Fast DDS profile. Needs `launch`."""
 from __future__ import annotations
 
+import atexit
+import math
 import os
 import tempfile
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 import yaml
-from ament_index_python.packages import get_package_share_directory
+from ament_index_python.packages import PackageNotFoundError, get_package_prefix, get_package_share_directory
 from launch import LaunchContext
 from launch.actions import DeclareLaunchArgument, SetEnvironmentVariable, Shutdown
 from launch.substitutions import LaunchConfiguration
@@ -34,12 +37,17 @@ NODE_ARGUMENTS = {
     "use_sim_time": ("false", "take the time from /clock"),
     "separate": ("true", "run the feature and the registration node as two processes; false: as one, `tracker`"),
     "rviz": ("false", "start RViz too"),
-    "log_level": ("info", "debug, info, warn or error"),
+    "log_level": ("info", "how much the nodes tell"),
+}
+END_ARGUMENT = {
+    "exit_at_end": ("false", "end when the recording is over"),
 }
 PLAYER_ARGUMENTS = {
     "rate": ("1.0", "speed, 1 = as recorded"),
     "loop": ("false", "begin again at the end"),
 }
+SWITCHES = ("use_sim_time", "separate", "rviz", "loop", "exit_at_end")
+CHOICES = {"log_level": ["debug", "info", "warn", "error", "fatal"], **dict.fromkeys(SWITCHES, ["true", "false", "True", "False"])}
 
 
 @dataclass(frozen=True)
@@ -60,8 +68,11 @@ class Source:
 
 
 def declare(*tables: dict[str, tuple[str, str]], **defaults: str) -> list[DeclareLaunchArgument]:
-    """Launch arguments from tables of (default, description); defaults given by name take the place of the table's."""
-    return [DeclareLaunchArgument(name, default_value=defaults.get(name, default), description=text)
+    """Launch arguments from tables of (default, description); defaults given by name take the place of the table's.
+
+    launch refuses values that are not among the CHOICES before it starts anything.
+    """
+    return [DeclareLaunchArgument(name, default_value=defaults.get(name, default), description=text, choices=CHOICES.get(name))
             for table in tables for name, (default, text) in table.items()]
 
 
@@ -77,11 +88,8 @@ def text(context: LaunchContext, name: str) -> str:
 
 
 def flag(context: LaunchContext, name: str) -> bool:
-    """A launch argument that is true or false. Raises ValueError for anything else."""
-    value = text(context, name)
-    if value.lower() not in ("true", "false"):
-        raise ValueError(f"{name}:={value} must be true or false")
-    return value.lower() == "true"
+    """One of the SWITCHES."""
+    return text(context, name).lower() == "true"
 
 
 def share(*parts: str) -> str:
@@ -155,12 +163,13 @@ def _arguments_file(context: LaunchContext, source: Source) -> str:
     sections = {"/**": both, "/**/feature_node": feature, "/**/registration_node": registration}
     with tempfile.NamedTemporaryFile("w", prefix="dalf_launch_", suffix=".yaml", delete=False) as file:
         yaml.safe_dump({name: {"ros__parameters": values} for name, values in sections.items() if values}, file)
+    atexit.register(Path(file.name).unlink, missing_ok=True)
     return file.name
 
 
 def player(context: LaunchContext, source: Source, bag: str, played: Iterable[str], *, wait_s: float = 120.0, end: bool = False) -> Node:
     """`play` with /clock; it waits for the nodes to listen, which they do when their models are loaded. end: the launch ends with it."""
-    rate = float(text(context, "rate"))
+    rate = _rate(context)
     loop = ["--loop"] if flag(context, "loop") else []
     return Node(
         package="dalf",
@@ -172,6 +181,17 @@ def player(context: LaunchContext, source: Source, bag: str, played: Iterable[st
     )
 
 
+def _rate(context: LaunchContext) -> float:
+    """The argument `rate`. Raises ValueError where it is no positive number."""
+    try:
+        rate = float(text(context, "rate"))
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate < math.inf:
+        raise ValueError(f"rate:={text(context, 'rate')} must be a number greater than 0")
+    return rate
+
+
 def listeners(context: LaunchContext, source: Source) -> list[str]:
     """Our nodes by their full names."""
     namespace = text(context, "namespace").strip("/")
@@ -180,7 +200,16 @@ def listeners(context: LaunchContext, source: Source) -> list[str]:
 
 
 def rviz(context: LaunchContext, frame: str) -> Node:
-    """RViz with our configuration, its topics moved into the namespace of the nodes. frame: the fixed frame."""
+    """RViz with our configuration, its topics moved into the namespace of the nodes. frame: the fixed frame.
+
+    Raises ValueError where it is not installed.
+    """
+    try:
+        get_package_prefix("rviz2")
+    except PackageNotFoundError as error:
+        distribution = os.environ.get("ROS_DISTRO", "jazzy")
+        raise ValueError(f"RViz is asked for, but rviz2 is not installed (sudo apt install ros-{distribution}-rviz2): "
+                         "leave rviz:=true out, or look at the topics with Foxglove") from error
     namespace = text(context, "namespace").strip("/")
     shown = [resolved(name) for name in (topics.DEBUG_IMAGE, topics.REGISTERED_IMAGE, topics.POINTS, topics.MARKER, topics.LANDMARKS)]
     return Node(

@@ -1,63 +1,104 @@
-"""What the nodes' main() do: start, configure and activate, spin, stop cleanly, and an exit status that says how it went."""
+"""What the nodes' main() do: load beside the executor, configure and activate, spin, stop cleanly, and an exit status."""
 from __future__ import annotations
 
+import os
 import sys
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 import rclpy
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
+from rclpy.task import Future
 
 from .parameters import ParameterError
-from .quiet_start import interrupt_as_usual
+from .quiet_start import interrupt_as_usual, interrupt_no_more
 from .ros_home import ensure_ros_home
 from .worker_node import WorkerNode
 
 SWITCH_S = 0.0005       # a thread that has Python's lock gives way after so long; at Python's own 0.005 those of 30 Hz wait for others
+FAREWELL_S = 0.5        # for the answer to `lifecycle set NODE shutdown` to arrive: what is in flight dies with the process
 
 
 def run_nodes(makers: list[Callable[[], WorkerNode]], args: list[str] | None = None) -> int:
-    """Run the nodes in one process until they are told to stop.
+    """Run the nodes in one process until they are told to stop or one of them is shut down as a lifecycle node.
 
-    Returns 0, 1 when one could not be started, 130 when interrupted before they all ran.
+    Returns 0, also when interrupted (as programs of ROS do: launch calls anything else a death), or 1 when one could not be started.
     """
     interrupt_as_usual()
     sys.setswitchinterval(SWITCH_S)
     nodes: list[WorkerNode] = []
-    running = False
-    executor = None
+    executor, loader = None, None
     try:
         ensure_ros_home()
         rclpy.init(args=args)
         executor = SingleThreadedExecutor()
+        ended = Future(executor=executor)       # its result is the exit status
         for make in makers:
             nodes.append(make())
-        for node in nodes:
-            executor.add_node(node)
-            if node.values["autostart"] and not _start(node):
-                return 1
-        running = True
-        executor.spin()
+            nodes[-1].on_finalized = lambda: ended.set_result(0)
+            executor.add_node(nodes[-1])
+        loader = threading.Thread(target=_load, args=(nodes, executor, ended), name="loader", daemon=True)
+        loader.start()
+        executor.spin_until_future_complete(ended)
+        return _farewell(executor, ended)
     except ParameterError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
     except (KeyboardInterrupt, ExternalShutdownException):
-        return 0 if running else 130
+        return 0
     except Exception:
         if rclpy.ok():
             raise
-        return 0 if running else 130        # a signal shut ROS down in the middle of a step
+        return 0        # a signal shut ROS down in the middle of a step
     finally:
-        for node in nodes:
-            node.stop()
-        if executor is not None:
-            executor.shutdown()
-        for node in nodes:
-            node.destroy_node()
-        rclpy.try_shutdown()
-    return 0
+        interrupt_no_more()
+        _stop(nodes, executor)
+        if loader is not None and loader.is_alive():
+            _leave()
+
+
+def _load(nodes: list[WorkerNode], executor: SingleThreadedExecutor, ended: Future) -> None:
+    """Load the models on this thread while the executor answers services; then it configures and activates, each node in turn."""
+    def start(node: WorkerNode) -> None:
+        if not _start(node) and not ended.done():
+            ended.set_result(1)
+
+    for node in nodes:
+        if node.values["autostart"]:
+            node.load_ahead()
+            with suppress(RuntimeError):        # InvalidHandle: the process ends meanwhile
+                executor.create_task(start, node)
 
 
 def _start(node: WorkerNode) -> bool:
-    """Configure and activate."""
-    return all(step() == TransitionCallbackReturn.SUCCESS for step in (node.trigger_configure, node.trigger_activate))
+    """Configure and activate, as far as nobody has done it by service meanwhile."""
+    done = TransitionCallbackReturn.SUCCESS
+    return (node.is_configured or node.trigger_configure() == done) and (node.is_active or node.trigger_activate() == done)
+
+
+def _farewell(executor: SingleThreadedExecutor, ended: Future) -> int:
+    """The exit status, once the last answers are out."""
+    if not ended.done():
+        return 0
+    if ended.result() == 0:
+        executor.spin_once(timeout_sec=FAREWELL_S)
+    return ended.result()
+
+
+def _stop(nodes: list[WorkerNode], executor: SingleThreadedExecutor | None) -> None:
+    for node in nodes:
+        node.stop()
+    if executor is not None:
+        executor.shutdown()
+    for node in nodes:
+        node.destroy_node()
+    rclpy.try_shutdown()
+
+
+def _leave() -> None:
+    """End now: a thread in the middle of loading can neither be stopped nor outlive the interpreter."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)

@@ -44,16 +44,23 @@ class Statistics:
                 values["last_refusal"] = self.last_refusal
         if len(recent):
             values["processing_median_ms"] = f"{np.median(recent[:, 2]):.1f}"
-            if np.abs(recent[:, 1]).max() < OTHER_CLOCK_S:
-                values["latency_median_ms"] = f"{1e3 * np.median(recent[:, 1]):.1f}"
-                values["latency_worst_ms"] = f"{1e3 * recent[:, 1].max():.1f}"
-            else:
-                values["latency_median_ms"] = "unknown: stamps are not of this clock (a recording? then use_sim_time and play --clock)"
+            values |= latencies(recent[:, 1])
         return values
 
 
-def diagnostic_array(message_header: dict, name: str, level: int, text: str, values: dict[str, str]) -> dict:
-    """DiagnosticArray fields with one status."""
+def latencies(seconds: np.ndarray) -> dict[str, str]:
+    """Median and worst of latencies (N,), as text. Negative ones do not count: a recording began again, and the clock jumped back."""
+    usable = seconds[seconds >= 0]
+    if np.abs(seconds).max() >= OTHER_CLOCK_S:
+        return {"latency_median_ms": "unknown: stamps are not of this clock (a recording? then use_sim_time and play --clock)"}
+    if not len(usable):
+        ahead = -1e3 * np.median(seconds)
+        return {"latency_median_ms": f"unknown: stamps are {ahead:.1f} ms ahead of this clock; synchronise it with the camera's"}
+    return {"latency_median_ms": f"{1e3 * np.median(usable):.1f}", "latency_worst_ms": f"{1e3 * usable.max():.1f}"}
+
+
+def diagnostic_array(message_header: dict, name: str, level: int, text: str, values: dict[str, str], hardware_id: str) -> dict:
+    """DiagnosticArray fields with one status. hardware_id: of what device it tells, here the topic of the camera."""
     pairs = [{"key": key, "value": value} for key, value in values.items()]
-    status = {"level": bytes([level]), "name": name, "message": text, "hardware_id": "", "values": pairs}
+    status = {"level": bytes([level]), "name": name, "message": text, "hardware_id": hardware_id, "values": pairs}
     return {"header": message_header, "status": [status]}

@@ -6,6 +6,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from rclpy.clock import Clock, ClockType
@@ -33,7 +34,10 @@ class WorkerNode(LifecycleNode):
     touches the model runs on the worker thread.
 
     primary: the role that groups are made around; required, optional: the roles that join it by stamp within buffer_s seconds.
+    camera_role: whose topic, as it is remapped, names the camera in the diagnostics (`hardware_id`).
     """
+
+    camera_role = "image"
 
     def __init__(self, name: str, topics: tuple[str, ...], primary: str, optional: tuple[str, ...] = (),
                  required: tuple[str, ...] = ()) -> None:
@@ -54,13 +58,16 @@ class WorkerNode(LifecycleNode):
         self._jobs: list[Callable[[], None]] = []
         self._worker: threading.Thread | None = None
         self._own_timers: list[Any] = []
-        self._own_services: list[Any] = []
+        self._ahead: Future[None] | None = None     # of load_ahead()
+        self.on_finalized: Callable[[], None] = lambda: None    # called when the node was shut down as a lifecycle node
         self._complaints = Complaints()
         self._watchdog = Watchdog(self.values["silence_warning"], time.monotonic())
         self.mailbox: Mailbox[Any] = Mailbox()
         self.statistics = Statistics()
         self.inputs = Inputs(self)
         self.outputs: Outputs | None = None
+        for name in ("~/reset", "~/set_reference"):
+            self.create_service(_trigger_class(), name, self._on_new_reference)
 
     # what a node fills in
     def load(self) -> None:
@@ -95,9 +102,31 @@ class WorkerNode(LifecycleNode):
         return OK, "running", {}
 
     # lifecycle
-    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+    @property
+    def is_configured(self) -> bool:
+        return self.outputs is not None
+
+    @property
+    def is_active(self) -> bool:
+        return self._worker is not None
+
+    def load_ahead(self) -> None:
+        """load() on the calling thread; on_configure() takes its outcome, or waits for it. What goes wrong is told there."""
+        self._ahead = ahead = Future()
         try:
             self.load()
+        except Exception as error:
+            ahead.set_exception(error)
+        else:
+            ahead.set_result(None)
+
+    def on_configure(self, state: LifecycleState) -> TransitionCallbackReturn:
+        ahead, self._ahead = self._ahead, None
+        try:
+            if ahead is None:
+                self.load()
+            else:
+                ahead.result()
             self.outputs = Outputs(self, self._topics)
         except (RuntimeError, ValueError, OSError) as error:
             self.get_logger().error(f"cannot be configured: {error}")
@@ -110,10 +139,6 @@ class WorkerNode(LifecycleNode):
         self._diagnostics = self.create_publisher(ros_class("diagnostic_msgs/msg/DiagnosticArray"), "/diagnostics", 10)
         steady = Clock(clock_type=ClockType.STEADY_TIME)   # /clock may not run, and then these are needed most
         self._own_timers = [self.create_timer(1.0, self._diagnose, clock=steady), self.create_timer(1.0, self._watch, clock=steady)]
-        self._own_services = [
-            self.create_service(_trigger_class(), "~/reset", self._on_new_reference),
-            self.create_service(_trigger_class(), "~/set_reference", self._on_new_reference),
-        ]
         self._watchdog = Watchdog(self.values["silence_warning"], time.monotonic())
         self._worker = threading.Thread(target=self._work, args=(self.mailbox,), name=f"{self.get_name()} worker", daemon=True)
         self._worker.start()
@@ -131,6 +156,8 @@ class WorkerNode(LifecycleNode):
     def on_shutdown(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.stop()
         self._unconfigure()
+        self.get_logger().warning("shut down for good: the process ends")
+        self.on_finalized()
         return super().on_shutdown(state)
 
     def stop(self) -> None:
@@ -143,11 +170,9 @@ class WorkerNode(LifecycleNode):
             self._worker = None
         for timer in self._own_timers:
             self.destroy_timer(timer)
-        for service in self._own_services:
-            self.destroy_service(service)
         if self._own_timers:
             self.destroy_publisher(self._diagnostics)
-        self._own_timers, self._own_services = [], []
+        self._own_timers = []
 
     def _unconfigure(self) -> None:
         if self.outputs is not None:
@@ -246,6 +271,11 @@ class WorkerNode(LifecycleNode):
     # services and reports
     def _on_new_reference(self, _: Any, response: Any) -> Any:
         """The same for both services: nothing that came before the request is used for the new reference."""
+        if not self.is_active:
+            state = "is configured, but not active" if self.is_configured else "is still loading or not configured"
+            response.success, response.message = False, f"{self.get_fully_qualified_name()} {state}: there is no reference"
+            return response
+
         def job() -> None:
             self._guard = StampGuard()
             self.forget()
@@ -267,7 +297,8 @@ class WorkerNode(LifecycleNode):
             level, text = WARN, self._left_out[1]
         if self._watchdog.state:
             level, text = WARN, "no data" + (": the clock stands still" if self._watchdog.state == PAUSED else "")
-        fields = diagnostic_array(header(self.get_clock().now().nanoseconds, ""), self.get_fully_qualified_name(), level, text, values)
+        fields = diagnostic_array(header(self.get_clock().now().nanoseconds, ""), self.get_fully_qualified_name(), level, text, values,
+                                  self.resolve_topic_name(self.camera_role))
         self._diagnostics.publish(ros_message("diagnostic_msgs/msg/DiagnosticArray", fields))
 
     def _watch(self) -> None:

@@ -6,11 +6,10 @@ import sys
 import time
 from collections.abc import Iterator
 
-from tqdm import tqdm
-
 from dalf_core import DALF
 from dalf_core.interruption import Interruption
 from dalf_core.lens import Lens
+from dalf_core.progress_bar import progress_bar
 from dalf_core.surface import save_ply
 
 from ..bags.bag_reader import RgbdFrame, count_frames, read_camera, read_frames
@@ -76,7 +75,8 @@ def _loop(session: Session, frames: Iterator[RgbdFrame], total: int | None, outp
     film = None if options.no_video else output.video
     whole = False
     try:
-        with BagWriter(output.bag) as bag, RunPictures(output.sheet, film, total) as pictures, tqdm(total=total, unit="frame") as bar:
+        with BagWriter(output.bag) as bag, RunPictures(output.sheet, film, total) as pictures, \
+                progress_bar(total=total, unit="frame") as bar:
             for frame in frames:
                 shot = session.process(frame, bag)
                 if shot is not None:

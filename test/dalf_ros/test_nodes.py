@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import sys
 from collections import defaultdict
 from collections.abc import Callable
 from pathlib import Path
@@ -281,7 +282,7 @@ def test_ctrl_c_during_the_imports(ros_process, tmp_path: Path, module: str) -> 
     path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     node = ros_process(f"dalf_ros.{module}", environment={"PYTHONPATH": path})
     node.wait_for_output("importing")
-    assert node.stop() == 130 and node.output == "importing"
+    assert node.stop() == 0 and node.output == "importing"
 
 
 def test_two_trackers_in_two_namespaces(official_weights: Path, scene: type, ros_process, own_peer, tmp_path: Path) -> None:
@@ -411,6 +412,36 @@ def test_play_answers_its_services(rgbd_bag: Path, ros_process, listen, spin_unt
     answer = listen().call("/dalf_play/list_parameters", ListParameters, ListParameters.Request(), spin_until, 30)
     assert "use_sim_time" in answer.result.names
     assert player.stop() == 130 and "Traceback" not in player.output
+
+
+@pytest.mark.parametrize("arguments", [(), ("--ros-args",)])
+def test_play_of_a_launch_ends_well_when_it_is_interrupted(rgbd_bag: Path, ros_process, arguments: tuple[str, ...]) -> None:
+    """launch ends every word list with --ros-args, and calls every status but 0 a death."""
+    import time
+
+    player = ros_process("dalf_ros.play", rgbd_bag, "--loop", "--wait", "60", *arguments)
+    time.sleep(3)
+    player.process.send_signal(signal.SIGINT)
+    assert player.wait(20) == (0 if arguments else 130) and "Traceback" not in player.output
+
+
+@pytest.mark.parametrize("name", ["feature_node", "registration_node"])
+def test_services_answer_while_the_model_loads(official_weights: Path, ros_process, listen, spin_until, name: str) -> None:
+    """Parameters can be listed, and a request for a new reference is refused with its reason; a second Ctrl-C makes no traceback."""
+    from rcl_interfaces.srv import ListParameters
+    from std_srvs.srv import Trigger
+
+    made = name.title().replace("_", "")
+    slow = (f"import sys, time\nfrom dalf_ros.{name} import {made}, main\n{made}.load = lambda self: time.sleep(60)\nsys.exit(main())")
+    node = ros_process(sys.executable, "-c", slow)
+    listener = listen()
+    answer = listener.call(f"/{name}/list_parameters", ListParameters, ListParameters.Request(), spin_until, 30)
+    assert "device" in answer.result.names
+    refused = listener.call(f"/{name}/reset", Trigger, Trigger.Request(), spin_until, 30)
+    assert not refused.success and "loading" in refused.message
+    node.process.send_signal(signal.SIGINT)
+    node.process.send_signal(signal.SIGINT)
+    assert node.wait(20) == 0 and "Traceback" not in node.output, node.output
 
 
 def test_play_tells_what_is_wrong(rgbd_bag: Path, tmp_path: Path, ros_process) -> None:

@@ -13,6 +13,8 @@ from dalf_ros.conversions import topics
 from dalf_ros.launch_support.cameras import CAMERAS
 from dalf_ros.nodes.parameters import TABLES
 
+from .window_state import window_state
+
 yaml = pytest.importorskip("ruamel.yaml")
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 DIAGNOSTICS = {"/diagnostics": "diagnostic_msgs/msg/DiagnosticArray"}
@@ -103,6 +105,55 @@ def test_rviz_looks_along_the_camera_with_the_picture_upright() -> None:
     up = np.array([0, 0, 1]) - look[2] * look
     right = np.cross(look, up / np.linalg.norm(up))
     assert look[2] > 0.9 and up[1] < 0 and right[0] > 0.999        # an optical frame's z, -y, x
+
+
+def test_rviz_gives_the_3d_view_most_of_its_window() -> None:
+    """Without a saved state RViz would give the panels 940 of 1400 pixels."""
+    window = load(CONFIG / "dalf.rviz")["Window Geometry"]
+    state = window_state(window["QMainWindow State"])
+    shown = {dock.name: dock for dock in state.docks.values() if dock.shown}
+    assert set(shown) == {"Displays", "Matches", "Time"}
+    (width, height), area = state.center, window["Width"] * window["Height"]
+    assert width * height > 0.6 * area and width > 2 * shown["Matches"].size[0] and height > 2 * shown["Matches"].size[1]
+    assert sum(across * high for across, high in (dock.size for dock in shown.values())) < width * height / 2
+    left = [dock for dock in shown.values() if dock.side == "left"]
+    assert {dock.size[0] for dock in left} == {380} and 0 <= window["Width"] - 380 - width < 10      # a separator between them
+    assert 0 <= height - sum(dock.size[1] for dock in left) < 10
+
+
+def test_rviz_has_a_dock_for_each_panel_and_image() -> None:
+    layout = load(CONFIG / "dalf.rviz")
+    images = [display["Name"] for display in layout["Visualization Manager"]["Displays"] if display["Class"].endswith("/Image")]
+    panels = [panel["Name"] for panel in layout["Panels"]]
+    assert set(window_state(layout["Window Geometry"]["QMainWindow State"]).docks) == {*images, *panels}
+    assert {*images, *panels} <= set(layout["Window Geometry"])
+
+
+def test_rviz_shows_an_image_where_its_dock_is_shown() -> None:
+    """The dock of an Image display switches the display on: a hidden one is not computed."""
+    layout = load(CONFIG / "dalf.rviz")
+    docks = window_state(layout["Window Geometry"]["QMainWindow State"]).docks
+    enabled = {display["Name"]: display["Enabled"] for display in layout["Visualization Manager"]["Displays"]
+               if display["Class"].endswith("/Image")}
+    assert enabled == {"Matches": True, "Registered image": False}
+    assert {name: docks[name].shown for name in enabled} == enabled
+
+
+@pytest.mark.parametrize("distance", [0.5, 0.7, 1.0, 1.5])
+@pytest.mark.parametrize(("across", "down"), [(69.0, 42.0), (57.0, 45.0)])      # degrees: RealSense D435, Azure Kinect and Kinect
+def test_rviz_shows_all_that_a_camera_sees_and_little_more(across: float, down: float, distance: float) -> None:
+    """A surface that fills the camera's image is not cut off and fills at least half of the 3D view, across or down."""
+    layout = load(CONFIG / "dalf.rviz")
+    view = layout["Visualization Manager"]["Views"]["Current"]
+    width, height = window_state(layout["Window Geometry"]["QMainWindow State"]).center
+    eye_z = view["Focal Point"]["Z"] - view["Distance"] * abs(math.sin(view["Pitch"]))
+    half = math.tan(math.radians(45 / 2)) * (distance - eye_z)          # of the view at that distance, down; metres
+    share = [distance * math.tan(math.radians(angle / 2)) / half for angle in (across, down)]
+    share[0] *= height / width
+    assert max(share) <= 1 and max(share) > 0.5
+    (axes,) = [display for display in layout["Visualization Manager"]["Displays"] if display["Class"].endswith("/Axes")]
+    surface = 2 * distance * math.tan(math.radians(across / 2)) / (distance - eye_z)        # as seen: metres across a metre away
+    assert axes["Length"] / -eye_z < surface / 10
 
 
 def panel_topics(panel: str, settings: dict) -> set[str]:

@@ -50,9 +50,32 @@ def test_another_camera_must_be_described(would_start: Callable) -> None:
     assert feature_node.program == "feature_node"
 
 
-def test_what_is_neither_true_nor_false_is_an_error(would_start: Callable) -> None:
-    with pytest.raises(ValueError, match="separate:=perhaps"):
-        would_start("live", separate="perhaps")
+@pytest.mark.parametrize(("name", "argument", "value", "allowed"), [
+    ("live", "separate", "perhaps", "true"), ("bag", "exit_at_end", "yes", "false"), ("demo", "loop", "1", "true"),
+    ("rviz", "use_sim_time", "no", "true"), ("live", "log_level", "loud", "debug.*info.*warn.*error")])
+def test_a_bad_word_is_told_with_what_is_allowed(would_start: Callable, name: str, argument: str, value: str, allowed: str) -> None:
+    with pytest.raises(RuntimeError, match=f"{argument}.*{value}.*{allowed}"):
+        would_start(name, **{argument: value}, bag="/nowhere")
+
+
+@pytest.mark.parametrize("rate", ["quick", "0", "inf"])
+def test_demo_checks_its_arguments_before_it_simulates(would_start: Callable, rate: str) -> None:
+    with pytest.raises(ValueError, match=f"rate:={rate} must be a number"):
+        would_start("demo", rate=rate)
+    with pytest.raises(ValueError, match="missing.yaml does not exist"):
+        would_start("demo", params_file="/missing.yaml")
+
+
+@pytest.mark.parametrize("name", ["live", "demo", "rviz"])
+def test_rviz_that_is_not_installed_is_told_at_once(would_start: Callable, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    from dalf_ros.launch_support import launching
+
+    def none(package: str) -> str:
+        raise launching.PackageNotFoundError(package)
+
+    monkeypatch.setattr(launching, "get_package_prefix", none)
+    with pytest.raises(ValueError, match="rviz2 is not installed .*apt install"):
+        would_start(name, rviz="true")
 
 
 def test_own_parameters_come_after_the_cameras(would_start: Callable, tmp_path: Path) -> None:

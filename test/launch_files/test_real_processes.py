@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -77,16 +78,16 @@ def test_live(weights: None, launch_file: Callable, graph: Callable, spin_until:
     live = launch_file("live", separate="false")
     live.wait_for_output(f"registration on the CPU, {LOADED}", 120)
     assert until(lambda: graph() >= {"/feature_node", "/registration_node"}, spin_until), live.output
-    assert live.stop() == 0, live.output
-    assert "Traceback" not in live.output and live.output.count("process started") == 1
+    check_quiet_end(live)
+    assert live.output.count("process started") == 1
 
 
 def test_live_in_two_processes_and_a_namespace(weights: None, launch_file: Callable, graph: Callable, spin_until: Callable) -> None:
     live = launch_file("live", camera="other", color="/c", depth="/d", camera_info="/i", namespace="left")
     assert until(lambda: graph() >= {"/left/feature_node", "/left/registration_node"}, spin_until), live.output
     live.wait_for_output(f"registration on the CPU, {LOADED}", 120)
-    assert live.stop() == 0, live.output
-    assert "Traceback" not in live.output and live.output.count("process started") == 2
+    check_quiet_end(live)
+    assert live.output.count("process started") == 2
 
 
 def test_a_node_that_cannot_start_ends_the_launch(launch_file: Callable) -> None:
@@ -96,18 +97,64 @@ def test_a_node_that_cannot_start_ends_the_launch(launch_file: Callable) -> None
 
 
 def test_demo(weights: None, recording: Path, launch_file: Callable, statuses: Callable, tmp_path: Path, small: str) -> None:
-    demo = launch_file("demo", environment={"ROS_HOME": str(tmp_path)}, frames=12, rate=0.1, params_file=small)
+    demo = launch_file("demo", environment={"ROS_HOME": str(tmp_path), "TMPDIR": str(tmp_path)}, frames=12, rate=0.1, params_file=small)
     got = statuses("/status")
     assert len(got) >= 2, demo.output
     assert got[0].header.frame_id == "camera_color_optical_frame" and got[0].vertices > 100
     assert (tmp_path / "dalf_demo" / "bag" / "metadata.yaml").is_file()
-    assert demo.stop() == 0 and "Traceback" not in demo.output, demo.output
+    assert "simulating: 100%" in demo.output
+    assert list(tmp_path.glob("dalf_launch_*"))
+    check_quiet_end(demo)
+    assert not list(tmp_path.glob("dalf_launch_*"))
+
+
+def check_quiet_end(launched: Any) -> None:
+    """Ctrl-C ends all programs, and none of them as if it had died."""
+    assert launched.stop() == 0, launched.output
+    assert "Traceback" not in launched.output and "has died" not in launched.output, launched.output
+
+
+def test_ctrl_c_while_the_demo_simulates(launch_file: Callable, tmp_path: Path) -> None:
+    demo = launch_file("demo", recording=tmp_path / "demo", frames=600)
+    demo.wait_for_output("simulating:", 60)
+    check_quiet_end(demo)
+    assert "feature_node" not in demo.output and not (tmp_path / "demo").exists()
+
+
+def test_the_launch_ends_when_one_half_is_shut_down(weights: None, launch_file: Callable, ros_context: object,
+                                                    spin_until: Callable) -> None:
+    """`ros2 lifecycle set /registration_node shutdown`"""
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState, GetState
+
+    live = launch_file("live")
+    live.wait_for_output(f"registration on the CPU, {LOADED}", 120)
+    node = rclpy.create_node("operator", context=ros_context)
+    executor = rclpy.executors.SingleThreadedExecutor(context=ros_context)
+    executor.add_node(node)
+
+    def call(kind: type, name: str, request: object) -> Any:
+        client = node.create_client(kind, f"/registration_node/{name}")
+        assert spin_until(executor, client.service_is_ready, 30)
+        future = client.call_async(request)
+        assert spin_until(executor, future.done, 30), live.output
+        return future.result()
+
+    assert spin_until(executor, lambda: call(GetState, "get_state", GetState.Request()).current_state.label == "active", 30)
+    shutdown = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVE_SHUTDOWN))
+    assert call(ChangeState, "change_state", shutdown).success
+    assert live.wait(60) == 0, live.output
+    assert "shut down for good" in live.output and "process[registration_node-2] was required" in live.output
+    assert "has died" not in live.output
+    executor.shutdown()
+    node.destroy_node()
 
 
 def test_demo_again_in_a_namespace(weights: None, recording: Path, launch_file: Callable, statuses: Callable, small: str) -> None:
     demo = launch_file("demo", recording=recording, frames=12, rate=0.1, namespace="cloth", separate="false", params_file=small)
     assert len(statuses("/cloth/status")) >= 2, demo.output
-    assert demo.stop() == 0 and "Traceback" not in demo.output and "simulating" not in demo.output, demo.output
+    assert "simulating" not in demo.output
+    check_quiet_end(demo)
 
 
 @pytest.mark.parametrize("compressed", [False, True])
@@ -116,7 +163,7 @@ def test_bag(weights: None, recording: Path, launch_file: Callable, statuses: Ca
     path = repacked(recording / "bag", tmp_path / "bag") if compressed else recording / "bag"
     bag = launch_file("bag", bag=path, rate=0.1, loop="true", params_file=small)
     assert len(statuses("/status")) >= 2, bag.output
-    assert bag.stop() == 0 and "Traceback" not in bag.output, bag.output
+    check_quiet_end(bag)
 
 
 def repacked(source: Path, target: Path) -> Path:

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from dalf_core.files.picture_file import decode_picture
 from dalf_core.files.user_cache import cache_folder
 from dalf_core.files.whole_file import whole_file, write_whole
+from dalf_core.progress_bar import progress_bar
 
 from .photos import Split, find_photos, fitted
 
@@ -96,7 +96,7 @@ def _make(folder: Path, paths: list[Path], size: tuple[int, int], least: tuple[i
         header = {"descr": "|u1", "fortran_order": False, "shape": (len(paths), size[1], size[0], 3)}
         np.lib.format.write_array_header_1_0(stream, header)
         made = _all_fitted(paths, size, least)
-        for path, photo in tqdm(zip(paths, made), "Photos", len(paths), disable=not progress, unit="photo"):
+        for path, photo in progress_bar(zip(paths, made), "Photos", len(paths), disable=not progress, unit="photo"):
             name = path.relative_to(folder).as_posix()
             if isinstance(photo, str):
                 skipped.append((name, photo))

@@ -85,9 +85,9 @@ def mutual_matches(a: Features, b: Features) -> np.ndarray:
 
 def matched_pairs(photos: Path, levels: Sequence[str], count: int, extractors: Mapping[str, PairMatcher]) -> Iterator[MatchedPair]:
     """Every extractor on `count` pairs of each level, with a progress bar. ValueError: see benchmark.benchmark_pairs."""
-    from tqdm import tqdm
+    from dalf_core.progress_bar import progress_bar
 
-    with tqdm(total=len(levels) * count, unit="pair") as bar:
+    with progress_bar(total=len(levels) * count, unit="pair") as bar:
         for level in levels:
             for pair in benchmark_pairs(photos, level, count):
                 for name, extractor in extractors.items():

@@ -33,9 +33,9 @@ class TpsResult:
 
 def evaluate_objects(objects: Sequence[DeformingObject], extractors: Mapping[str, Extractor]) -> Iterator[TpsResult]:
     """Every extractor on every pair, with a progress bar. OSError, ValueError: a file cannot be read or does not fit; it is named."""
-    from tqdm import tqdm
+    from dalf_core.progress_bar import progress_bar
 
-    with tqdm(total=sum(len(one.targets) for one in objects), unit="pair") as bar:
+    with progress_bar(total=sum(len(one.targets) for one in objects), unit="pair") as bar:
         for one in objects:
             image, mask = one.image(one.reference), one.reference_mask()
             _same_size(one, one.reference, image, mask)

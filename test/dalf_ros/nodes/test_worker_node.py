@@ -168,3 +168,47 @@ def test_what_waits_is_bounded_and_forgotten_on_deactivation(node: HeldNode, own
     node.trigger_deactivate()
     assert node.synchronizer.bytes == 0
     node.trigger_activate()
+
+
+def test_a_request_to_an_inactive_node_is_refused_with_the_reason(node: HeldNode, own_peer) -> None:
+    from std_srvs.srv import Trigger
+
+    node.trigger_deactivate()
+    for service in ("reset", "set_reference"):
+        answer = own_peer.call(f"/feature_node/{service}", Trigger, Trigger.Request())
+        assert not answer.success and "/feature_node is configured, but not active" in answer.message
+    node.trigger_cleanup()
+    assert "not configured" in own_peer.call("/feature_node/reset", Trigger, Trigger.Request()).message
+    assert node.did == []
+    node.trigger_configure()
+    node.trigger_activate()
+    request(own_peer, "reset")
+
+
+def test_diagnostics_name_the_camera(node: HeldNode, own_peer) -> None:
+    own_peer.diagnostics("/feature_node")
+    statuses = [status for array in own_peer.got["/diagnostics"] for status in array.status]
+    assert {status.hardware_id for status in statuses} == {"/image"}
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_model_that_was_loaded_ahead_is_not_loaded_again(ros_domain: int, fails: bool) -> None:
+    from rclpy.lifecycle import TransitionCallbackReturn
+
+    rclpy.init(domain_id=ros_domain)
+    node = HeldNode()
+    loaded = []
+
+    def load() -> None:
+        loaded.append(threading.current_thread())
+        if fails:
+            raise ValueError("no such model")
+
+    node.load = load
+    thread = threading.Thread(target=node.load_ahead)
+    thread.start()
+    thread.join()
+    expected = TransitionCallbackReturn.FAILURE if fails else TransitionCallbackReturn.SUCCESS
+    assert node.trigger_configure() == expected and loaded == [thread]
+    node.destroy_node()
+    rclpy.try_shutdown()

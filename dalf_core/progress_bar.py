@@ -1,0 +1,38 @@
+"""A progress bar on a terminal; in a log file or a pipe a line now and then, without the control characters of a bar."""
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Callable
+from typing import Any, TextIO
+
+from tqdm import tqdm
+
+LOG_EVERY_S = 10.0      # between the lines of a log
+
+
+class ProgressLog(tqdm):
+    """tqdm that writes lines."""
+
+    @staticmethod
+    def status_printer(file: TextIO) -> Callable[[str], None]:
+        def write(line: str) -> None:
+            if line:
+                file.write(line.strip() + "\n")
+                file.flush()
+
+        return write
+
+    def close(self) -> None:
+        """The last line, which tqdm would end once more."""
+        if not self.disable:
+            self.display()
+            self.sp, self.fp = lambda _line: None, io.StringIO()
+        super().close()
+
+
+def progress_bar(*arguments: Any, **options: Any) -> tqdm:
+    """tqdm(...) as the standard error stream wants it: a bar, or lines of a log."""
+    if sys.stderr.isatty():
+        return tqdm(*arguments, **options)
+    return ProgressLog(*arguments, **({"mininterval": LOG_EVERY_S, "maxinterval": LOG_EVERY_S, "ascii": True, "ncols": 80} | options))
