@@ -14,7 +14,6 @@ from dalf_core.tracking import FeatureFrame, FrameMatches, SurfaceFrame, Surface
 
 from ..images.image_conversion import from_color, from_color_compressed
 from . import messages, topics, visual_messages
-from .decimation import decimate
 from .messages import NANOSECONDS
 from .pictures import draw_motion
 
@@ -133,7 +132,7 @@ class SurfaceResults:
         key = (topology_id, self.marker_triangles)
         if self._decimated is None or self._decimated[:2] != key:
             surface = self.tracker.surface
-            self._decimated = (*key, decimate(surface.vertices, surface.triangles, self.marker_triangles))
+            self._decimated = (*key, visual_messages.decimate(surface.vertices, surface.triangles, self.marker_triangles))
         return self._decimated[2]
 
 

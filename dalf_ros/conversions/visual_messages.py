@@ -1,4 +1,4 @@
-"""What RViz shows: point cloud, mesh marker, landmark lines, as message fields (see message_factory)."""
+"""What RViz shows: point cloud, decimated mesh marker, landmark lines, as message fields (see message_factory)."""
 from __future__ import annotations
 
 import numpy as np
@@ -27,6 +27,27 @@ def point_cloud(vertices: np.ndarray, colors: np.ndarray | None, message_header:
         "data": table.reshape(-1).view(np.uint8),
         "is_dense": bool(np.isfinite(table[:, :3]).all()),
     }
+
+
+def decimate(vertices: np.ndarray, triangles: np.ndarray, max_triangles: int) -> np.ndarray:
+    """Fewer triangles over some of the same vertices, by quadric edge collapse (Garland and Heckbert 1997), which keeps borders.
+
+    Returns (F', 3) int32 indices into vertices, F' at most max_triangles. Do it once per reference: the choice holds however the surface
+    deforms.
+    """
+    if len(triangles) <= max_triangles:
+        return triangles
+    import fast_simplification
+
+    points, _, collapses = fast_simplification.simplify(vertices, triangles, target_count=max_triangles, return_collapses=True)
+    points, reduced, group = fast_simplification.replay_simplification(vertices, triangles, collapses)
+    # of the vertices that were merged into one, the nearest to where the collapse put it stands for them
+    distance = np.linalg.norm(vertices - points[group], axis=1)
+    order = np.lexsort((distance, group))
+    merged, first = np.unique(group[order], return_index=True)
+    standing = np.zeros(len(points), np.int32)
+    standing[merged] = order[first]
+    return standing[reduced[:max_triangles]]
 
 
 def mesh_marker(vertices: np.ndarray, triangles: np.ndarray, colors: np.ndarray | None, message_header: dict) -> dict:

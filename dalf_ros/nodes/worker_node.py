@@ -16,6 +16,7 @@ from ..conversions.message_factory import ros_class, ros_message
 from ..conversions.messages import NANOSECONDS, header, stamp_ns
 from ..conversions.stamps import LATE, REPEATED, RESTARTED, StampGuard, set_missing_stamp
 from ..errors import SetupError
+from . import missing_module
 from .complaints import EVERY_S, Complaints
 from .inputs import Inputs
 from .mailbox import Mailbox
@@ -128,12 +129,28 @@ class WorkerNode(LifecycleNode):
             else:
                 ahead.result()
             self.outputs = Outputs(self, self._topics)
-        except (RuntimeError, ValueError, OSError) as error:
-            self.get_logger().error(f"cannot be configured: {error}")
-            return TransitionCallbackReturn.FAILURE
+        except Exception as error:
+            return self._failed("configured", error)
         return super().on_configure(state)
 
     def on_activate(self, state: LifecycleState) -> TransitionCallbackReturn:
+        try:
+            self._activate()
+        except Exception as error:
+            self.stop()
+            return self._failed("activated", error)
+        return super().on_activate(state)
+
+    def _failed(self, step: str, error: Exception) -> TransitionCallbackReturn:
+        """Tell why a transition failed: rclpy swallows what its callbacks raise."""
+        if isinstance(error, ModuleNotFoundError):
+            text = missing_module.text(error, self.get_name())
+        else:
+            text = str(error) if isinstance(error, (RuntimeError, ValueError, OSError)) else "".join(traceback.format_exception(error))
+        self.get_logger().error(f"cannot be {step}: {text}")
+        return TransitionCallbackReturn.FAILURE
+
+    def _activate(self) -> None:
         self.mailbox = Mailbox()
         self.statistics = Statistics()
         self._diagnostics = self.create_publisher(ros_class("diagnostic_msgs/msg/DiagnosticArray"), "/diagnostics", 10)
@@ -143,7 +160,6 @@ class WorkerNode(LifecycleNode):
         self._worker = threading.Thread(target=self._work, args=(self.mailbox,), name=f"{self.get_name()} worker", daemon=True)
         self._worker.start()
         self.listen()
-        return super().on_activate(state)
 
     def on_deactivate(self, state: LifecycleState) -> TransitionCallbackReturn:
         self.stop()

@@ -1,6 +1,6 @@
 """The docks of a saved Qt main window: what QMainWindow::saveState() writes, big-endian.
 
-Read from qtbase's src/widgets/widgets: qmainwindow.cpp, qmainwindowlayout.cpp, qdockarealayout.cpp, qtoolbararealayout.cpp.
+Worked out from the bytes of saved layouts.
 """
 from __future__ import annotations
 

@@ -36,7 +36,8 @@ def test_programs_belong_to_modules(prefix: Path) -> None:
 
 @pytest.mark.parametrize(("missing", "mend"), [
     ("numba", "-m pip install -c <({0}/run requirements constraints) -r <({0}/run requirements core tools)"),
-    ("rclpy", "Source ROS 2: source /opt/ros/jazzy/setup.bash"), ("dalf", "source install/setup.bash")])
+    ("rclpy", "Source ROS 2: source /opt/ros/jazzy/setup.bash"), ("dalf", "source install/setup.bash"),
+    ("std_msgs", "Source ROS 2")])
 def test_a_missing_module_is_named_with_its_mend(missing: str, mend: str, prefix: Path, tmp_path: Path) -> None:
     """A finder in front of all others hides one module from the installed program."""
     (tmp_path / "sitecustomize.py").write_text(

@@ -206,6 +206,25 @@ def test_landmark_marker(build) -> None:
     assert message.colors[0].g > 0.99 and message.colors[2].r > 0.99 and message.points[1].x == 1.0
 
 
+def test_decimation_keeps_the_shape() -> None:
+    grid = np.stack(np.meshgrid(np.linspace(0, 1, 60), np.linspace(0, 1, 50), indexing="xy"), -1).reshape(-1, 2)
+    vertices = np.column_stack([grid, 0.1 * np.sin(6 * grid[:, 0])])
+    index = np.arange(3000).reshape(50, 60)
+    a, b, c, d = index[:-1, :-1].ravel(), index[:-1, 1:].ravel(), index[1:, :-1].ravel(), index[1:, 1:].ravel()
+    triangles = np.concatenate([np.column_stack([a, c, b]), np.column_stack([b, c, d])])
+    for most in (50, 500, 5000):
+        fewer = visual_messages.decimate(vertices, triangles, most)
+        assert 0.3 * most < len(fewer) <= most
+        a, b, c = (vertices[fewer[:, k], :2] for k in range(3))
+        area = np.abs((b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]).sum() / 2
+        assert area == pytest.approx(1.0, abs=0.03)
+        # no hole: an edge of one triangle alone runs along the sheet's own border
+        edges, count = np.unique(np.sort(fewer[:, [0, 1, 1, 2, 2, 0]].reshape(-1, 2), axis=1), axis=0, return_counts=True)
+        ends = vertices[edges[count == 1], :2]
+        assert count.max() <= 2 and np.isin(ends, (0, 1)).any(axis=-1).all()
+    assert visual_messages.decimate(vertices, triangles, 10_000) is triangles
+
+
 @pytest.mark.parametrize("fields", [{"reference_xy": np.zeros(3, np.float32)}, {"query_xy": np.zeros(2, np.float32)},
                                     {"inlier": np.zeros(1, np.uint8)}, {"keyframe": np.zeros(1, np.uint32)},
                                     {"keyframe_xy": np.full(80, np.inf, np.float32)}, {"query_xy": np.full(80, np.nan, np.float32)}])

@@ -11,11 +11,16 @@ OF_ROS = {"rclpy", "ament_index_python", "rosidl_runtime_py", "rosidl_parser", "
 
 
 def told(error: ModuleNotFoundError, program: str) -> int:
-    """Tell on standard error what is missing, for whom, and what to type. Returns the exit status."""
-    module = (error.name or str(error)).partition(".")[0]
-    print(f"{program}: the Python module {module!r} is missing for {sys.executable} "
-          f"(Python {sys.version_info.major}.{sys.version_info.minor}).\n{_mend(module)}", file=sys.stderr)
+    """Tell on standard error. Returns the exit status."""
+    print(text(error, program), file=sys.stderr)
     return 1
+
+
+def text(error: ModuleNotFoundError, program: str) -> str:
+    """What is missing, for whom, and what to type."""
+    module = (error.name or str(error)).partition(".")[0]
+    return (f"{program}: the Python module {module!r} is missing for {sys.executable} "
+            f"(Python {sys.version_info.major}.{sys.version_info.minor}).\n{_mend(module)}")
 
 
 def _mend(module: str) -> str:
@@ -29,7 +34,7 @@ def _mend(module: str) -> str:
 
 def _requirements() -> str:
     """Arguments for pip: by ./run beside the source, which knows for which NumPy an installed ROS is built; or the files in share/dalf."""
-    source = Path(__file__).resolve().parents[1]
+    source = Path(__file__).resolve().parents[2]
     if (source / "run").is_file():
         return f"-c <({source}/run requirements constraints) -r <({source}/run requirements core tools)"
     installed = [Path(prefix) / "share" / "dalf" for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
