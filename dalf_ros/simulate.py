@@ -8,6 +8,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from .nodes.quiet_start import comes_of_interrupt
 from .nodes.ros_home import ensure_ros_home
 
 SETTINGS = "settings.json"      # in the folder: what it was made with; written last
@@ -38,6 +39,8 @@ def main(args: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         return 0 if of_launch else 130
     except (ValueError, RuntimeError, OSError, ImportError) as error:
+        if comes_of_interrupt(error):
+            return 0 if of_launch else 130
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

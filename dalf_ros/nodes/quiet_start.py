@@ -25,3 +25,10 @@ def interrupt_no_more() -> None:
     """The program stops already: SIGINT is ignored for a second; later, when stopping takes long, it ends the process with status 130."""
     began = time.monotonic()
     signal.signal(signal.SIGINT, lambda *_: os._exit(130) if time.monotonic() - began > PATIENCE_S else None)
+
+
+def comes_of_interrupt(error: BaseException | None) -> bool:
+    """Whether a KeyboardInterrupt led to an error: inside the import of a compiled module it comes out as an ImportError."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__cause__ or error.__context__
+    return error is not None
