@@ -2,13 +2,14 @@
 from __future__ import annotations
 
 import io
+import os
 import sys
 from collections.abc import Callable
 from typing import Any, TextIO
 
 from tqdm import tqdm
 
-LOG_EVERY_S = 10.0      # between the lines of a log
+LOG_EVERY_S = 10.0      # between the lines of a log, where tqdm's own variable TQDM_MININTERVAL says nothing else
 
 
 class ProgressLog(tqdm):
@@ -26,7 +27,8 @@ class ProgressLog(tqdm):
     def close(self) -> None:
         """The last line, which tqdm would end once more."""
         if not self.disable:
-            self.display()
+            if self.n != self.last_print_n:
+                self.display()
             self.sp, self.fp = lambda _line: None, io.StringIO()
         super().close()
 
@@ -35,4 +37,5 @@ def progress_bar(*arguments: Any, **options: Any) -> tqdm:
     """tqdm(...) as the standard error stream wants it: a bar, or lines of a log."""
     if sys.stderr.isatty():
         return tqdm(*arguments, **options)
-    return ProgressLog(*arguments, **({"mininterval": LOG_EVERY_S, "maxinterval": LOG_EVERY_S, "ascii": True, "ncols": 80} | options))
+    every_s = float(os.environ.get("TQDM_MININTERVAL", LOG_EVERY_S))
+    return ProgressLog(*arguments, **({"mininterval": every_s, "maxinterval": LOG_EVERY_S, "ascii": True, "ncols": 80} | options))

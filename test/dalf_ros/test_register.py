@@ -205,7 +205,9 @@ def test_checkpoint_with_code_in_it_is_refused(rgbd_bag: Path, tmp_path: Path, c
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_ctrl_c_keeps_what_was_done(official_weights: Path, scene: type, tmp_path: Path, ros_process, number: int) -> None:
+def test_ctrl_c_keeps_what_was_done(official_weights: Path, scene: type, tmp_path: Path, ros_process, number: int,
+                                    monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TQDM_MININTERVAL", "0")         # a line for every frame
     bag = scene.write_bag2(tmp_path / "bag", scene.messages(150, (scene.color, scene.depth, scene.info)))
     run = ros_process("dalf_ros.register", bag, "--output", tmp_path / "out", "--top-k", "100")
     run.wait_for_output(" 2/150", 120)      # the first frame takes long: the network is compiled for its size

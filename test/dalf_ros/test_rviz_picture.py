@@ -93,8 +93,8 @@ def test_points_and_landmarks_have_their_colours_and_places(layout: Layout) -> N
 def test_camera_axes_are_in_view(layout: Layout) -> None:
     picture = scene(layout)
     for axis, color in enumerate((RED, GREEN, BLUE)):
-        x, y = np.rint(pixels(layout, 0.03 * np.eye(3)[axis])[0]).astype(int)
-        assert tuple(picture[y, x]) == color
+        x, y = np.rint(pixels(layout, 0.015 * np.eye(3)[axis])[0]).astype(int)
+        assert picture[y, x].argmax() == axis and picture[y, x].max() > 200, color      # thin, so its edges blend with what is behind
 
 
 def test_another_frame_would_not_be_shown(layout: Layout) -> None:
