@@ -142,6 +142,10 @@ def test_places_left_open_change_nothing(picture) -> None:
     landmarks.carry(np.full_like(gray(picture), 90), 3 * STEP_NS)     # all lost
     landmarks.detected(0 * index, index, open_places, 3 * STEP_NS)
     assert len(landmarks.carry(gray(picture), 4 * STEP_NS)) == 0
+    open_places[::2] = xy[::2]                                  # beside open ones, the others are found as well as alone
+    landmarks.detected(0 * index, index, open_places, 4 * STEP_NS)
+    assert not landmarks._views[0].detected[1::2].any() and landmarks._views[0].detected[::2].all()
+    assert len(landmarks.carry(gray(picture), 5 * STEP_NS)) > 0.7 * len(xy)
 
 
 def test_united_keeps_dalfs_where_both_have_one(dalf, picture) -> None:
