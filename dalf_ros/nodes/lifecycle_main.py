@@ -13,7 +13,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.task import Future
 
 from .parameters import ParameterError
-from .quiet_start import interrupt_as_usual, interrupt_no_more
+from .quiet_start import interrupt_once, interrupt_no_more
 from .ros_home import ensure_ros_home
 from .worker_node import WorkerNode
 
@@ -26,7 +26,7 @@ def run_nodes(makers: list[Callable[[], WorkerNode]], args: list[str] | None = N
 
     Returns 0, also when interrupted (as programs of ROS do: launch calls anything else a death), or 1 when one could not be started.
     """
-    interrupt_as_usual()
+    interrupt_once()
     sys.setswitchinterval(SWITCH_S)
     nodes: list[WorkerNode] = []
     executor, loader = None, None

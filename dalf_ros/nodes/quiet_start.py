@@ -12,13 +12,18 @@ PATIENCE_S = 1.0        # so long a second Ctrl-C counts as the first: launch an
 
 
 def end_quietly_on_interrupt() -> None:
-    """Until interrupt_as_usual(): SIGINT ends the process. (A KeyboardInterrupt inside an import is now and then swallowed.)"""
+    """Until interrupt_once(): SIGINT ends the process. (A KeyboardInterrupt inside an import is now and then swallowed.)"""
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))
 
 
-def interrupt_as_usual() -> None:
-    """SIGINT raises KeyboardInterrupt again."""
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+def interrupt_once() -> None:
+    """From now on the first SIGINT raises KeyboardInterrupt; those after it are as after interrupt_no_more()."""
+    signal.signal(signal.SIGINT, _stop_the_program)
+
+
+def _stop_the_program(*_: object) -> None:
+    interrupt_no_more()     # here, and not where the exception is caught: a second one may come before
+    raise KeyboardInterrupt
 
 
 def interrupt_no_more() -> None:
