@@ -9,6 +9,7 @@ import numpy as np
 
 from dalf_core.files.picture_file import decode_picture
 
+from ..images.zstd_transport import is_packed, packed_encoding
 from .raw_message import BagTopic
 
 IMAGE = "sensor_msgs/msg/Image"
@@ -28,6 +29,8 @@ def stored_encoding(message: Any) -> str:
     encoding = getattr(message, "encoding", None)
     if encoding is not None:
         return str(encoding)
+    if is_packed(message):
+        return packed_encoding(message)
     form = str(getattr(message, "format", ""))
     named = form.partition(";")[0].strip()
     if "compressedDepth" in form:

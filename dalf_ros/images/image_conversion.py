@@ -20,6 +20,7 @@ from .bridge import through_bridge
 from .compressed_depth import decode_depth
 from .depth_units import to_metres
 from .video_stream import VideoFrame
+from .zstd_transport import is_packed, unpacked
 
 _BAYER = {  # OpenCV names a pattern by its second row's second and third pixel, ROS by its first row's first two
     "bayer_rggb8": cv2.COLOR_BayerBG2BGR,
@@ -71,6 +72,7 @@ def to_color(message: Any) -> np.ndarray:
     """
     if isinstance(message, VideoFrame):
         return message.picture()
+    message = _image_in(message)
     if is_compressed(message):
         return _compressed_color(message)
     if message.encoding not in COLOR_ENCODINGS:
@@ -93,10 +95,11 @@ def _tell_grey() -> None:
 
 
 def to_depth(message: Any, metres_per_unit: float | None = None) -> np.ndarray:
-    """Image or CompressedImage (png, compressedDepth) to HxW float32 metres, NaN where there is no reading (REP 118).
+    """Image or CompressedImage (png, compressedDepth, zstd) to HxW float32 metres, NaN where there is no reading (REP 118).
 
     metres_per_unit: of the numbers in the message; None: 0.001 for 16-bit ones, 1 for floating point.
     """
+    message = _image_in(message)
     if is_compressed(message):
         return decode_depth(message, metres_per_unit)
     if message.encoding not in DEPTH_ENCODINGS:
@@ -106,6 +109,7 @@ def to_depth(message: Any, metres_per_unit: float | None = None) -> np.ndarray:
 
 def to_mask(message: Any) -> np.ndarray:
     """Image (of any encoding, 8SC1 or 32SC1 for two) or CompressedImage to HxW uint8, 255 where a colour of the pixel is not 0 or NaN."""
+    message = _image_in(message)
     if is_compressed(message):
         pixels = _decompress(message)
     elif message.encoding in _TO_BGR or message.encoding in _PLANAR:
@@ -146,6 +150,11 @@ def from_color_compressed(image: np.ndarray, header: dict, extension: str = "jpe
     options = [cv2.IMWRITE_JPEG_QUALITY, quality] if extension == "jpeg" else []
     _, data = cv2.imencode("." + extension, image, options)
     return {"header": header, "format": extension, "data": data.reshape(-1)}
+
+
+def _image_in(message: Any) -> Any:
+    """The Image that the zstd transport has packed; any other message as it is."""
+    return unpacked(message) if is_packed(message) else message
 
 
 def _pixels(message: Any) -> np.ndarray:
