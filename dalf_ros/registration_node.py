@@ -11,12 +11,15 @@ import threading
 import time
 from typing import Any
 
+import numpy as np
+
 from dalf_core import NonRigidRegistration, PinholeCamera
 from dalf_core.lens import Lens
 from dalf_core.tracking import SurfaceTracker
 
 from .conversions import topics
 from .conversions.camera_model import is_empty, is_rectified, lens_of, same_camera
+from .conversions.cloud_depth import cloud_depth
 from .conversions.depth_camera import DepthCamera
 from .conversions.messages import matches_of, prediction_message, stamp_ns
 from .conversions.pinhole_view import PinholeView, lens_prediction, pinhole_view, view_lens
@@ -25,6 +28,7 @@ from .conversions.transforms import IDENTITY, plain_frame
 from .errors import SetupError
 from .images.depth_units import unit_hint
 from .images.image_conversion import to_color, to_depth, to_mask
+from .images.organised_cloud import is_cloud, organised_points
 from .nodes.depth_alignment import DepthAlignment
 from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
@@ -75,7 +79,9 @@ class RegistrationNode(WorkerNode):
     def listen(self) -> None:
         self.inputs.add("matches", "matches", topics.TYPES[topics.MATCHES], lambda m: self.arrived("matches", m), RESULT_QOS)
         self.inputs.add_image("depth", "depth", lambda m: self.arrived("depth", m), self.values["depth_transport"])
-        self.inputs.add("camera_info", "camera_info", "sensor_msgs/msg/CameraInfo", self._camera_arrived, latched=True)
+        info_topic, why = self.inputs.camera_info_topic("camera_info", "image")
+        self.get_logger().info(f"camera_info from {info_topic}, {why}")
+        self.inputs.add("camera_info", info_topic, "sensor_msgs/msg/CameraInfo", self._camera_arrived, latched=True)
         self.inputs.add_image("image", "image", lambda m: self.arrived("image", m), self.values["image_transport"], optional=True)
         if self.values["use_mask"]:
             self.inputs.add_image("mask", "mask", lambda m: self.arrived("mask", m))
@@ -112,8 +118,10 @@ class RegistrationNode(WorkerNode):
     def _view(self, item: dict[str, Any]) -> tuple[PinholeView, str]:
         """A group of messages as registration takes it, and its frame. Raises ValueError (SetupError) where it cannot be used."""
         assert self._tracker is not None
-        depth, matches = to_depth(item["depth"], self.values["depth_scale"] or None), matches_of(item["matches"])
+        matches, measured = matches_of(item["matches"]), self._measured(item["depth"])
         color, own = self._cameras(item)
+        is_aligned = measured.ndim == 2 and own is None
+        depth = measured if measured.ndim == 2 else self._of_cloud(measured, color, item)
         lens = self._adopt(view_lens(color, (depth.shape[1], depth.shape[0]), own))
         begins = self._tracker.begins(matches, lens.camera)
         problem = unit_hint(depth) if begins else ""
@@ -123,14 +131,23 @@ class RegistrationNode(WorkerNode):
             self.refuse("no colour image of the reference's stamp is kept: the surface is grey (buffer_megabytes, stamp_tolerance)")
         image = to_color(item["image"]) if begins and item["image"] is not None else None
         mask = to_mask(item["mask"]) if "mask" in item else None
-        return pinhole_view(lens, matches, depth, image, mask, own), frame_id_of(item["depth" if own is None else "matches"])
+        return pinhole_view(lens, matches, depth, image, mask, own), frame_id_of(item["depth" if is_aligned else "matches"])
+
+    def _measured(self, message: Any) -> np.ndarray:
+        """Depth (H, W), or the points (H, W, 3) of a cloud, in metres."""
+        scale = self.values["depth_scale"]
+        return organised_points(message, scale or 1.0) if is_cloud(message) else to_depth(message, scale or None)
+
+    def _of_cloud(self, points: np.ndarray, color: Lens, item: dict[str, Any]) -> np.ndarray:
+        """The depth image that a cloud on the colour image's pixels is. Raises SetupError as cloud_depth()."""
+        return cloud_depth(points, color, self._alignment.cloud_transform(frame_id_of(item["matches"]), frame_id_of(item["depth"])))
 
     def _cameras(self, item: dict[str, Any]) -> tuple[Lens, DepthCamera | None]:
         """Of the colour image, and of depth where that is not aligned with it."""
         matched, measured = (frame_id_of(item[role]) for role in ("matches", "depth"))
         info = self._camera_info if item["camera_info"] is None else item["camera_info"]
         if info is None:
-            topic = self.resolve_topic_name("camera_info")
+            topic = self.inputs.topic("camera_info")
             raise ValueError(f"no camera_info yet on {topic} (publishers: {self.count_publishers(topic)}): a surface needs the camera's "
                              "intrinsics")
         geometry, names = self.values["image_geometry"], [self.inputs.topic(role) for role in ("depth", "image")]
@@ -141,6 +158,8 @@ class RegistrationNode(WorkerNode):
         if plain_frame(described) not in ("", plain_frame(matched)) and matched:
             raise SetupError(f"camera_info is of frame {described}, the matched images are in {matched}: remap camera_info to the colour "
                              "camera's; if it is, and only named otherwise, set check_frames to false")
+        if is_cloud(item["depth"]):
+            return lens, None
         own = self._alignment.camera(lens, matched, measured)
         apart = own is not None and own.to_color is not IDENTITY        # then the name of the depth topic says nothing of colour
         return (lens_of(info, is_rectified(geometry, names[1])) if apart else lens), own

@@ -17,6 +17,12 @@ DEFORMATION = "deformation"
 STATUS = "status"
 PREDICTION = "surface/prediction"
 
+# How images come, named as image_transport does.
+PACKED = ("compressed", "compressedDepth", "zstd")      # on a topic of that name below the plain one
+CLOUD = "points"        # an organised PointCloud2 on the plain topic, in place of depth images
+IMAGE_TRANSPORTS = ("raw", "compressed", "zstd")
+DEPTH_TRANSPORTS = ("raw", "compressedDepth", "compressed", "zstd", CLOUD)
+
 TYPES = {
     FEATURES: "dalf/msg/FeatureArray",
     MATCHES: "dalf/msg/MatchArray",
@@ -39,3 +45,15 @@ SURFACE_TOPICS = (POINTS, MARKER, LANDMARKS, MESH, REFERENCE, DEFORMATION, STATU
 LATCHED = (REFERENCE,)                  # kept for subscribers that come late
 ON_DEMAND = (DEBUG_IMAGE, DEBUG_COMPRESSED, REGISTERED_IMAGE, WARP, MATCHES_PREVIOUS, POINTS, MARKER, LANDMARKS, MESH, DEFORMATION,
              FEATURES, PREDICTION)      # made only while someone subscribes
+
+
+def of_transport(topic: str, transport: str) -> str:
+    """The topic on which image_transport sends the images of `topic`; one that is named with its transport is taken as it is."""
+    return topic if transport not in PACKED or topic.endswith(f"/{transport}") else f"{topic}/{transport}"
+
+
+def camera_info_beside(image: str) -> str:
+    """The camera_info topic of an image topic, as image_transport has it: in the same namespace, whatever the transport."""
+    for transport in PACKED:
+        image = image.removesuffix(f"/{transport}")
+    return image.rpartition("/")[0] + "/camera_info"

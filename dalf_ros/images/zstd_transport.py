@@ -1,8 +1,8 @@
 """What image_transport's `zstd` plugin sends: a whole Image, its data packed, in a CompressedImage of format "zstd".
 
 The data begin with height and width (uint32 each), is_bigendian (uint8), step and the length of the encoding's name (uint32 each), all
-little-endian, then that name; what follows is the Image's data. Released plugins (zstd_image_transport 4 to 6, of Jazzy and later) pack them
-by gzip, whatever their name says; Zstandard, which is to come, is read too: the first bytes tell which it is.
+little-endian, then that name; what follows is the Image's data. Released plugins (zstd_image_transport 4 to 6, of Jazzy and later) pack
+them by gzip, whatever their name says; Zstandard, which is to come, is read too: the first bytes tell which it is.
 """
 from __future__ import annotations
 

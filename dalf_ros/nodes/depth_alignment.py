@@ -11,7 +11,9 @@ from dalf_core.lens import Lens
 from ..conversions.camera_model import is_empty, is_rectified
 from ..conversions.depth_camera import DepthCamera, depth_camera
 from ..conversions.message_factory import ros_class
-from ..conversions.transforms import RigidTransform, StaticTransforms, plain_frame, rigid_transform
+from ..conversions.topics import CLOUD
+from ..conversions.transforms import IDENTITY, RigidTransform, StaticTransforms, plain_frame, rigid_transform
+from ..errors import SetupError
 
 INFO = "sensor_msgs/msg/CameraInfo"
 STATIC_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE,
@@ -20,7 +22,7 @@ PATIENCE_S = 3.0        # for the camera_info of depth to come, where somebody p
 
 
 class DepthAlignment:
-    """Serves one node, which has the parameters image_geometry and depth_to_color."""
+    """Serves one node, which has the parameters image_geometry, depth_to_color, depth_transport and check_frames."""
 
     def __init__(self, node: Any) -> None:
         self._node = node
@@ -39,7 +41,7 @@ class DepthAlignment:
         """Subscribe to the camera_info of depth and to /tf_static, as far as there are such topics."""
         self._since = time.monotonic()
         topic, inputs = self.info_topic(), self._node.inputs
-        if topic:
+        if topic and self._node.values["depth_transport"] != CLOUD:     # its points need no camera
             inputs.add("depth_camera_info", topic, INFO, self._info_arrived, optional=True, latched=True)
         if self._given is None:
             try:
@@ -50,16 +52,25 @@ class DepthAlignment:
 
     def info_topic(self) -> str:
         """`depth_camera_info` where it is remapped, else the camera_info beside the depth image; empty where that is colour's."""
-        resolve = self._node.resolve_topic_name
-        named = resolve("depth_camera_info")
-        if named != f"{self._node.get_namespace().rstrip('/')}/depth_camera_info":
-            return named
-        beside = resolve("depth").rpartition("/")[0] + "/camera_info"
-        return "" if beside == resolve("camera_info") else beside
+        inputs = self._node.inputs
+        topic, _ = inputs.camera_info_topic("depth_camera_info", "depth")
+        return "" if topic == inputs.topic("camera_info") else topic
 
     def _info_arrived(self, message: Any) -> None:
         if not is_empty(message):
             self._info = message
+
+    def cloud_transform(self, color_frame: str, cloud_frame: str) -> RigidTransform:
+        """From a point cloud's frame to the colour camera's. Raises SetupError where it is another one, and not known where."""
+        ours, theirs = plain_frame(color_frame), plain_frame(cloud_frame)
+        if not self._node.values["check_frames"] or not (ours and theirs) or ours == theirs:
+            return IDENTITY
+        transform = self._given or self._transforms.find(theirs, ours)
+        if transform is None:
+            raise SetupError(f"the point cloud is in frame {theirs}, the matched images are in {ours}, and the transform from {theirs} to "
+                             f"{ours} is not known: publish it on /tf_static or set depth_to_color; if it is the same frame, and only "
+                             "named otherwise, set check_frames to false")
+        return transform
 
     def camera(self, color: Lens, color_frame: str, depth_frame: str) -> DepthCamera | None:
         """As depth_camera() says. Raises ValueError while the camera_info of depth may still come, SetupError as depth_camera()."""

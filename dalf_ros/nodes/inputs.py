@@ -1,6 +1,8 @@
 """What a node listens to: subscriptions whose callback only enqueues, and the warning that says why nothing comes."""
 from __future__ import annotations
 
+import re
+import sys
 import time
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +11,7 @@ from rclpy.event_handler import SubscriptionEventCallbacks
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSCompatibility, QoSProfile, ReliabilityPolicy, qos_check_compatible
 from rclpy.qos_overriding_options import QoSOverridingOptions
 
+from ..conversions import topics
 from ..conversions.message_factory import bag_typestore, ros_class
 from ..images.video_stream import VideoStreams
 
@@ -73,14 +76,30 @@ class Inputs:
 
     def add_image(self, role: str, topic: str, callback: Callable[[Any], None], transport: str = "raw", optional: bool = False) -> None:
         """Subscribe to an Image topic; for another transport than "raw" to the CompressedImage topic beside it, named after the
-        transport (as image_transport does, after remapping). Of a film (H.264, H.265) the callback gets each picture as a VideoFrame.
+        transport (as image_transport does, after remapping), for "points" to a PointCloud2 topic. Of a film (H.264, H.265) the
+        callback gets each picture as a VideoFrame.
         """
         videos = VideoStreams()
-        if transport == "raw":
-            self.add(role, topic, "sensor_msgs/msg/Image", callback, optional=optional, large=True)
+        if transport in ("raw", topics.CLOUD):
+            kind = "sensor_msgs/msg/Image" if transport == "raw" else "sensor_msgs/msg/PointCloud2"
+            self.add(role, topic, kind, callback, optional=optional, large=True)
         else:
-            self.add(role, f"{self._node.resolve_topic_name(topic)}/{transport}", "sensor_msgs/msg/CompressedImage",
+            self.add(role, topics.of_transport(self._node.resolve_topic_name(topic), transport), "sensor_msgs/msg/CompressedImage",
                      lambda message: callback(videos.decoded(role, message)), optional=optional, large=True)
+
+    def camera_info_topic(self, name: str, image: str) -> tuple[str, str]:
+        """The resolved topic of the CameraInfo called `name`, and why it is that one, in words: as it is remapped, else beside the topic of
+        `image`, as image_transport has it."""
+        if self._is_remapped(name):
+            return self._node.resolve_topic_name(name), "as it is remapped"
+        image = self._node.resolve_topic_name(image)
+        return topics.camera_info_beside(image), f"beside {image}, as {name} is not remapped"
+
+    def _is_remapped(self, name: str) -> bool:
+        """Also to the name that it has anyway, which the command line alone tells."""
+        if self._node.resolve_topic_name(name) != self._node.resolve_topic_name(name, only_expand=True):
+            return True
+        return any(re.match(rf"([^:=]*[:/])?{name}:=", word) for word in sys.argv)
 
     def topic(self, role: str) -> str:
         """The resolved topic of a role; empty when it is not subscribed."""

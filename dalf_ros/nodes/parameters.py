@@ -8,6 +8,8 @@ from typing import Any
 from dalf_core import options
 from dalf_core.options import Option
 
+from ..conversions import topics
+
 
 @dataclass(frozen=True)
 class Parameter(Option):
@@ -29,8 +31,8 @@ class Parameter(Option):
 
 _AUTOSTART = Parameter("autostart", True, "configure and activate without being asked; false: wait for the lifecycle services")
 _SHARED = (
-    Parameter("image_transport", "raw", "raw: Image on `image`; compressed: CompressedImage on `image`/compressed",
-              choices=("raw", "compressed")),
+    Parameter("image_transport", "raw", "raw: Image on `image`; else CompressedImage on `image`/compressed or `image`/zstd, as "
+              "image_transport names them", choices=topics.IMAGE_TRANSPORTS),
     Parameter("use_mask", False, "wait for a mask of each image's stamp and keep to its nonzero pixels"),
     Parameter.of(options.STAMP_TOLERANCE),
     Parameter("buffer_seconds", 5.0, "how long messages wait for those of their stamp, by their stamps; must exceed the time that matching "
@@ -76,8 +78,8 @@ REGISTRATION_PARAMETERS = (
     Parameter.of(options.MIN_DEPTH),
     Parameter.of(options.MAX_DEPTH),
     Parameter.of(options.DEPTH_NOISE),
-    Parameter("depth_transport", "raw", "raw: Image on `depth`; else CompressedImage on `depth`/compressedDepth or `depth`/compressed",
-              choices=("raw", "compressedDepth", "compressed")),
+    Parameter("depth_transport", "raw", "raw: Image on `depth`; compressedDepth, compressed, zstd: CompressedImage on "
+              "`depth`/compressedDepth and so on; points: organised PointCloud2 on `depth`", choices=topics.DEPTH_TRANSPORTS),
     Parameter("save_folder", "", "`~/save_surface` writes nothing outside this folder; empty: the working directory"),
     Parameter("marker_triangles", 1000, "most triangles of the RViz marker", "", 10, 20000, read_only=False),
     Parameter("marker_rate", 5.0, "most markers a second", "Hz", 0.1, 10.0, read_only=False),

@@ -1,0 +1,50 @@
+"""An organised point cloud as the depth image of the colour camera whose pixels its rows and columns are."""
+from __future__ import annotations
+
+import numpy as np
+
+from dalf_core.depth import is_reading
+from dalf_core.lens import Lens
+
+from ..errors import SetupError
+from .camera_model import fitted
+from .transforms import IDENTITY, RigidTransform
+
+MOST_OFF_PX = 3.0           # median distance of points from their pixels; rounding and centres of resized images make half a pixel
+SAMPLES = 2000              # points that are looked at for it
+
+
+def cloud_depth(points: np.ndarray, color: Lens, to_color: RigidTransform = IDENTITY) -> np.ndarray:
+    """(H, W) float32 metres along the colour camera's axis, NaN = none.
+
+    points: (H, W, 3) metres, NaN = none, one for each pixel of the colour image or of a resized copy. color: its camera.
+    to_color: from the cloud's frame to the colour camera's optical frame.
+    Raises SetupError where the cloud is of another shape than the image, or its points do not lie at their pixels.
+    """
+    height, width = points.shape[:2]
+    lens = fitted(color, width, height, "the point cloud")
+    if to_color is not IDENTITY:
+        points = (points @ to_color.rotation.T + to_color.translation).astype(np.float32)
+    depth = points[..., 2].copy()
+    depth[~is_reading(depth)] = np.nan
+    _check_pixels(points, depth, lens)
+    return depth
+
+
+def _check_pixels(points: np.ndarray, depth: np.ndarray, lens: Lens) -> None:
+    """Raises SetupError where points are seen at other pixels than those of their rows and columns, or lie behind the camera."""
+    there = np.flatnonzero(np.isfinite(points[..., 2]))
+    seen = np.flatnonzero(np.isfinite(depth))
+    if len(there) and 10 * len(seen) < len(there):
+        raise SetupError(f"{len(there) - len(seen)} of the point cloud's {len(there)} points lie behind the colour camera: they must be in "
+                         "its optical frame (z forward), or in another one that frame_id names and /tf_static or depth_to_color places")
+    if not len(seen):
+        return
+    chosen = seen[:: max(1, len(seen) // SAMPLES)]
+    pixels = np.stack([chosen % depth.shape[1], chosen // depth.shape[1]], axis=1)
+    xy = lens.camera.project(points.reshape(-1, 3)[chosen].astype(float))
+    off = min(float(np.median(np.hypot(*(seen_at - pixels).T))) for seen_at in (lens.distort(xy), xy))     # many drivers know no distortion
+    if not off <= MOST_OFF_PX:
+        raise SetupError(f"the point cloud does not lie on the colour image: its points are seen {off:.0f} px (median) from the pixels of "
+                         "their rows and columns. Let the driver register it to colour, name its frame right, or publish a depth image, "
+                         "which is aligned here")
