@@ -90,10 +90,10 @@ class Inputs:
     def camera_info_topic(self, name: str, image: str) -> tuple[str, str]:
         """The resolved topic of the CameraInfo called `name`, and why it is that one, in words: as it is remapped, else beside the topic of
         `image`, as image_transport has it."""
+        resolve = self._node.resolve_topic_name
         if self._is_remapped(name):
-            return self._node.resolve_topic_name(name), "as it is remapped"
-        image = self._node.resolve_topic_name(image)
-        return topics.camera_info_beside(image), f"beside {image}, as {name} is not remapped"
+            return resolve(name), "as it is remapped"
+        return resolve(topics.camera_info_beside(resolve(image))), f"beside {resolve(image)}, as {name} is not remapped"
 
     def _is_remapped(self, name: str) -> bool:
         """Also to the name that it has anyway, which the command line alone tells."""

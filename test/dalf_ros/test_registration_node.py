@@ -333,6 +333,76 @@ def test_compressed_images_in_a_namespace(ros_graph, peer, scene) -> None:
     assert packed.node.stop() == 0
 
 
+class CloudBench(Bench):
+    """Depth as an organised cloud, with x forward as zed_wrapper has it, colours between the coordinates and padding behind the rows."""
+
+    depth_topic, depth_kind = "/lidar/points", "sensor_msgs/msg/PointCloud2"
+    remappings = ("depth:=lidar/points",)
+    pose = (0.06, -0.01, 0.02, -0.5, 0.5, -0.5, -0.5)      # of its frame in the colour camera's
+
+    def packed(self, depth: np.ndarray, head: dict) -> dict:
+        height, width = depth.shape
+        x, y = np.meshgrid(np.arange(width, dtype=float), np.arange(height, dtype=float))
+        points = CAMERA.lift(np.stack([x, y], axis=-1).reshape(-1, 2), depth.reshape(-1).astype(float))
+        stored = np.zeros((height, width + 1), np.dtype({"names": ["x", "rgb", "y", "z"], "formats": ["<f4", "<u4", "<f8", "<f4"],
+                                                         "offsets": [0, 4, 8, 16], "itemsize": 24}))
+        inside = stored[:, :width]
+        inside["x"], inside["y"], inside["z"] = np.moveaxis(self.placed(points).reshape(height, width, 3), -1, 0)
+        fields = [{"name": name, "offset": offset, "datatype": kind, "count": 1}
+                  for name, offset, kind in (("x", 0, 7), ("rgb", 4, 6), ("y", 8, 8), ("z", 16, 7))]
+        return {"header": head, "height": height, "width": width, "fields": fields, "point_step": 24, "row_step": 24 * (width + 1),
+                "data": stored.view(np.uint8).reshape(-1), "is_dense": False}
+
+    def placed(self, points: np.ndarray) -> np.ndarray:
+        return Rotation.from_quat(self.pose[3:]).inv().apply(points - self.pose[:3])
+
+
+def test_depth_from_an_organised_cloud(ros_graph, peer, scene) -> None:
+    """In a frame of its own: results are in that of the images. What is wrong with a cloud is told once, and the next good one serves."""
+    cloud = CloudBench(ros_graph, peer, "/cloud", depth_transport="points", depth_to_color=list(CloudBench.pose))
+    first, last = cloud.follow(scene, depth_frame="lidar")
+    assert rms(first[:, 2] - scene.height(first[:, 0], first[:, 1])) < 2e-4 and rms(last - first) < 6e-4
+    assert cloud.mesh[-1].header.frame_id == cloud.reference[0].header.frame_id == FRAME
+    good = cloud.packed
+    for wrong, words in (({"height": 1, "width": 192 * 144, "row_step": 24 * 192 * 144}, "point cloud is not organised: 27648x1 points"),
+                         ({"is_bigendian": True}, "big-endian"), ({"height": 108}, "is 192x108 but camera_info describes 192x144")):
+        cloud.packed = lambda depth, head, wrong=wrong: {**good(depth, head), **wrong}
+        for _ in range(3):
+            assert cloud.answer(cloud.send(scene, 2 * STEP, depth_frame="lidar")).status != 1
+        told = [line for line in cloud.node.lines if words in line and "ERROR" in line]
+        assert len(told) == 1, cloud.node.output
+    cloud.packed = good
+    assert cloud.answer(cloud.send(scene, 2 * STEP, depth_frame="lidar")).status == 1
+    assert cloud.node.stop() == 0
+
+
+def test_a_cloud_whose_frame_is_not_placed_is_refused(ros_graph, peer, scene) -> None:
+    cloud = CloudBench(ros_graph, peer, "/astray", depth_transport="points")
+    for _ in range(3):
+        assert cloud.answer(cloud.send(scene, depth_frame="lidar")).status != 1
+    told = [line for line in cloud.node.lines if f"the transform from lidar to {FRAME} is not known: publish it on /tf_static" in line]
+    assert len(told) == 1 and "ERROR" in told[0]
+    assert cloud.answer(cloud.send(scene)).status != 1          # said to be in the camera's frame, which it is not
+    cloud.node.wait_for_output("the point cloud does not lie on the colour image")
+    cloud.placed = lambda points: points
+    assert cloud.answer(cloud.send(scene)).status == 1
+    assert cloud.node.stop() == 0
+
+
+@pytest.mark.parametrize(("remappings", "topic", "why"), [
+    (["image:=/left/color/image_raw/zstd"], "/left/color/camera_info", "beside /left/color/image_raw/zstd, as camera_info is not remapped"),
+    ([], "/camera_info", "beside /image, as camera_info is not remapped"),
+    (["image:=/left/color/image_raw", "camera_info:=/camera_info"], "/camera_info", "as it is remapped"),
+    (["image:=/left/color/image_raw", "registration_node:camera_info:=/my/info"], "/my/info", "as it is remapped"),
+    (["image:=/left/color/image_raw", "depth_camera_info:=/my/info"], "/left/color/camera_info", "beside /left/color/image_raw, as")])
+def test_camera_info_is_found_beside_the_image(ros_process, own_peer, remappings: list[str], topic: str, why: str) -> None:
+    """Which it is, and why, is told once; a remap wins, also to the name that it has anyway."""
+    node = ros_process("dalf_ros.registration_node", "--ros-args", *(word for remapping in remappings for word in ("-r", remapping)))
+    assert f"camera_info from {topic}, {why}" in node.wait_for_output("camera_info from", 60)
+    assert own_peer.until(lambda: own_peer.node.count_subscribers(topic) == 1), node.output
+    assert node.stop() == 0 and node.output.count("camera_info from") == 1
+
+
 def test_a_focal_length_that_drifts_is_the_same_camera(bench: Bench, scene, relief) -> None:
     bench.follow(scene, 2)
     count = len(bench.reference)
