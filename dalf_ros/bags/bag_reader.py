@@ -4,6 +4,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -11,7 +12,9 @@ from dalf_core.lens import Lens
 
 from ..conversions.camera_model import is_rectified, lens_of
 from ..conversions.messages import NANOSECONDS
-from ..images.image_conversion import ImageError, to_color, to_depth, to_mask
+from ..errors import ImageError, SetupError
+from ..images.image_conversion import to_color, to_depth, to_mask
+from ..images.organised_cloud import is_cloud, organised_points
 from ..images.video_stream import VideoStreams
 from .bag_source import BagError, BagSource
 from .bag_topics import CameraTopics, list_topics
@@ -24,8 +27,8 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RgbdFrame:
-    """One camera frame. image: HxWx3 BGR or HxW, uint8 or uint16; None: it cannot be read. depth_m: HxW float32 metres, NaN = none, and
-    mask: HxW uint8; None where none belongs to it.
+    """One camera frame. image: HxWx3 BGR or HxW, uint8 or uint16; None: it cannot be read. depth_m: HxW float32 metres, NaN = none, or
+    the HxWx3 points of an organised cloud in their own frame; mask: HxW uint8; None where none belongs to it.
 
     stamp_ns, frame_id: of the colour image. depth_frame_id: of the depth image. problem: why image, depth or mask is missing, else empty.
     gap_ns: how far the stamp of the nearest depth or mask is, where that is why it is missing.
@@ -92,17 +95,22 @@ def _decoded(group: Group, metres_per_unit: float | None) -> RgbdFrame:
         image = to_color(color)
     except ImageError as error:
         problems.append(f"colour image: {error}")
-    for role, convert in (("depth", lambda message: to_depth(message, metres_per_unit)), ("mask", to_mask)):
+    for role, convert in (("depth", lambda message: _depth(message, metres_per_unit)), ("mask", to_mask)):
         if group.messages.get(role) is not None:
             try:
                 arrays[role] = convert(group.messages[role])
-            except ImageError as error:
+            except (ImageError, SetupError) as error:
                 problems.append(f"{role}: {error}")
         elif role in group.gap_ns:
             problems.append(_missing(role, group.gap_ns[role]))
     depth = group.messages.get("depth")
     return RgbdFrame(group.stamp_ns, color.header.frame_id, image, arrays["depth"], arrays["mask"], "; ".join(problems),
                      "" if depth is None else depth.header.frame_id, next((gap for gap in group.gap_ns.values() if gap is not None), None))
+
+
+def _depth(message: Any, metres_per_unit: float | None) -> np.ndarray:
+    """As RgbdFrame.depth_m. Raises ImageError, SetupError."""
+    return organised_points(message, metres_per_unit or 1.0) if is_cloud(message) else to_depth(message, metres_per_unit)
 
 
 def _missing(role: str, gap_ns: int | None) -> str:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from .raw_message import BagError, BagTopic
-from .topic_kinds import CAMERA_INFO, COMPRESSED, IMAGE, IMAGE_TYPES, is_depth, is_picture
+from .topic_kinds import CAMERA_INFO, CLOUD, COMPRESSED, IMAGE, IMAGE_TYPES, is_depth, is_picture
 
-__all__ = ["CAMERA_INFO", "COMPRESSED", "IMAGE", "CameraTopics", "choose_topics", "list_topics"]
+__all__ = ["CAMERA_INFO", "CLOUD", "COMPRESSED", "IMAGE", "CameraTopics", "choose_topics", "list_topics"]
 
 _COLOR = re.compile(r"color|colour|rgb", re.IGNORECASE)
 _ALIGNED = re.compile(r"aligned|registered|depth_to_(color|rgb)", re.IGNORECASE)
@@ -29,12 +29,12 @@ class CameraTopics:
 
 def choose_topics(topics: dict[str, BagTopic], *, color: str | None = None, depth: str | None = None, camera_info: str | None = None,
                   mask: str | None = None, bag: str = "the bag", with_depth: bool = True) -> CameraTopics:
-    """Find the camera's topics; the named ones are taken as they are. A mask is only taken when it is named.
+    """Find the camera's topics; the named ones are taken as they are. A mask, and a point cloud for depth, are only taken when named.
 
     Depth and camera_info are those of colour's own camera: of its namespace, then of its frame. with_depth: false looks for colour alone.
     Raises BagError, listing what there is, when a named topic is missing or of another type, or when nothing decides.
     """
-    for option, name, types in (("--color-topic", color, IMAGE_TYPES), ("--depth-topic", depth, (IMAGE, COMPRESSED)),
+    for option, name, types in (("--color-topic", color, IMAGE_TYPES), ("--depth-topic", depth, (IMAGE, COMPRESSED, CLOUD)),
                                 ("--camera-info-topic", camera_info, (CAMERA_INFO,)), ("--mask-topic", mask, (IMAGE, COMPRESSED))):
         _check_named(topics, option, name, types, bag)
     choice = _Choice(topics, bag, {color, depth, camera_info, mask})
@@ -146,18 +146,20 @@ def _is_aligned(depth: BagTopic, color: BagTopic) -> bool:
 
 
 def _depth_rank(depth: BagTopic, color: BagTopic) -> tuple:
-    """Aligned to colour first, by frame, then by name; of the same namespace; then the plainest transport, of compressed ones that
-    which is made for depth; then rectified."""
+    """Aligned to colour first, by frame, then by name; of the same namespace; then the plainest transport, of packed ones that which
+    is exact, then that which is made for depth; then rectified."""
     name = depth.name
     return (not _is_aligned(depth, color), not _ALIGNED.search(name), -_shared(name, color.name), depth.type != IMAGE,
-            not name.endswith("/compressedDepth"), "rect" not in name)
+            not name.endswith("/zstd"), not name.endswith("/compressedDepth"), "rect" not in name)
 
 
 def _color_rank(color: BagTopic) -> tuple:
-    """Colour before grey, called so first; of a pair of eyes neither, then the left; raw before compressed; rectified before not."""
+    """Colour before grey, called so first; of a pair of eyes neither, then the left; raw before zstd before compressed; rectified before
+    not."""
     name = color.name
     side = 2 if _NOT_LEFT.search(name) else 1 if _LEFT.search(name) else 0
-    return (not _COLOR.search(name), color.encoding in _GREY, side, color.type != IMAGE, "rect" not in name, "image" not in name)
+    return (not _COLOR.search(name), color.encoding in _GREY, side, color.type != IMAGE, not name.endswith("/zstd"), "rect" not in name,
+            "image" not in name)
 
 
 def beside(image: str, infos: list[BagTopic]) -> str | None:

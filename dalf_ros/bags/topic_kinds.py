@@ -17,6 +17,7 @@ COMPRESSED = "sensor_msgs/msg/CompressedImage"
 VIDEO_TYPES = ("foxglove_msgs/msg/CompressedVideo", "ffmpeg_image_transport_msgs/msg/FFMPEGPacket")
 IMAGE_TYPES = (IMAGE, COMPRESSED, *VIDEO_TYPES)
 CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+CLOUD = "sensor_msgs/msg/PointCloud2"
 
 _DEPTH_NAME = re.compile(r"depth", re.IGNORECASE)
 _NO_DEPTH_NAME = re.compile(r"disparity|mask|label|segment|infra|(^|[/_])ir\d?([/_]|$)|confidence|thermal|amplitude|intensity|debug",

@@ -8,8 +8,9 @@ from dalf_core.lens import Lens
 
 from ..errors import SetupError
 from .camera_model import fitted
-from .transforms import IDENTITY, RigidTransform
+from .transforms import IDENTITY, RigidTransform, plain_frame
 
+MEND = "publish it on /tf_static or set depth_to_color; if it is the same frame, and only named otherwise, set check_frames to false"
 MOST_OFF_PX = 3.0           # median distance of points from their pixels; rounding and centres of resized images make half a pixel
 SAMPLES = 2000              # points that are looked at for it
 
@@ -29,6 +30,20 @@ def cloud_depth(points: np.ndarray, color: Lens, to_color: RigidTransform = IDEN
     depth[~is_reading(depth)] = np.nan
     _check_pixels(points, depth, lens)
     return depth
+
+
+def cloud_transform(color_frame: str, cloud_frame: str, transform: RigidTransform | None, mend: str = MEND) -> RigidTransform:
+    """From the cloud's frame to the colour camera's. transform: that one, where it is known.
+
+    Raises SetupError where the frames differ and it is not, naming `mend`.
+    """
+    ours, theirs = plain_frame(color_frame), plain_frame(cloud_frame)
+    if not (ours and theirs) or ours == theirs:
+        return IDENTITY
+    if transform is None:
+        raise SetupError(f"the point cloud is in frame {theirs}, the matched images are in {ours}, and the transform from {theirs} to "
+                         f"{ours} is not known: {mend}")
+    return transform
 
 
 def _check_pixels(points: np.ndarray, depth: np.ndarray, lens: Lens) -> None:

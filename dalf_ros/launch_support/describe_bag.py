@@ -10,8 +10,8 @@ import sys
 from pathlib import Path
 
 from ..bags.bag_source import BagError, BagSource
-from ..bags.bag_topics import COMPRESSED, IMAGE, choose_topics
-from ..nodes.parameters import REGISTRATION_PARAMETERS
+from ..bags.bag_topics import CLOUD, COMPRESSED, IMAGE, choose_topics
+from ..conversions import topics
 
 
 def parser() -> argparse.ArgumentParser:
@@ -43,27 +43,26 @@ def describe(options: argparse.Namespace) -> dict[str, str]:
     with BagSource(options.bag) as source:
         chosen = choose_topics(source.topics, color=options.color_topic, depth=options.depth_topic,
                                camera_info=options.camera_info_topic, mask=options.mask_topic, bag=str(options.bag))
-        color, image_transport = _transport(source, chosen.color, _choices("image_transport"))
-        depth, depth_transport = _transport(source, chosen.depth, _choices("depth_transport"))
+        color, image_transport = _transport(source, chosen.color, topics.IMAGE_TRANSPORTS)
+        depth, depth_transport = _transport(source, chosen.depth, topics.DEPTH_TRANSPORTS)
         mask, _ = _transport(source, chosen.mask, ("raw",))
-        frame = source.topics[chosen.depth or chosen.color].frame_id
+        aligned = None if depth_transport == topics.CLOUD else chosen.depth      # of a cloud results are in the images' frame
+        frame = source.topics[aligned or chosen.color].frame_id
     played = [name for name in (chosen.color, chosen.depth, chosen.camera_info, chosen.mask) if name]
     return {"color": color, "depth": depth, "camera_info": chosen.camera_info or "", "mask": mask, "image_transport": image_transport,
             "depth_transport": depth_transport, "frame": frame, "played": " ".join(played)}
-
-
-def _choices(name: str) -> tuple[str, ...]:
-    """The transports that a parameter of the registration node knows."""
-    return next(parameter.choices for parameter in REGISTRATION_PARAMETERS if parameter.name == name)
 
 
 def _transport(source: BagSource, name: str | None, readable: tuple[str, ...]) -> tuple[str, str]:
     """A recorded topic as image_transport splits it: the topic that it belongs to, and the transport. Raises BagError."""
     if not name or source.topics[name].type == IMAGE:
         return name or "", "raw"
+    if source.topics[name].type == CLOUD:
+        return name, topics.CLOUD       # only depth may be one
     topic, _, transport = name.rpartition("/")
-    if transport not in readable or source.topics[name].type != COMPRESSED:
-        expected = " or ".join(f"{topic}/{known}" for known in readable if known != "raw") or "an Image"
+    packed = [known for known in readable if known in topics.PACKED]
+    if transport not in packed or source.topics[name].type != COMPRESSED:
+        expected = " or ".join(f"{topic}/{known}" for known in packed) or "an Image"
         kind = source.topics[name].type.rpartition("/")[2]
         raise BagError(f"{name} is a {kind}, where the nodes expect {expected}; ./run register reads any of them")
     return topic, transport

@@ -26,7 +26,11 @@ PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 TOPIC_ARGUMENTS = {
     "color": ("", "colour image topic"),
     "depth": ("", "depth image topic, aligned to the colour image or of a camera of its own"),
-    "camera_info": ("", "calibration topic of the colour camera"),
+    "camera_info": ("", "calibration topic of the colour camera; where color is given, the camera_info beside it unless this is given too"),
+}
+TRANSPORT_ARGUMENTS = {
+    "image_transport": ("", f"how colour images come: {', '.join(topics.IMAGE_TRANSPORTS)}; empty: as in the parameter files, else raw"),
+    "depth_transport": ("", f"how depth comes: {', '.join(topics.DEPTH_TRANSPORTS)}; empty: as in the parameter files, else raw"),
 }
 MASK_ARGUMENT = {"mask": ("", "mask topic, nonzero = object, stamps and pixels as the colour image; empty: the whole image")}
 NODE_ARGUMENTS = {
@@ -47,14 +51,15 @@ PLAYER_ARGUMENTS = {
     "loop": ("false", "begin again at the end"),
 }
 SWITCHES = ("use_sim_time", "separate", "rviz", "loop", "exit_at_end")
-CHOICES = {"log_level": ["debug", "info", "warn", "error", "fatal"], **dict.fromkeys(SWITCHES, ["true", "false", "True", "False"])}
+CHOICES = {"log_level": ["debug", "info", "warn", "error", "fatal"], "image_transport": ["", *topics.IMAGE_TRANSPORTS],
+           "depth_transport": ["", *topics.DEPTH_TRANSPORTS], **dict.fromkeys(SWITCHES, ["true", "false", "True", "False"])}
 
 
 @dataclass(frozen=True)
 class Source:
     """What the nodes listen to. Empty depth: features and matches only. Empty mask: none. frame: RViz shows it. parameters: YAML files.
 
-    image_transport, depth_transport: the nodes' parameters; empty: as in the parameter files.
+    Empty camera_info: the one beside color. image_transport, depth_transport: the nodes' parameters; empty: as in the parameter files.
     """
 
     color: str
@@ -99,18 +104,21 @@ def share(*parts: str) -> str:
 
 def camera_source(context: LaunchContext) -> Source:
     """The camera of the argument `camera`, topics that were given in place of its own. Raises ValueError without a colour topic."""
-    name = text(context, "camera")
+    name, color = text(context, "camera"), text(context, "color")
     camera = CAMERAS.get(name, Camera("", "", "", ""))
     source = Source(
-        text(context, "color") or camera.color,
+        color or camera.color,
         text(context, "depth") or camera.depth,
-        text(context, "camera_info") or camera.camera_info,
+        text(context, "camera_info") or ("" if color else camera.camera_info),
         camera.frame,
         text(context, "mask"),
+        text(context, "image_transport"),
+        text(context, "depth_transport"),
         parameters=(share("config", f"{name}.yaml"),) if name in CAMERAS else (),
     )
-    if not source.color or (source.depth and not source.camera_info):
-        raise ValueError(f"camera:={name} has no topics of its own: give color:=…, and for a surface depth:=… and camera_info:=…")
+    if not source.color:
+        raise ValueError(f"camera:={name} has no topics of its own: give color:=…, for a surface depth:=…, and camera_info:=… unless it "
+                         "lies beside color")
     return source
 
 

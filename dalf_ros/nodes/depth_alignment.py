@@ -9,11 +9,11 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from dalf_core.lens import Lens
 
 from ..conversions.camera_model import is_empty, is_rectified
+from ..conversions.cloud_depth import cloud_transform
 from ..conversions.depth_camera import DepthCamera, depth_camera
 from ..conversions.message_factory import ros_class
 from ..conversions.topics import CLOUD
 from ..conversions.transforms import IDENTITY, RigidTransform, StaticTransforms, plain_frame, rigid_transform
-from ..errors import SetupError
 
 INFO = "sensor_msgs/msg/CameraInfo"
 STATIC_QOS = QoSProfile(history=HistoryPolicy.KEEP_LAST, depth=100, reliability=ReliabilityPolicy.RELIABLE,
@@ -61,16 +61,10 @@ class DepthAlignment:
             self._info = message
 
     def cloud_transform(self, color_frame: str, cloud_frame: str) -> RigidTransform:
-        """From a point cloud's frame to the colour camera's. Raises SetupError where it is another one, and not known where."""
-        ours, theirs = plain_frame(color_frame), plain_frame(cloud_frame)
-        if not self._node.values["check_frames"] or not (ours and theirs) or ours == theirs:
+        """As cloud_transform() of cloud_depth."""
+        if not self._node.values["check_frames"]:
             return IDENTITY
-        transform = self._given or self._transforms.find(theirs, ours)
-        if transform is None:
-            raise SetupError(f"the point cloud is in frame {theirs}, the matched images are in {ours}, and the transform from {theirs} to "
-                             f"{ours} is not known: publish it on /tf_static or set depth_to_color; if it is the same frame, and only "
-                             "named otherwise, set check_frames to false")
-        return transform
+        return cloud_transform(color_frame, cloud_frame, self._given or self._transforms.find(cloud_frame, color_frame))
 
     def camera(self, color: Lens, color_frame: str, depth_frame: str) -> DepthCamera | None:
         """As depth_camera() says. Raises ValueError while the camera_info of depth may still come, SetupError as depth_camera()."""

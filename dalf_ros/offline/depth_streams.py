@@ -9,10 +9,13 @@ from dalf_core.lens import Lens
 from ..bags.bag_source import BagSource
 from ..bags.bag_topics import CAMERA_INFO, CameraTopics, beside
 from ..conversions.camera_model import is_rectified, lens_of
+from ..conversions.cloud_depth import cloud_transform
 from ..conversions.depth_camera import DepthCamera, depth_camera
-from ..conversions.transforms import RigidTransform, StaticTransforms, plain_frame
+from ..conversions.transforms import IDENTITY, RigidTransform, StaticTransforms, plain_frame
 
 TRANSFORMS = "tf2_msgs/msg/TFMessage"
+CLOUD_MEND = ("record /tf_static too, or give --depth-to-color x,y,z,qx,qy,qz,qw; if it is the same frame, and only named otherwise, give "
+              "--no-check-frames")
 MEND = ("record /tf_static and depth's camera_info too, or give --depth-to-color x,y,z,qx,qy,qz,qw; name a depth topic that is aligned "
         "with --depth-topic; if this one is, and only named otherwise, give --no-check-frames")
 
@@ -36,6 +39,13 @@ class DepthStreams:
         static = [topic.name for topic in source.topics.values() if topic.type == TRANSFORMS and topic.name.endswith("tf_static")]
         for _, message in source.readable(static) if static else ():
             self._transforms.add(message)
+
+    def cloud_transform(self, color_frame: str, cloud_frame: str) -> RigidTransform:
+        """From a point cloud's frame to the colour camera's. Raises SetupError as cloud_transform() of cloud_depth."""
+        if not self._check:
+            return IDENTITY
+        known = self._given or self._transforms.find(cloud_frame, color_frame)
+        return cloud_transform(color_frame, cloud_frame, known, CLOUD_MEND)
 
     def camera(self, color: Lens, color_frame: str, depth_frame: str) -> DepthCamera | None:
         """The depth image's own camera; None: it is aligned. SetupError: it is of another frame, and what would align it is missing."""

@@ -20,6 +20,8 @@ from ..bags.bag_source import BagError
 from ..bags.bag_topics import CameraTopics
 from ..bags.bag_writer import BagWriter
 from ..conversions import topics
+from ..conversions.cloud_depth import cloud_depth
+from ..conversions.depth_camera import DepthCamera
 from ..conversions.image_size import SizeGuard, commonest_size
 from ..conversions.messages import NANOSECONDS
 from ..conversions.pinhole_view import PinholeView, lens_prediction, pinhole_view, view_lens
@@ -139,13 +141,19 @@ class Session:
             return None, ""
         try:
             self._check_unit(frame)
-            own = self._depth_streams.camera(self.camera, frame.frame_id, frame.depth_frame_id)
-            lens = view_lens(self.camera, (frame.depth_m.shape[1], frame.depth_m.shape[0]), own)
-            return pinhole_view(lens, features.matches, frame.depth_m, frame.image, frame.mask, own), ""
+            depth, own = self._depth(frame)
+            lens = view_lens(self.camera, _size(depth), own)
+            return pinhole_view(lens, features.matches, depth, frame.image, frame.mask, own), ""
         except ValueError as error:
             if self.surfaces.reference_vertices is None and self._depth_size in (None, _size(frame.depth_m)):
                 raise
             return None, str(error)
+
+    def _depth(self, frame: RgbdFrame) -> tuple[np.ndarray, DepthCamera | None]:
+        """The depth image, and its own camera where it is not aligned with colour. Raises SetupError."""
+        if frame.depth_m.ndim == 3:
+            return cloud_depth(frame.depth_m, self.camera, self._depth_streams.cloud_transform(frame.frame_id, frame.depth_frame_id)), None
+        return frame.depth_m, self._depth_streams.camera(self.camera, frame.frame_id, frame.depth_frame_id)
 
     def _check_unit(self, frame: RgbdFrame) -> None:
         if self._unit_is_checked:

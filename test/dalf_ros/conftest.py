@@ -1,7 +1,9 @@
 """Small recordings of a textured board that slides sideways: every frame's true motion is known."""
 from __future__ import annotations
 
+import gzip
 import shutil
+import struct
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -25,9 +27,12 @@ PERIOD_NS = 100_000_000
 FIRST_NS = 1_700_000_000_000_000_000
 FRAME = "camera_color_optical_frame"
 COLOR, DEPTH = "/camera/color/image_raw", "/camera/aligned_depth_to_color/image_raw"
+CLOUD = "/camera/depth_registered/points"
 INFO, MASK = "/camera/color/camera_info", "/camera/object_mask"
-TYPES = {COLOR: "sensor_msgs/msg/Image", DEPTH: "sensor_msgs/msg/Image", INFO: "sensor_msgs/msg/CameraInfo", MASK: "sensor_msgs/msg/Image",
-         **dict.fromkeys((COLOR + "/compressed", DEPTH + "/compressed", DEPTH + "/compressedDepth"), "sensor_msgs/msg/CompressedImage")}
+TYPES = {COLOR: "sensor_msgs/msg/Image", DEPTH: "sensor_msgs/msg/Image", CLOUD: "sensor_msgs/msg/PointCloud2",
+         INFO: "sensor_msgs/msg/CameraInfo", MASK: "sensor_msgs/msg/Image",
+         **dict.fromkeys((COLOR + "/compressed", DEPTH + "/compressed", DEPTH + "/compressedDepth", COLOR + "/zstd", DEPTH + "/zstd"),
+                         "sensor_msgs/msg/CompressedImage")}
 
 
 def board(number: int) -> np.ndarray:
@@ -63,7 +68,10 @@ def scene_messages(frames: int, topics: tuple[str, ...], depth_delay_ns: int = 0
                   INFO: lambda h=head: camera_info(CAMERA, h), MASK: lambda h=head: from_mask(mask, h),
                   COLOR + "/compressed": lambda h=head, n=number: from_color_compressed(board(n), h),
                   DEPTH + "/compressed": lambda h=depth_head: packed_depth(board_depth(), h, "16UC1; png compressed"),
-                  DEPTH + "/compressedDepth": lambda h=depth_head: packed_depth(board_depth(), h, "16UC1; compressedDepth png")}
+                  DEPTH + "/compressedDepth": lambda h=depth_head: packed_depth(board_depth(), h, "16UC1; compressedDepth png"),
+                  COLOR + "/zstd": lambda h=head, n=number: zstd_image(from_color(board(n), h)),
+                  DEPTH + "/zstd": lambda h=depth_head: zstd_image(from_depth(board_depth(), h, "16UC1")),
+                  CLOUD: lambda h=depth_head: organised_cloud(board_depth(), h)}
         out += [(topic, stamp(number), fields[topic]()) for topic in topics]
     return out
 
@@ -72,6 +80,25 @@ def packed_depth(depth_m: np.ndarray, head: dict, form: str) -> dict:
     """Millimetres as PNG in a CompressedImage; twelve bytes of header before it for compressedDepth."""
     png = cv2.imencode(".png", np.nan_to_num(1000 * depth_m).round().astype(np.uint16))[1].reshape(-1)
     return {"header": head, "format": form, "data": np.concatenate([np.zeros(12 * ("compressedDepth" in form), np.uint8), png])}
+
+
+def zstd_image(fields: dict) -> dict:
+    """An Image's fields as image_transport's zstd plugin packs them."""
+    name = fields["encoding"].encode()
+    head = struct.pack("<IIBII", fields["height"], fields["width"], fields["is_bigendian"], fields["step"], len(name)) + name
+    data = head + gzip.compress(fields["data"].tobytes(), 3)
+    return {"header": fields["header"], "format": "zstd", "data": np.frombuffer(data, np.uint8)}
+
+
+def organised_cloud(depth_m: np.ndarray, head: dict) -> dict:
+    """Depth of CAMERA as depth_image_proc makes an organised cloud of it: 16 bytes a point, x, y, z and four that are empty."""
+    height, width = depth_m.shape
+    y, x = np.mgrid[:height, :width].astype(float)
+    points = np.zeros((height, width, 4), "<f4")
+    points[..., :3] = CAMERA.lift(np.stack([x, y], axis=-1).reshape(-1, 2), depth_m.reshape(-1)).reshape(height, width, 3)
+    fields = [{"name": name, "offset": 4 * number, "datatype": 7, "count": 1} for number, name in enumerate("xyz")]
+    return {"header": head, "height": height, "width": width, "fields": fields, "is_bigendian": False, "point_step": 16,
+            "row_step": 16 * width, "data": points.view(np.uint8).reshape(-1), "is_dense": False}
 
 
 def write_bag2(path: Path, messages: list[tuple[str, int, dict]], storage: str = "mcap", compression: str = "none") -> Path:
@@ -118,9 +145,10 @@ def scene() -> type:
     """The constants and functions above, for tests that compare with the truth."""
     class Scene:
         camera, distance_m, frame_id, period_ns = CAMERA, DISTANCE_M, FRAME, PERIOD_NS
-        color, depth, info, mask = COLOR, DEPTH, INFO, MASK
+        color, depth, info, mask, points = COLOR, DEPTH, INFO, MASK, CLOUD
         shift_m = SHIFT_PX * DISTANCE_M / CAMERA.fx
         image, depth_m, stamp = staticmethod(board), staticmethod(board_depth), staticmethod(stamp)
+        zstd_image, organised_cloud = staticmethod(zstd_image), staticmethod(organised_cloud)
         messages, write_bag2, write_bag1 = staticmethod(scene_messages), staticmethod(write_bag2), staticmethod(write_bag1)
 
     return Scene

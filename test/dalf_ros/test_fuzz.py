@@ -110,7 +110,7 @@ def compressed_images(draw: Any, number: int, odd: bool) -> Any:
     elif how == 2:
         at = draw(st.integers(0, len(data) - 1))
         data = data[:at] + draw(st.binary(min_size=1, max_size=8)) + data[at + 1:]
-    formats = ["jpeg", "png", "rgb8; jpeg compressed bgr8", "16UC1; compressedDepth png", "", "h264"]
+    formats = ["jpeg", "png", "rgb8; jpeg compressed bgr8", "16UC1; compressedDepth png", "", "h264", "zstd"]
     return ros_class("sensor_msgs/msg/CompressedImage")(header=draw(headers(number, odd)), format=draw(st.sampled_from(formats)),
                                                         data=array.array("B", data))
 

@@ -15,7 +15,7 @@ encodings = st.sampled_from([*ic.LAYOUT, "rgb16", "", "32FC3", "nv21", "nv12", "
 sizes = st.integers(0, 40)
 images = st.builds(SimpleNamespace, height=sizes, width=sizes, step=st.integers(0, 200), encoding=encodings,
                    is_bigendian=st.integers(0, 255), data=st.binary(max_size=4000))
-formats = st.sampled_from(["jpeg", "png", "16UC1; compressedDepth png", "32FC1; compressedDepth", "16UC1; compressedDepth rvl",
+formats = st.sampled_from(["jpeg", "png", "16UC1; compressedDepth png", "32FC1; compressedDepth", "16UC1; compressedDepth rvl", "zstd",
                            "32FC1; compressedDepth rvl", "?"])
 rvl_head = bytes(12) + np.array([9, 7], "<u4").tobytes()
 compressed = st.builds(SimpleNamespace, format=formats, data=st.one_of(

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 from functools import cache
 from pathlib import Path
@@ -109,6 +110,31 @@ def test_mask_and_intrinsics(official_weights: Path, scene: type, tmp_path: Path
     pixels = scene.camera.project(load_ply(tmp_path / "out" / "reference.ply").vertices)
     assert pixels.min(axis=0) == pytest.approx([20.5, 20.5], abs=2) and pixels.max(axis=0) == pytest.approx([170.5, 122.5], abs=2)
     assert not (tmp_path / "out" / "video.mp4").exists()
+
+
+def test_zstd_and_a_cloud_give_the_surface_of_plain_images(scene: type, rgbd_bag: Path, tmp_path: Path, command, load_ply) -> None:
+    messages = scene.messages(3, (scene.color + "/zstd", scene.points, scene.info))
+    options = "--top-k", 200, "--no-video", "--max-frames", 3
+    for name, bag, depth in (("plain", rgbd_bag, scene.depth), ("packed", scene.write_bag2(tmp_path / "bag", messages), scene.points)):
+        code, text, errors = command(register.main, bag, "--output", tmp_path / name, "--depth-topic", depth, *options)
+        assert code == 0 and "tracked 100%" in text, errors
+    for file in ("reference.ply", "surfaces/frame_000002.ply"):
+        plain, packed = (load_ply(tmp_path / name / file) for name in ("plain", "packed"))
+        np.testing.assert_allclose(packed.vertices, plain.vertices, atol=1e-6)
+        np.testing.assert_array_equal(packed.colors, plain.colors)
+
+
+@pytest.mark.parametrize(("changes", "words"), [
+    ({"height": 1, "width": 192 * 144, "row_step": 16 * 192 * 144}, "the point cloud is not organised: 27648x1 points"),
+    ({"header": convert.header(0, "lidar")}, "the transform from lidar to .* is not known: record /tf_static too, or .*--depth-to-color")])
+def test_a_cloud_that_is_no_depth_image_is_told(scene: type, tmp_path: Path, command, changes: dict, words: str) -> None:
+    messages = scene.messages(2, (scene.color, scene.points, scene.info))
+    for topic, time_ns, fields in messages:
+        if topic == scene.points:
+            fields |= changes | ({"header": convert.header(time_ns, "lidar")} if "header" in changes else {})
+    bag = scene.write_bag2(tmp_path / "bag", messages)
+    code, _, errors = command(register.main, bag, "--output", tmp_path / "out", "--depth-topic", scene.points, "--no-video", "--top-k", 200)
+    assert code in (1, 2) and re.search(words, errors), errors
 
 
 def test_colour_only(official_weights: Path, scene: type, tmp_path: Path, command) -> None:

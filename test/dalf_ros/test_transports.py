@@ -1,9 +1,6 @@
 """Two trackers in processes of their own: what comes as zstd and as a cloud gives the surface that plain images give."""
 from __future__ import annotations
 
-import gzip
-import struct
-
 import numpy as np
 import pytest
 
@@ -14,26 +11,6 @@ from dalf_ros.images.image_conversion import from_color, from_depth
 pytest.importorskip("rclpy")
 
 IMAGE, PACKED, CLOUD, INFO = (f"sensor_msgs/msg/{name}" for name in ("Image", "CompressedImage", "PointCloud2", "CameraInfo"))
-
-
-def zstd(fields: dict) -> dict:
-    """An Image as image_transport's zstd plugin packs it."""
-    name = fields["encoding"].encode()
-    head = struct.pack("<IIBII", fields["height"], fields["width"], fields["is_bigendian"], fields["step"], len(name)) + name
-    data = head + gzip.compress(fields["data"].tobytes(), 3)
-    return {"header": fields["header"], "format": "zstd", "data": np.frombuffer(data, np.uint8)}
-
-
-def cloud(scene: type, head: dict) -> dict:
-    """The scene's depth as depth_image_proc would make an organised cloud of it: 16 bytes a point, x, y, z and four that are empty."""
-    depth = scene.depth_m()
-    height, width = depth.shape
-    y, x = np.mgrid[:height, :width].astype(float)
-    points = np.zeros((height, width, 4), "<f4")
-    points[..., :3] = scene.camera.lift(np.stack([x, y], axis=-1).reshape(-1, 2), depth.reshape(-1)).reshape(height, width, 3)
-    fields = [{"name": name, "offset": 4 * number, "datatype": 7, "count": 1} for number, name in enumerate("xyz")]
-    return {"header": head, "height": height, "width": width, "fields": fields, "point_step": 16, "row_step": 16 * width,
-            "data": points.view(np.uint8).reshape(-1), "is_dense": False}
 
 
 def test_packed_topics_give_the_surface_of_plain_ones(scene: type, ros_process, own_peer) -> None:
@@ -51,8 +28,9 @@ def test_packed_topics_give_the_surface_of_plain_ones(scene: type, ros_process, 
         for topic, kind, fields in (
                 ("/plain/camera_info", INFO, info), ("/plain/depth", IMAGE, from_depth(scene.depth_m(), head)),
                 ("/plain/image", IMAGE, color),
-                ("/camera/color/camera_info", INFO, info), ("/camera/depth_registered/points", CLOUD, cloud(scene, head)),
-                ("/camera/color/image_raw/zstd", PACKED, zstd(color))):
+                ("/camera/color/camera_info", INFO, info),
+                ("/camera/depth_registered/points", CLOUD, scene.organised_cloud(scene.depth_m(), head)),
+                ("/camera/color/image_raw/zstd", PACKED, scene.zstd_image(color))):
             own_peer.publish(topic, kind, fields)
         assert own_peer.until(lambda number=number: all(len(got) == number + 1 for got in meshes), 60), plain.output + packed.output
     colors = [convert.mesh_of(got[0])["colors"] for got in references]

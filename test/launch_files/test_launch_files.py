@@ -35,8 +35,8 @@ def test_live_in_two_processes_with_topics_given_one_by_one(would_start: Callabl
                           weights="official")      # separate is the default
     assert {process.program for process in started} == {"feature_node", "registration_node"}
     for process in started:
-        assert process.remappings == {"image": "/my/color", "depth": CAMERAS["oak"].depth, "camera_info": CAMERAS["oak"].camera_info,
-                                      "mask": "/my/mask", "__ns": "/left"}
+        # the camera_info is another's than oak's: the node takes the one beside /my/color
+        assert process.remappings == {"image": "/my/color", "depth": CAMERAS["oak"].depth, "mask": "/my/mask", "__ns": "/left"}
         assert process.parameters["/**"] == {"use_sim_time": False, "use_mask": True}
         assert process.parameters["/**/feature_node"] == {"image_scale": 0.5, "device": "cuda:1", "weights": "official"}
 
@@ -44,10 +44,20 @@ def test_live_in_two_processes_with_topics_given_one_by_one(would_start: Callabl
 def test_another_camera_must_be_described(would_start: Callable) -> None:
     with pytest.raises(ValueError, match="give color:="):
         would_start("live", camera="other")
-    with pytest.raises(ValueError, match="camera_info:="):
-        would_start("live", camera="other", color="/c", depth="/d")
     (feature_node,) = would_start("live", camera="other", color="/c")
     assert feature_node.program == "feature_node"
+    (tracker,) = would_start("live", camera="other", color="/c", depth="/d", separate="false")
+    assert "camera_info" not in tracker.remappings          # it is found beside /c
+    (tracker,) = would_start("live", camera="other", color="/c", depth="/d", camera_info="/i", separate="false")
+    assert tracker.remappings["camera_info"] == "/i"
+
+
+def test_each_camera_may_come_by_another_transport(would_start: Callable) -> None:
+    for process in would_start("live", camera="oak", image_transport="zstd", depth_transport="points", depth="/oak/points"):
+        assert process.parameters["/**"]["image_transport"] == "zstd" and process.remappings["depth"] == "/oak/points"
+        assert process.parameters["/**/registration_node"]["depth_transport"] == "points"
+    with pytest.raises(RuntimeError, match="image_transport.*theora.*raw.*compressed.*zstd"):
+        would_start("live", image_transport="theora")
 
 
 @pytest.mark.parametrize(("name", "argument", "value", "allowed"), [

@@ -72,6 +72,20 @@ def test_compressed_images(scene: type, tmp_path: Path) -> None:
     check_frames(path, scene, colour_error=6.0)
 
 
+def test_zstd_images(scene: type, tmp_path: Path) -> None:
+    check_frames(scene.write_bag2(tmp_path / "bag", scene.messages(3, (scene.color + "/zstd", scene.depth + "/zstd", scene.info))), scene)
+
+
+def test_a_cloud_is_depth_only_where_it_is_named(scene: type, tmp_path: Path) -> None:
+    with BagSource(scene.write_bag2(tmp_path / "bag", scene.messages(2, (scene.color, scene.points, scene.info)))) as source:
+        assert choose_topics(source.topics).depth is None
+        topics = choose_topics(source.topics, depth=scene.points)
+        assert topics == CameraTopics(scene.color, scene.points, scene.info, None)
+        for frame in read_frames(source, topics):
+            assert frame.depth_m.shape == (144, 192, 3) and frame.depth_frame_id == scene.frame_id
+            np.testing.assert_allclose(frame.depth_m[..., 2], scene.depth_m(), atol=1e-6)
+
+
 def test_colour_only(scene: type, tmp_path: Path) -> None:
     with BagSource(scene.write_bag2(tmp_path / "bag", scene.messages(2, (scene.color,)))) as source:
         topics = choose_topics(source.topics)

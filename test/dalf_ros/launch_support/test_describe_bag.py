@@ -38,6 +38,20 @@ def test_compressed_colour_and_depth(scene: type, tmp_path: Path, command: Calla
         "depth_transport": recorded[-1], "frame": scene.frame_id, "played": f"{color} {depth[-1]} {scene.info}"}
 
 
+def test_zstd_before_compressed_and_a_cloud_that_is_named(scene: type, tmp_path: Path, command: Callable) -> None:
+    packed = [f"{name}/{transport}" for name in (scene.color, scene.depth) for transport in ("compressed", "zstd")]
+    bag = scene.write_bag2(tmp_path / "bag", scene.messages(1, (*packed, scene.points, scene.info)))
+    code, out, _ = command(describe_bag.main, bag)
+    assert code == 0 and json.loads(out) == {
+        "color": scene.color, "depth": scene.depth, "camera_info": scene.info, "mask": "", "image_transport": "zstd",
+        "depth_transport": "zstd", "frame": scene.frame_id, "played": f"{packed[1]} {packed[3]} {scene.info}"}
+    code, out, _ = command(describe_bag.main, bag, "--depth-topic", scene.points)
+    found = json.loads(out)
+    assert (code, found["depth"], found["depth_transport"], found["frame"]) == (0, scene.points, "points", scene.frame_id)
+    code, _, err = command(describe_bag.main, bag, "--mask-topic", scene.points)
+    assert code == 2 and "expected sensor_msgs/msg/Image" in err
+
+
 def test_raw_depth_before_compressed(scene: type, tmp_path: Path, command: Callable) -> None:
     packed = (f"{scene.depth}/compressed", f"{scene.depth}/compressedDepth")
     bag = scene.write_bag2(tmp_path / "bag", scene.messages(1, (scene.color, scene.depth, *packed, scene.info)))
