@@ -24,11 +24,15 @@ def cloud_depth(points: np.ndarray, color: Lens, to_color: RigidTransform = IDEN
     """
     height, width = points.shape[:2]
     lens = fitted(color, width, height, "the point cloud")
-    if to_color is not IDENTITY:
-        points = (points @ to_color.rotation.T + to_color.translation).astype(np.float32)
-    depth = points[..., 2].copy()
+    depth = points @ to_color.rotation[2].astype(np.float32) + np.float32(to_color.translation[2])
+    there, behind = (int(count.sum()) for count in (np.isfinite(depth), depth <= 0))
+    if 10 * behind > 9 * there:
+        raise SetupError(f"{behind} of the point cloud's {there} points lie behind the colour camera: they must be in its optical frame "
+                         "(z forward), or in another one that frame_id names and /tf_static or depth_to_color places")
     depth[~is_reading(depth)] = np.nan
-    _check_pixels(points, depth, lens)
+    rows, columns = np.nonzero(np.isfinite(depth))
+    every = max(1, len(rows) // SAMPLES)
+    _check_pixels(points, rows[::every], columns[::every], lens, to_color)
     return depth
 
 
@@ -46,18 +50,12 @@ def cloud_transform(color_frame: str, cloud_frame: str, transform: RigidTransfor
     return transform
 
 
-def _check_pixels(points: np.ndarray, depth: np.ndarray, lens: Lens) -> None:
-    """Raises SetupError where points are seen at other pixels than those of their rows and columns, or lie behind the camera."""
-    there = np.flatnonzero(np.isfinite(points[..., 2]))
-    seen = np.flatnonzero(np.isfinite(depth))
-    if len(there) and 10 * len(seen) < len(there):
-        raise SetupError(f"{len(there) - len(seen)} of the point cloud's {len(there)} points lie behind the colour camera: they must be in "
-                         "its optical frame (z forward), or in another one that frame_id names and /tf_static or depth_to_color places")
-    if not len(seen):
+def _check_pixels(points: np.ndarray, rows: np.ndarray, columns: np.ndarray, lens: Lens, to_color: RigidTransform) -> None:
+    """Raises SetupError where the camera sees points at other pixels than those of their rows and columns."""
+    if not len(rows):
         return
-    chosen = seen[:: max(1, len(seen) // SAMPLES)]
-    pixels = np.stack([chosen % depth.shape[1], chosen // depth.shape[1]], axis=1)
-    xy = lens.camera.project(points.reshape(-1, 3)[chosen].astype(float))
+    xy = lens.camera.project(points[rows, columns] @ to_color.rotation.T + to_color.translation)
+    pixels = np.stack([columns, rows], axis=1)
     off = min(float(np.median(np.hypot(*(seen_at - pixels).T))) for seen_at in (lens.distort(xy), xy))     # many drivers know no distortion
     if not off <= MOST_OFF_PX:
         raise SetupError(f"the point cloud does not lie on the colour image: its points are seen {off:.0f} px (median) from the pixels of "

@@ -1,1 +1,1 @@
-"""Image messages to arrays and back: every encoding, compressed depth, video streams."""
+"""Image messages to arrays and back: every encoding, compressed depth, zstd, video streams, organised clouds."""

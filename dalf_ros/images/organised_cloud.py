@@ -37,10 +37,13 @@ def organised_points(message: Any, metres_per_unit: float = 1.0) -> np.ndarray:
     if data.size < needed:
         raise ImageError(f"the point cloud is cut off: {width}x{height} points, row_step {row}, need {needed} bytes, {data.size} came")
     stored = np.ndarray((height, width), layout, data, strides=(row, step))
+    planes = np.empty((3, height, width), np.float32)       # one behind the other: their reductions are many times as quick
     with np.errstate(over="ignore", invalid="ignore"):
-        points = np.stack([stored[name].astype(np.float32) for name in "xyz"], axis=-1) * np.float32(metres_per_unit)
-        points[~np.isfinite(points).all(axis=-1) | (points == 0).all(axis=-1)] = np.nan
-    return points
+        for plane, name in zip(planes, "xyz", strict=True):
+            np.multiply(stored[name], metres_per_unit, out=plane, casting="same_kind")
+        x, y, z = planes
+        planes[:, ~np.isfinite(x + y + z) | ((x == 0) & (y == 0) & (z == 0))] = np.nan
+    return np.moveaxis(planes, 0, -1)
 
 
 def _layout(fields: Any, step: int) -> np.dtype:
