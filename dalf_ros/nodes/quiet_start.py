@@ -12,7 +12,7 @@ PATIENCE_S = 1.0        # so long a second Ctrl-C counts as the first: launch an
 
 
 def end_quietly_on_interrupt() -> None:
-    """Until interrupt_as_usual() or interrupt_once(): SIGINT ends the process. (A KeyboardInterrupt inside an import is now and then swallowed.)"""
+    """Until one of the next two: SIGINT ends the process. (A KeyboardInterrupt inside an import is now and then swallowed.)"""
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))
 
 
