@@ -30,6 +30,7 @@ FIT_RIDGE = 1e-6            # for neighbours on a line; places are in units of t
 FIT_AGREEMENT = 0.2         # neighbours scatter by no more than this part of their own spread, or they predict nothing
 FIT_TOLERANCE = 3.5         # times the usual residual: keypoints are placed as well in one part of an image as in another,
 LOCAL_SHARE = 0.55          # but where a strong bend makes all neighbours disagree, this part of their usual residual counts instead
+FIT_FINEST = 1e-3           # of the neighbours' spread: places are rounded, and no residual below it tells anything
 FIT_REACH = 0.3             # of the neighbours' spread: a residual may never be larger
 
 
@@ -190,7 +191,8 @@ def _refine(source: np.ndarray, target: np.ndarray, kept: np.ndarray, accuracy: 
     if not (kept & agreed).any():
         return np.zeros(len(source), bool)
     local = np.median(residual[found[:, :k]], axis=1)
-    usual = np.maximum(max(np.median(residual[kept & agreed]), accuracy), LOCAL_SHARE * local)
+    usual = np.maximum(np.median(residual[kept & agreed]), LOCAL_SHARE * local)
+    usual = np.maximum(usual, np.maximum(FIT_FINEST * extent, accuracy))
     return agreed & (residual <= np.minimum(FIT_TOLERANCE * usual, FIT_REACH * extent))
 
 
