@@ -13,7 +13,7 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.task import Future
 
 from .parameters import ParameterError
-from .quiet_start import interrupt_once, interrupt_no_more
+from .quiet_start import interrupt_no_more, interrupt_once
 from .ros_home import ensure_ros_home
 from .worker_node import WorkerNode
 
