@@ -40,16 +40,16 @@ class Layout:
 
 def find_layout(folder: Path, fps: float, tolerance_s: float) -> Layout:
     """The folder's frames. fps: where names are mere numbers. tolerance_s: of stamps. ValueError: of no layout that is known, or empty."""
-    color, depth, mask = (_below(folder, names) for names in (COLOR, DEPTH, MASK))
+    color, depth, mask = (folder_below(folder, names) for names in (COLOR, DEPTH, MASK))
     if color is not None and depth is not None and (lists := _tum_lists(folder)):
         return _tum(folder, lists, int(tolerance_s * NANOSECONDS))
     if color is not None:
-        colors = _files(color, PICTURES)
-        depths = [] if depth is None else _files(depth, DEPTH_FILES)
-        masks = [] if mask is None else _files(mask, PICTURES)
+        colors = pictures_in(color, PICTURES)
+        depths = [] if depth is None else pictures_in(depth, DEPTH_FILES)
+        masks = [] if mask is None else pictures_in(mask, PICTURES)
         name = ", ".join(f"{role} {place.name}/" for role, place in (("colour", color), ("depth", depth), ("mask", mask)) if place)
         return _layout(f"folders of pictures ({name})", colors, depths, masks, fps, tolerance_s)
-    here = _files(folder, DEPTH_FILES + PICTURES)
+    here = pictures_in(folder, DEPTH_FILES + PICTURES)
     roles = {role: [path for path in here if _role(path) == role] for role in ("color", "depth", "mask")}
     if not roles["color"]:
         raise ValueError(f"{folder} holds no pictures in a layout that is known: {KNOWN}")
@@ -57,12 +57,14 @@ def find_layout(folder: Path, fps: float, tolerance_s: float) -> Layout:
     return _layout(name, roles["color"], roles["depth"], roles["mask"], fps, tolerance_s)
 
 
-def _below(folder: Path, names: tuple[str, ...]) -> Path | None:
+def folder_below(folder: Path, names: tuple[str, ...]) -> Path | None:
+    """The first of the names that is a folder in it, in small or capital letters."""
     places = {place.name.lower(): place for place in folder.iterdir() if place.is_dir()}
     return next((places[name] for name in names if name in places), None)
 
 
-def _files(folder: Path, endings: tuple[str, ...]) -> list[Path]:
+def pictures_in(folder: Path, endings: tuple[str, ...]) -> list[Path]:
+    """Its files with these endings, hidden ones left out, in the order of their numbers."""
     files = (path for path in folder.iterdir() if path.suffix.lower() in endings and path.name[0] != "." and path.is_file())
     return sorted(files, key=_order)
 
