@@ -11,13 +11,13 @@ import numpy as np
 
 from dalf_core import DALF
 from dalf_core.camera import PinholeCamera
+from dalf_core.depth_units import unit_hint
 from dalf_core.lens import Lens
 from dalf_core.matching.prediction import Prediction
+from dalf_core.recordings.rgbd_frame import RgbdFrame
 from dalf_core.tracking import FeatureFrame, FeatureTracker, FrameMatches, SequentialTracker, SurfaceFrame, SurfaceTracker
 
-from ..bags.bag_reader import RgbdFrame
 from ..bags.bag_source import BagError
-from ..bags.bag_topics import CameraTopics
 from ..bags.bag_writer import BagWriter
 from ..conversions import topics
 from ..conversions.cloud_depth import cloud_depth
@@ -27,8 +27,7 @@ from ..conversions.messages import NANOSECONDS
 from ..conversions.pinhole_view import PinholeView, lens_prediction, pinhole_view, view_lens
 from ..conversions.results import SurfaceResults, feature_results
 from ..conversions.stamps import has_restarted
-from ..images.depth_units import unit_hint
-from .depth_streams import DepthStreams
+from .recording import Recording
 from .run_pictures import Shot
 
 FEATURE_WANTED = (topics.FEATURES, topics.MATCHES, topics.DEBUG_COMPRESSED)
@@ -40,12 +39,12 @@ UNREADABLE, NO_MASK, UNUSABLE = "unreadable", "no_mask", "unusable"    # of fram
 class Session:
     """The trackers and what has been measured so far."""
 
-    def __init__(self, options: argparse.Namespace, dalf: DALF, camera: Any, chosen: CameraTopics, depth_streams: DepthStreams) -> None:
+    def __init__(self, options: argparse.Namespace, dalf: DALF, camera: Any, recording: Recording) -> None:
         """camera: a Lens, four numbers of --intrinsics, or None without depth."""
         self._sizes = SizeGuard()
         self._depth_size: tuple[int, int] | None = None
         self.options, self.dalf, self.camera = options, dalf, camera
-        self.has_depth, self._has_mask, self._depth_streams = chosen.depth is not None, chosen.mask is not None, depth_streams
+        self.has_depth, self._has_mask, self._recording = recording.has_depth, recording.has_mask, recording
         tracker = FeatureTracker(dalf, image_scale=options.image_scale, max_keyframes=options.max_keyframes,
                                  second_look=options.second_look)
         self.features = SequentialTracker(tracker, options.features_every)
@@ -152,8 +151,8 @@ class Session:
     def _depth(self, frame: RgbdFrame) -> tuple[np.ndarray, DepthCamera | None]:
         """The depth image, and its own camera where it is not aligned with colour. Raises SetupError."""
         if frame.depth_m.ndim == 3:
-            return cloud_depth(frame.depth_m, self.camera, self._depth_streams.cloud_transform(frame.frame_id, frame.depth_frame_id)), None
-        return frame.depth_m, self._depth_streams.camera(self.camera, frame.frame_id, frame.depth_frame_id)
+            return cloud_depth(frame.depth_m, self.camera, self._recording.cloud_transform(frame.frame_id, frame.depth_frame_id)), None
+        return frame.depth_m, self._recording.depth_camera(self.camera, frame.frame_id, frame.depth_frame_id)
 
     def _check_unit(self, frame: RgbdFrame) -> None:
         if self._unit_is_checked:
