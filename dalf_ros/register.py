@@ -9,7 +9,7 @@ import numpy as np
 
 from dalf_core import options
 from dalf_core.camera import PinholeCamera
-from dalf_core.commands.command_line import HelpWithDefaults
+from dalf_core.commands.command_line import HelpWithDefaults, program
 from dalf_core.recordings.picture_folder import FPS
 
 from .bags.bag_source import BagError
@@ -18,11 +18,11 @@ from .conversions.transforms import RigidTransform, rigid_transform
 
 def parser() -> argparse.ArgumentParser:
     """The command line. Lengths in metres, pixels where stated."""
-    p = argparse.ArgumentParser(prog="./run register", description=__doc__, formatter_class=HelpWithDefaults)
+    p = argparse.ArgumentParser(prog=program("register"), description=__doc__, formatter_class=HelpWithDefaults)
     p.add_argument("recording", type=Path, metavar="RECORDING",
                    help="rosbag2 folder, .mcap, .db3 (also .zstd) or ROS 1 .bag; or a folder of pictures: color/ and depth/ (mask/), or "
                         "TUM RGB-D's")
-    p.add_argument("--output", type=Path, required=True, help="folder for the results; made when it is not there")
+    p.add_argument("--output", type=Path, help="folder for the results, made when it is not there (default: out/ and the recording's name)")
     p.add_argument("--overwrite", action="store_true", help="replace earlier results in the output folder")
     p.add_argument("--color-topic", help="colour images; found by name and type when not given")
     p.add_argument("--depth-topic", help="depth images, aligned to the colour images")
@@ -71,6 +71,7 @@ def transform(text: str) -> RigidTransform:
 def main(args: list[str] | None = None) -> int:
     """Exit status: 0 done; 1 done, but nothing was followed; 2 an error, told in one line; 130 interrupted, with what was done kept."""
     given = parser().parse_args(args)
+    given.output = given.output or Path("out") / given.recording.resolve().stem
     try:
         check_options(given)
         from .offline.registration_run import run

@@ -14,12 +14,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from dalf_core.commands.command_line import program
+
 MODES = ("ts1", "ts2", "ts-fl", "end2end-backbone", "end2end-tps", "end2end-full", "end2end-fl")
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="./run train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(prog=program("train"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of photos; folders below it are searched, too")
     p.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder of the run; made when it is not there")
     source = p.add_mutually_exclusive_group()

@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dalf_core.commands.command_line import HelpWithDefaults, exit_status
+from dalf_core.commands.command_line import HelpWithDefaults, exit_status, program
 from dalf_core.commands.files import check_output
 
 from .data.difficulty import LEVELS
@@ -31,7 +31,7 @@ class _Help(HelpWithDefaults, argparse.RawDescriptionHelpFormatter):
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="./run evaluate", description=__doc__, formatter_class=_Help)
+    p = argparse.ArgumentParser(prog=program("evaluate"), description=__doc__, formatter_class=_Help)
     data = p.add_mutually_exclusive_group(required=True)
     data.add_argument("--photos", type=Path, metavar="DIR", help="folder of photos; those kept from training, one in ten, are used")
     data.add_argument("--nonrigid", type=Path, nargs=2, metavar=("IMAGES", "TRUTH"),

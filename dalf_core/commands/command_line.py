@@ -4,12 +4,18 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..options import DEVICE, PRECISION, TOP_K, WEIGHTS, add_options
 
 if TYPE_CHECKING:
     from ..features.extractor import DALF
+
+
+def program(command: str) -> str:
+    """What was typed: `dalf COMMAND`, as pip installs it, or `./run COMMAND`."""
+    return f"{'dalf' if Path(sys.argv[0]).stem == 'dalf' else './run'} {command}"
 
 
 class HelpWithDefaults(argparse.ArgumentDefaultsHelpFormatter):

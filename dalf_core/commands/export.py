@@ -15,7 +15,7 @@ from ..features.extractor import DALF
 from ..features.image_input import MIN_SIDE
 from ..features.network import DESCRIPTORS
 from ..features.onnx_export import export_onnx
-from .command_line import exit_status
+from .command_line import exit_status, program
 
 PACKAGES = ("onnx", "onnxscript", "onnxruntime")
 
@@ -29,7 +29,7 @@ def image_size(text: str) -> tuple[int, int]:
 
 
 def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p = argparse.ArgumentParser(prog=program("export"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--output", type=Path, required=True, metavar="FILE", help="the .onnx file to write")
     p.add_argument("--size", type=image_size, default=(640, 480), metavar="WxH", help="image size (default 640x480)")
     p.add_argument("--top-k", type=int, default=2048, help="keypoints (default 2048)")

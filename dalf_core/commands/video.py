@@ -20,7 +20,7 @@ from ..interruption import Interruption
 from ..options import SECOND_LOOK, add_features_every, add_options
 from ..progress_bar import progress_bar
 from ..recordings.picture_sequence import FPS, PictureSequence, find_pictures
-from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor
+from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor, program
 from .files import check_output
 from .frame_table import SUFFIXES, FrameRow, summarise, write_table
 
@@ -31,11 +31,11 @@ if TYPE_CHECKING:
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    p = argparse.ArgumentParser(prog="./run video", description=__doc__, formatter_class=HelpWithDefaults)
+    p = argparse.ArgumentParser(prog=program("video"), description=__doc__, formatter_class=HelpWithDefaults)
     p.add_argument("clip", type=Path, metavar="CLIP",
                    help="any film that FFmpeg reads; or pictures: a folder, a pattern (rgb_%%03d.png) or a glob ('*.png')")
     p.add_argument("--fps", type=float, default=FPS, help="pictures a second, where CLIP is pictures")
-    p.add_argument("--output", type=Path, required=True, help="the film to make, .mp4; replaced if it is there")
+    p.add_argument("--output", type=Path, default=Path("out/registered.mp4"), help="the film to make, .mp4; replaced if it is there")
     p.add_argument("--table", type=Path, help="counts of every frame, as .csv or .json")
     p.add_argument("--reference", type=int, default=0, metavar="N", help="number of the frame to register to")
     p.add_argument("--max-frames", type=int, metavar="N", help="stop after so many frames")
@@ -73,6 +73,7 @@ def run(options: argparse.Namespace) -> int:
         if options.table:
             write_table(options.table, rows, options.clip.name, options.reference)
         print(summarise(rows))
+        print(f"written: {options.output}")
     return interruption.exit_code
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import array
 import importlib
 import os
+import sys
 from collections.abc import Callable
 from functools import cache, lru_cache
 from pathlib import Path
@@ -78,7 +79,8 @@ def bag_typestore() -> Any:
 def package_file(folder: str, name: str) -> Path:
     """A file of the package that is not Python: in the source tree, or in share/dalf of an installed package. FileNotFoundError."""
     source = Path(__file__).resolve().parents[2]
-    installed = [Path(prefix) / "share" / "dalf" for prefix in os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep) if prefix]
+    prefixes = [*filter(None, os.environ.get("AMENT_PREFIX_PATH", "").split(os.pathsep)), sys.prefix]     # the last one is pip's
+    installed = [Path(prefix) / "share" / "dalf" for prefix in prefixes]
     for place in (source, *installed):
         if (place / folder / name).is_file():
             return place / folder / name

@@ -40,8 +40,8 @@ MAY_IMPORT = {
     "dalf_ros.launch_support": {"dalf_ros.bags", "dalf_ros.conversions", "dalf_ros.nodes"},
     "dalf_ros.simulation": {"dalf_ros.images", "dalf_core", "dalf_ros.bags", "dalf_ros.conversions"},
 }
-BASIS = {"camera", "compiled", "depth", "depth_alignment", "depth_units", "lens", "options", "sixteen_bit", "stopwatch", "surface", "torch_device",
-         "types"}      # files of dalf_core that import no room
+BASIS = {"camera", "compiled", "depth", "depth_alignment", "depth_units", "lens", "options", "sixteen_bit", "stopwatch", "surface",
+         "torch_device", "types"}      # files of dalf_core that import no room
 FOREIGN = {"dalf_core": {"rclpy", "dalf", "dalf_ros", "dalf_training", "cv_bridge", "rosbags", "sensor_msgs"},
            "dalf_training": {"rclpy", "dalf", "dalf_ros", "cv_bridge", "rosbags", "sensor_msgs"}, "dalf_ros": {"dalf_training"}}
 

@@ -1,6 +1,8 @@
 """`match` on a picture and its shifted copy, and on what is no picture."""
 from __future__ import annotations
 
+import csv
+import json
 import re
 
 import cv2
@@ -83,3 +85,40 @@ def test_bad_input_is_one_clear_line(change, words, tmp_path, capsys, monkeypatc
     error = capsys.readouterr().err
     assert error.startswith("error: ") and words in error and error.count("\n") == 1
     assert not (tmp_path / "out.png").exists()
+
+
+def test_a_verdict_json_and_a_table(pair, weights, tmp_path, capsys):
+    """Two pictures of one scene, and two that share nothing."""
+    other = tmp_path / "other.png"
+    cv2.imwrite(str(other), textured(WIDTH, HEIGHT, seed=9))
+    some = ["--weights", weights, "--device", "cpu", "--top-k", "400", "--output", str(tmp_path / "x.png")]
+    assert main([*map(str, pair), *some]) == 0
+    assert re.search(r"^A and B show the same surface: \d+ verified matches$", capsys.readouterr().out, re.MULTILINE)
+    assert main([str(pair[0]), str(other), *some]) == 1
+    assert "A and B do not show the same surface: " in capsys.readouterr().out
+    assert main([*map(str, pair), *some, "--json", "--matches", str(tmp_path / "m.csv")]) == 0
+    told = json.loads(capsys.readouterr().out)
+    assert told["same_surface"] is True and told["looks"] == 1 and told["verified"] > 60
+    rows = list(csv.DictReader((tmp_path / "m.csv").open()))
+    assert len(rows) == told["matches"] and sum(int(row["verified"]) for row in rows) == told["verified"]
+    assert sum(1 - int(row["detected"]) for row in rows if row["verified"] == "1") == told["by_patch"] > 0
+    moved = [(float(row["x_b"]) - float(row["x_a"]), float(row["y_b"]) - float(row["y_a"])) for row in rows if row["verified"] == "1"]
+    np.testing.assert_allclose(np.median(moved, axis=0), [RIGHT, DOWN], atol=0.03)
+    assert main([*map(str, pair), *some, "--matches", str(tmp_path / "m.npz")]) == 0
+    with np.load(tmp_path / "m.npz") as table:
+        assert table["xy_a"].shape == (len(rows), 2) and table["verified"].sum() == told["verified"]
+
+
+def test_large_pictures_are_reduced_and_matches_are_of_the_files(pair, weights, tmp_path, capsys):
+    large = tmp_path / "large.png"
+    cv2.imwrite(str(large), cv2.resize(cv2.imread(str(pair[1])), None, fx=3, fy=3, interpolation=cv2.INTER_CUBIC))
+    arguments = [str(pair[0]), str(large), "--weights", weights, "--device", "cpu", "--top-k", "400", "--output", str(tmp_path / "x.png"),
+                 "--matches", str(tmp_path / "m.npz")]
+    assert main([*arguments, "--max-size", str(WIDTH)]) == 0
+    error = capsys.readouterr().err
+    assert f"large.png: {3 * WIDTH}x{3 * HEIGHT} pixels are reduced to {WIDTH}x{HEIGHT}; --max-size" in error and error.count("\n") == 1
+    assert cv2.imread(str(tmp_path / "x.png")).shape == (HEIGHT, 2 * WIDTH, 3)
+    with np.load(tmp_path / "m.npz") as table:
+        off = (table["xy_b"] + 0.5) / 3 - 0.5 - table["xy_a"] - [RIGHT, DOWN]
+        assert np.abs(np.median(off[table["verified"]], axis=0)).max() < 0.05
+    assert main([*arguments, "--max-size", "8"]) == 2 and "--max-size 8" in capsys.readouterr().err
