@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from .image_registration.image_warp import ImageWarp, fit_image_warp, warp_to_template
     from .matching.nearest_neighbours import match
     from .matching.verification import verify
+    from .recordings.picture_folder import PictureFolder
+    from .recordings.picture_sequence import PictureSequence
     from .registration import NonRigidRegistration
+    from .surface import save_ply
     from .weights import WeightsError
 
 _HOME = {
@@ -31,10 +34,14 @@ _HOME = {
     "ImageWarp": "image_registration.image_warp",
     "fit_image_warp": "image_registration.image_warp",
     "warp_to_template": "image_registration.image_warp",
+    "PictureFolder": "recordings.picture_folder",
+    "PictureSequence": "recordings.picture_sequence",
+    "save_ply": "surface",
 }
 
-__all__ = ["DALF", "Features", "ImageMatches", "ImageWarp", "Matches", "NonRigidRegistration", "PinholeCamera", "Registration",
-           "WeightsError", "fit_image_warp", "match", "match_images", "verify", "warp_to_template"]
+__all__ = ["DALF", "Features", "ImageMatches", "ImageWarp", "Matches", "NonRigidRegistration", "PictureFolder",
+           "PictureSequence", "PinholeCamera", "Registration", "WeightsError", "fit_image_warp", "match", "match_images", "save_ply", "verify",
+           "warp_to_template"]
 
 
 def __getattr__(name: str) -> Any:
