@@ -24,7 +24,8 @@ def without_route() -> int:
     count = int(values[names.index("OutNoRoutes")])
     version6 = Path("/proc/net/snmp6")
     if version6.exists():
-        count += sum(int(line.split()[1]) for line in version6.read_text(encoding="utf-8").splitlines() if line.startswith("Ip6OutNoRoutes"))
+        lines = version6.read_text(encoding="utf-8").splitlines()
+        count += sum(int(line.split()[1]) for line in lines if line.startswith("Ip6OutNoRoutes"))
     return count
 
 
