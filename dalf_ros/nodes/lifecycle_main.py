@@ -4,8 +4,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from concurrent.futures import wait
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
@@ -18,12 +17,11 @@ from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.task import Future
 
 from .parameters import ParameterError
-from .quiet_start import interrupt_once, interrupt_no_more
+from .quiet_start import interrupt_no_more, interrupt_once
 from .ros_home import ensure_ros_home
 from .worker_node import WorkerNode
 
 SWITCH_S = 0.0005       # a thread that has Python's lock gives way after so long; at Python's own 0.005 those of 30 Hz wait for others
-TURN_S = 0.01           # a configure by service looks so often whether the model is loaded, and others are served between
 FAREWELL_S = 0.5        # for the answer to `lifecycle set NODE shutdown` to arrive: what is in flight dies with the process
 
 
@@ -92,9 +90,7 @@ def load_beside(node: WorkerNode) -> None:
 
     async def change_state(request: Any, response: Any) -> Any:
         if Transition.TRANSITION_CONFIGURE == request.transition.id or request.transition.label == "configure":
-            while not (node.is_configured or node.load_ahead().done()):
-                wait([node.load_ahead()], TURN_S)
-                await _Turn()
+            await _loaded(node)
         try:
             return change(request, response)
         except RuntimeError as error:       # RCLError
@@ -105,11 +101,14 @@ def load_beside(node: WorkerNode) -> None:
     service.callback = change_state
 
 
-class _Turn:
-    """Awaited, it lets the executor do what else there is. (Jazzy's executor asks a future that is awaited again and again, without a rest.)"""
-
-    def __await__(self) -> Iterator[None]:
-        yield
+async def _loaded(node: WorkerNode) -> None:
+    """Wait until the model is loaded, or could not be; the executor serves others meanwhile."""
+    executor = node.executor
+    if node.is_configured or executor is None:
+        return
+    loaded = Future(executor=executor)
+    node.load_ahead().add_done_callback(lambda _: executor.create_task(loaded.set_result, None))
+    await loaded
 
 
 def _start(node: WorkerNode) -> bool:
