@@ -20,11 +20,12 @@ from dalf_core.weights import OFFICIAL, resolve
 OURS = "ours"
 VARIANTS: dict[str, dict[str, str]] = {OURS: {}, "original-geometry": {"geometry": "original"}, "polar": {"descriptor": "polar"},
                                        "bfloat16": {"precision": "bfloat16"}}
-# match_images: how often it looks at image B, and whether only what it verifies is scored.
+# match_images: how often it looks at image B, and whether it aligns; "auto-aligned" is what it does when nothing is said.
 MATCHERS: dict[str, tuple[str | int, bool]] = {
     "one-look": (1, False), "two-looks": (2, False), "auto": ("auto", False),
-    "one-look-verified": (1, True), "two-looks-verified": (2, True), "auto-verified": ("auto", True)}
-NAMES = (*VARIANTS, *MATCHERS, "sift", "orb", "official", *PEERS)
+    "one-look-aligned": (1, True), "two-looks-aligned": (2, True), "auto-aligned": ("auto", True)}
+VERIFIED = "-verified"      # behind the name of a matcher: only what it verifies is scored
+NAMES = (*VARIANTS, *MATCHERS, *(name + VERIFIED for name in MATCHERS), "sift", "orb", "official", *PEERS)
 REMEMBERED = 8              # images: the rows of one pair look at the same two or three
 
 
@@ -48,15 +49,16 @@ class RememberingDalf:
 
 @dataclass(frozen=True)
 class ImageMatcher:
-    """dalf_core.match_images. passes: as it takes them. verified: leave out the matches that it does not verify."""
+    """dalf_core.match_images. passes, align: as it takes them. verified: leave out the matches that it does not verify."""
 
     dalf: RememberingDalf
     passes: str | int
+    align: bool
     verified: bool
 
     def match_pair(self, image_a: np.ndarray, image_b: np.ndarray) -> tuple[Features, Features, np.ndarray]:
         """The features of both images, and which match: (K, 2) indices."""
-        found = match_images(image_a, image_b, dalf=self.dalf, passes=self.passes)
+        found = match_images(image_a, image_b, dalf=self.dalf, passes=self.passes, align=self.align)
         matches = found.matches.select(found.matches.inlier) if self.verified else found.matches
         return found.a, found.b, np.stack([matches.reference_index, matches.query_index], axis=1)
 
@@ -72,8 +74,8 @@ class Extractors:
         """One of NAMES. ValueError: an unknown name, no checkout. peers.LeftOutError: a peer cannot be had here."""
         if name in VARIANTS:
             return Extractor(self._dalf(name).extract, mutual_matches)
-        if name in MATCHERS:
-            return ImageMatcher(self._dalf(OURS), *MATCHERS[name])
+        if name.removesuffix(VERIFIED) in MATCHERS:
+            return ImageMatcher(self._dalf(OURS), *MATCHERS[name.removesuffix(VERIFIED)], name.endswith(VERIFIED))
         if name == "sift":
             return _opencv(cv2.SIFT_create(nfeatures=self._top_k), cv2.NORM_L2)
         if name == "orb":

@@ -17,7 +17,7 @@ class Features:
     """Keypoints and descriptors of one image, strongest first; those of a second look, if there was one, stand behind them.
 
     keypoints: (N, 2) float32, x and y in pixels; the centre of the top-left pixel is (0, 0).
-    scores: (N,) float32, detector response; larger is stronger.
+    scores: (N,) float32, detector response, larger is stronger; 0 for what was found by another picture's patch (see match_images).
     descriptors: (N, D) float32, unit length; (N, 0) when none were asked for.
     image_size: (width, height) in pixels of the image they belong to.
     scales: (N,) float32, by what factor the image was resized when each was found; all 1 if not given.
@@ -40,8 +40,16 @@ class Features:
 
     def strongest(self, count: int) -> Features:
         """The first so many of them."""
-        arrays = (self.keypoints[:count], self.scores[:count], self.descriptors[:count])
-        return Features(*arrays, self.image_size, self.scales[:count], None if self.on_device is None else self.on_device[:count])
+        return self.select(slice(count))
+
+    def select(self, rows: np.ndarray | slice) -> Features:
+        """Some of them: rows (K,) indices, (N,) bool, or a slice."""
+        on_device = self.on_device
+        if on_device is not None:
+            import torch
+
+            on_device = on_device[rows if isinstance(rows, slice) else torch.as_tensor(rows, device=on_device.device)]
+        return Features(self.keypoints[rows], self.scores[rows], self.descriptors[rows], self.image_size, self.scales[rows], on_device)
 
 
 @dataclass(frozen=True)

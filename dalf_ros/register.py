@@ -1,13 +1,16 @@
-"""`./run register BAG --output DIR`: follow the surface in a recording, frame by frame, nothing dropped, without a ROS graph."""
+"""`./run register RECORDING --output DIR`: follow the surface in a recording, frame by frame, nothing dropped, without a ROS graph."""
 from __future__ import annotations
 
 import argparse
 import sys
 from pathlib import Path
 
+import numpy as np
+
 from dalf_core import options
 from dalf_core.camera import PinholeCamera
 from dalf_core.commands.command_line import HelpWithDefaults
+from dalf_core.recordings.picture_folder import FPS
 
 from .bags.bag_source import BagError
 from .conversions.transforms import RigidTransform, rigid_transform
@@ -16,14 +19,17 @@ from .conversions.transforms import RigidTransform, rigid_transform
 def parser() -> argparse.ArgumentParser:
     """The command line. Lengths in metres, pixels where stated."""
     p = argparse.ArgumentParser(prog="./run register", description=__doc__, formatter_class=HelpWithDefaults)
-    p.add_argument("bag", type=Path, help="rosbag2 folder, .mcap, .db3 (also .zstd) or ROS 1 .bag")
+    p.add_argument("recording", type=Path, metavar="RECORDING",
+                   help="rosbag2 folder, .mcap, .db3 (also .zstd) or ROS 1 .bag; or a folder of pictures: color/ and depth/ (mask/), or "
+                        "TUM RGB-D's")
     p.add_argument("--output", type=Path, required=True, help="folder for the results; made when it is not there")
     p.add_argument("--overwrite", action="store_true", help="replace earlier results in the output folder")
     p.add_argument("--color-topic", help="colour images; found by name and type when not given")
     p.add_argument("--depth-topic", help="depth images, aligned to the colour images")
     p.add_argument("--camera-info-topic", help="intrinsics of the colour camera")
     p.add_argument("--mask-topic", help="masks of the object, nonzero = object; none is taken unless named")
-    p.add_argument("--intrinsics", metavar="FX,FY,CX,CY", type=intrinsics, help="of the colour image, pixels; for a bag that has none")
+    p.add_argument("--intrinsics", metavar="FX,FY,CX,CY|FILE", type=intrinsics,
+                   help="of the colour image, pixels, or a file that tells them (text or JSON); for a recording that has none")
     p.add_argument("--no-depth", action="store_true", help="only match images, whatever depth there is")
     p.add_argument("--depth-to-color", metavar="X,Y,Z,QX,QY,QZ,QW", type=transform,
                    help="from the depth camera's optical frame to colour's (metres, quaternion), where /tf_static does not tell it")
@@ -34,15 +40,21 @@ def parser() -> argparse.ArgumentParser:
                         options.IMAGE_SCALE, options.MAX_KEYFRAMES, options.SECOND_LOOK, options.MAX_VERTICES, options.NODE_SPACING,
                         options.GROW_TO, options.PIECES)
     options.add_features_every(p)
+    p.add_argument("--fps", type=float, default=FPS, help="frames a second of pictures that have numbers for names")
     p.add_argument("--max-frames", type=int, help="stop after so many frames")
     p.add_argument("--descriptors", choices=("none", "float16", "float32"), default="none", help="write descriptors to the results bag")
     p.add_argument("--no-video", action="store_true", help="write no film")
     return p
 
 
-def intrinsics(text: str) -> tuple[float, float, float, float]:
-    """"fx,fy,cx,cy" to four numbers."""
-    values = tuple(float(part) for part in text.split(","))
+def intrinsics(text: str) -> tuple[float, float, float, float] | Path:
+    """"fx,fy,cx,cy" to four numbers; anything else is a file's name."""
+    try:
+        values = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        if Path(text).is_file():
+            return Path(text)
+        raise argparse.ArgumentTypeError(f"{text} is neither fx,fy,cx,cy nor a file") from None
     if len(values) != 4:
         raise argparse.ArgumentTypeError("four numbers, separated by commas: fx,fy,cx,cy")
     return values  # type: ignore[return-value]
@@ -78,7 +90,9 @@ def check_options(given: argparse.Namespace) -> None:
         raise ValueError(f"--max-frames must be at least 1, not {given.max_frames}")
     if given.min_depth >= given.max_depth:
         raise ValueError(f"--min-depth {given.min_depth:g} must be below --max-depth {given.max_depth:g}")
-    if given.intrinsics:
+    if not (np.isfinite(given.fps) and given.fps > 0):
+        raise ValueError(f"--fps must be greater than 0, not {given.fps:g}")
+    if isinstance(given.intrinsics, tuple):
         fx, fy, cx, cy = given.intrinsics
         PinholeCamera(fx, fy, cx, cy, 1, 1)     # checks that they are positive and finite
 

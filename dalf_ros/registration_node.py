@@ -12,6 +12,7 @@ import time
 from typing import Any
 
 from dalf_core import NonRigidRegistration, PinholeCamera
+from dalf_core.depth_units import unit_hint
 from dalf_core.lens import Lens
 from dalf_core.tracking import SurfaceTracker
 
@@ -23,7 +24,6 @@ from .conversions.pinhole_view import PinholeView, lens_prediction, pinhole_view
 from .conversions.results import SurfaceResults, frame_id_of
 from .conversions.transforms import IDENTITY, plain_frame
 from .errors import SetupError
-from .images.depth_units import unit_hint
 from .images.image_conversion import to_color, to_depth, to_mask
 from .nodes.depth_alignment import DepthAlignment
 from .nodes.inputs import RESULT_QOS

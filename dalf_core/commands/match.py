@@ -32,6 +32,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--registered", type=Path, help="picture: A | B with A's grid as it lies in B | B as A sees it, unsupported parts dark")
     p.add_argument("--heatmap", type=Path, help="picture of the detector's response on A | B")
     p.add_argument("--passes", choices=tuple(PASSES), default="auto", help="looks at B; auto: again where patches look different in it")
+    p.add_argument("--align", action=argparse.BooleanOptionalAction, default=True,
+                   help="find the matches' places to a fraction of a pixel, and more of them, by the patches around A's keypoints")
     p.add_argument("--all", action="store_true", help="draw the matches that verification dropped, too, in grey")
     add_extractor_options(p)
     return p
@@ -60,18 +62,26 @@ def draw_pair(options: argparse.Namespace, dalf: DALF, a: np.ndarray, b: np.ndar
     from ..drawing.draw import draw_matches
     from ..image_matching.match_images import match_images
 
-    found = match_images(a, b, dalf=dalf, passes=PASSES[options.passes])
-    print(f"keypoints: {len(found.a)} in A, {len(found.b)} in B")
-    print(f"matches: {len(found.matches)}, of which {found.verified} verified")
-    if found.passes > 1:
-        print(f"{'second' if found.passes == 2 else 'third'} look: {found.verified_first} -> {found.verified} verified matches; "
-              f"{found.reason}")
-    else:
-        print(f"no second look: {found.reason}")
+    found = match_images(a, b, dalf=dalf, passes=PASSES[options.passes], align=options.align)
+    tell(found)
     matches = found.matches if options.all else found.matches.select(found.matches.inlier)
     write_picture(options.output, draw_matches(a, b, found.a, found.b, matches))
     if options.registered:
         write_registered(options.registered, found, a, b)
+
+
+def tell(found: ImageMatches) -> None:
+    """Print what was found, and how."""
+    print(f"keypoints: {len(found.a)} in A, {len(found.b)} in B")
+    print(f"matches: {len(found.matches)}, of which {found.verified} verified")
+    if found.passes > 1:
+        print(f"{'second' if found.passes == 2 else 'third'} look: {found.verified_first} -> {found.verified_unaligned} verified matches; "
+              f"{found.reason}")
+    else:
+        print(f"no second look: {found.reason}")
+    if by_patch := int((found.matches.inlier & ~found.detected).sum()):
+        print(f"alignment: {found.verified_unaligned} -> {found.verified} verified matches; "
+              f"{by_patch} by A's patch where nothing was detected")
 
 
 def write_registered(path: Path, found: ImageMatches, a: np.ndarray, b: np.ndarray) -> None:

@@ -19,6 +19,7 @@ import numpy as np
 from ..interruption import Interruption
 from ..options import SECOND_LOOK, add_features_every, add_options
 from ..progress_bar import progress_bar
+from ..recordings.picture_sequence import FPS, PictureSequence, find_pictures
 from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor
 from .files import check_output
 from .frame_table import SUFFIXES, FrameRow, summarise, write_table
@@ -31,7 +32,9 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="./run video", description=__doc__, formatter_class=HelpWithDefaults)
-    p.add_argument("clip", type=Path, metavar="CLIP", help="any film that FFmpeg reads")
+    p.add_argument("clip", type=Path, metavar="CLIP",
+                   help="any film that FFmpeg reads; or pictures: a folder, a pattern (rgb_%%03d.png) or a glob ('*.png')")
+    p.add_argument("--fps", type=float, default=FPS, help="pictures a second, where CLIP is pictures")
     p.add_argument("--output", type=Path, required=True, help="the film to make, .mp4; replaced if it is there")
     p.add_argument("--table", type=Path, help="counts of every frame, as .csv or .json")
     p.add_argument("--reference", type=int, default=0, metavar="N", help="number of the frame to register to")
@@ -55,7 +58,8 @@ def run(options: argparse.Namespace) -> int:
     from ..tracking.template_tracking import TemplateTracker
 
     check_options(options)
-    with VideoReader(options.clip) as clip:
+    pictures = find_pictures(options.clip)
+    with VideoReader(options.clip) if pictures is None else PictureSequence(pictures, options.fps) as clip:
         template = clip.frame(options.reference)
         tracker = TemplateTracker(make_extractor(options), template, look_every=options.features_every,
                                  second_look=options.second_look)
@@ -78,6 +82,8 @@ def check_options(options: argparse.Namespace) -> None:
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} {value}: must be at least 1")
+    if not (np.isfinite(options.fps) and options.fps > 0):
+        raise ValueError(f"--fps {options.fps:g}: must be greater than 0")
     check_output(options.output, (".mp4",), [options.clip])
     if options.table:
         check_output(options.table, SUFFIXES, [options.clip, options.output])
@@ -88,7 +94,7 @@ class Job:
     """One clip's way through the tracker into the film."""
 
     options: argparse.Namespace
-    clip: VideoReader
+    clip: VideoReader | PictureSequence
     tracker: TemplateTracker
     template: np.ndarray
 

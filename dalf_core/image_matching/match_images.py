@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..features.image_input import to_gray
 from ..types import Features, Matches
+from .alignment import aligned
 from .merging import Look
 from .second_look import look_again, verified_matches
 
@@ -24,10 +26,11 @@ class ImageMatches:
     """What two pictures have in common.
 
     a, b: Features, in pixels of the pictures. After a second look b holds its keypoints, those of the first look where it did not look,
-    and those of first matches that it did not find but agrees with.
-    matches: mutual nearest neighbours from a to b; inlier: those verified.
+    and those of first matches that it did not find but agrees with. After alignment those that match lie where b shows the patch of a's,
+    and those found by their patch alone are among them, with score 0 (see alignment).
+    matches: mutual nearest neighbours from a to b, and what was found by its patch; inlier: those verified.
     passes: 1, 2 or 3, how often B was looked at for them. reason: why it was, or was not, looked at again, in words.
-    verified_first: verified matches of the first look.
+    verified_first: verified matches of the first look. verified_unaligned: of all looks, before alignment.
     """
 
     a: Features
@@ -36,11 +39,17 @@ class ImageMatches:
     passes: int
     reason: str
     verified_first: int
+    verified_unaligned: int
 
     @property
     def verified(self) -> int:
         """How many matches hold."""
         return int(self.matches.inlier.sum())
+
+    @property
+    def detected(self) -> np.ndarray:
+        """(M,) bool: matches whose keypoint in B the detector found; the others were found by the patch around A's keypoint."""
+        return self.b.scores[self.matches.query_index] > 0
 
     @property
     def points_a(self) -> np.ndarray:
@@ -54,27 +63,39 @@ class ImageMatches:
 
 
 def match_images(a: np.ndarray | Features, b: np.ndarray, *, dalf: DALF | None = None, passes: str | int = AUTO,
-                 features_b: Features | None = None) -> ImageMatches:
+                 features_b: Features | None = None, align: bool | None = None, picture_a: np.ndarray | None = None) -> ImageMatches:
     """Match picture b to picture a.
 
     a: HxWx3 BGR or HxW, any type that DALF.extract takes, or its Features. b: such a picture. features_b: those of b, if they are known.
     Features must be the same extractor's. dalf: the extractor; by default one with the built-in weights, made once.
+    align: find the matches' places in b to a fraction of a pixel by a's patches, and a's other keypoints too where b shows them; None,
+    wherever picture a is at hand. picture_a: that picture, if a is its Features.
     passes: 1, one look; 2, a second one wherever a map can be made; "auto", a second one where the map turns, zooms, shears or bends what
     patches show, and a third one where the second corrects that map as much. Each look takes one more extraction.
-    ValueError: another number of passes, features of another image size; pictures that are constant, smaller than 32x32 or no pictures,
-    with the one that is named. Pictures that share nothing are no error: no match is verified.
+    ValueError: another number of passes, features of another image size, nothing to align by; pictures that are constant, smaller than
+    32x32 or no pictures, with the one that is named. Pictures that share nothing are no error: no match is verified.
     """
     if isinstance(passes, bool) or passes not in PASSES:
         raise ValueError(f"passes must be one of {', '.join(map(str, PASSES))}, not {passes!r}")
     dalf = _default_extractor() if dalf is None else dalf
-    reference = a if isinstance(a, Features) else _extracted(dalf, a, "a")
+    reference, picture_a = (a, picture_a) if isinstance(a, Features) else (_extracted(dalf, a, "a"), a)
     query = _extracted(dalf, b, "b") if features_b is None else features_b
-    if query.image_size != np.shape(b)[1::-1]:
-        width, height = query.image_size
-        raise ValueError(f"features_b are of an image of {width}x{height} pixels, but b is of shape {np.shape(b)}")
-    first = Look(query, verified_matches(reference, query))
+    _check_size(query, b, "features_b")
+    if picture_a is not None:
+        _check_size(reference, picture_a, "a")
+    elif align:
+        raise ValueError("to align, picture a is needed beside its features: picture_a=...")
+    looks, reason = _looks(dalf, reference, b, Look(query, verified_matches(reference, query)), passes)
+    look, unaligned = looks[-1], looks[-1].verified
+    if picture_a is not None and align is not False:
+        look = aligned(reference, look, _gray(picture_a), _gray(b))
+    return ImageMatches(reference, look.features, look.matches, len(looks), reason, looks[0].verified, unaligned)
+
+
+def _looks(dalf: DALF, reference: Features, b: np.ndarray, first: Look, passes: str | int) -> tuple[list[Look], str]:
+    """The first look and those after it, and why there is a second one, or none."""
     if passes == 1:
-        return ImageMatches(reference, query, first.matches, 1, "one look was asked for", first.verified)
+        return [first], "one look was asked for"
     looks, reason = [first], ""
     while len(looks) < (2 if passes == 2 else MOST_LOOKS):
         before = looks[-2] if len(looks) > 1 else None
@@ -83,7 +104,18 @@ def match_images(a: np.ndarray | Features, b: np.ndarray, *, dalf: DALF | None =
         if look is looks[-1]:
             break
         looks.append(look)
-    return ImageMatches(reference, looks[-1].features, looks[-1].matches, len(looks), reason, first.verified)
+    return looks, reason
+
+
+def _check_size(features: Features, picture: np.ndarray, name: str) -> None:
+    if features.image_size != np.shape(picture)[1::-1]:
+        width, height = features.image_size
+        raise ValueError(f"{name} are of an image of {width}x{height} pixels, but the picture is of shape {np.shape(picture)}")
+
+
+def _gray(picture: np.ndarray) -> np.ndarray:
+    """(H, W) uint8: what the extractor sees, in steps."""
+    return np.rint(to_gray(picture) * 255).astype(np.uint8)
 
 
 def _extracted(dalf: DALF, picture: np.ndarray, name: str) -> Features:

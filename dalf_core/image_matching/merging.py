@@ -38,7 +38,7 @@ def merged(reference: Features, first: Look, second: Look, replaced: np.ndarray)
     rows = ~replaced
     rows[kept.query_index] = True
     number = np.cumsum(rows) - 1
-    features = joined(first.features, rows, second.features)
+    features = joined(first.features.select(rows), second.features)
     distance = np.concatenate([found.distance, kept.distance])
     query_index = np.concatenate([found.query_index + int(rows.sum()), number[kept.query_index]])
     matches = Matches(np.concatenate([found.reference_index, kept.reference_index]), query_index, distance, np.ones(len(distance), bool))
@@ -46,15 +46,15 @@ def merged(reference: Features, first: Look, second: Look, replaced: np.ndarray)
     return Look(features, replace(matches, inlier=verify(reference, features, matches)))
 
 
-def joined(first: Features, rows: np.ndarray, second: Features) -> Features:
-    """Some rows (N,) bool of the first and all of the second, in one image; not sorted by score, which two looks do not share."""
-    keypoints, scores, descriptors, scales = (np.concatenate([getattr(first, name)[rows], getattr(second, name)])
+def joined(first: Features, second: Features) -> Features:
+    """Both, in one image; not sorted by score, which two looks do not share."""
+    keypoints, scores, descriptors, scales = (np.concatenate([getattr(first, name), getattr(second, name)])
                                               for name in ("keypoints", "scores", "descriptors", "scales"))
     on_device = None
     if first.on_device is not None and second.on_device is not None:
         import torch
 
-        on_device = torch.cat([first.on_device[torch.from_numpy(rows).to(first.on_device.device)], second.on_device])
+        on_device = torch.cat([first.on_device, second.on_device])
     return Features(keypoints, scores, descriptors, second.image_size, scales, on_device)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from .flow import follow
-from .local_maps import local_maps
+from .local_maps import comparable, local_maps
 from .patch_alignment import PatchTemplates, align, make_templates, pyramid
 from .prediction import Prediction
 
@@ -30,7 +30,6 @@ ANCHORS = 200               # keypoints whose optical flow tells how the surface
 NEIGHBOURS = 12             # keypoints of a view that tell about one among them
 OWN = 8                     # of a keypoint's neighbours (itself is one) must have been seen for them to tell how it is bent
 FRESH_S = 0.5               # an older prediction is not used
-LEAST_AREA, MOST_LENGTH = 0.15, 4.0     # of a patch's affine map: seen flatter or larger it cannot be compared
 
 
 @dataclass(frozen=True)
@@ -197,8 +196,7 @@ def _expected(number: int, view: _View, prediction: Prediction | None, is_newest
         # of the surface an affine map is smoother, but where it is of an earlier image the keypoints' own is newer
         rows = known if is_newest else known & ~(view.seen[view.neighbours].sum(axis=1) >= OWN)
         affine[rows] = bent[rows]
-    area = affine[:, 0, 0] * affine[:, 1, 1] - affine[:, 0, 1] * affine[:, 1, 0]
-    use &= (area > LEAST_AREA) & (np.abs(affine).max(axis=(1, 2)) < MOST_LENGTH) & np.isfinite(xy).all(axis=1)
+    use &= comparable(affine) & np.isfinite(xy).all(axis=1)
     return xy, affine, use
 
 

@@ -7,6 +7,7 @@ from ..compiled import njit
 
 LEAST = 4                   # neighbours whose places are known, or there is no map
 FLAT = 1e-3                 # determinant over squared trace of the neighbours' scatter: below it they lie on a line
+LEAST_AREA, MOST_LENGTH = 0.15, 4.0     # of an affine map: patches seen flatter or larger cannot be compared
 
 
 def local_maps(keypoints: np.ndarray, neighbours: np.ndarray, xy: np.ndarray,
@@ -21,6 +22,12 @@ def local_maps(keypoints: np.ndarray, neighbours: np.ndarray, xy: np.ndarray,
     places, affine, fits = np.full((count, 2), np.nan, np.float32), np.zeros((count, 2, 2), np.float32), np.zeros(count, bool)
     _fit(keypoints, neighbours, np.ascontiguousarray(xy, np.float32), known, places, affine, fits)
     return places, affine, fits
+
+
+def comparable(affine: np.ndarray) -> np.ndarray:
+    """(N,) bool: which affine maps (N, 2, 2) leave enough of a patch to compare it with its template."""
+    area = affine[:, 0, 0] * affine[:, 1, 1] - affine[:, 0, 1] * affine[:, 1, 0]
+    return (area > LEAST_AREA) & (np.abs(affine).max(axis=(1, 2)) < MOST_LENGTH)
 
 
 @njit

@@ -30,13 +30,15 @@ FIT_RIDGE = 1e-6            # for neighbours on a line; places are in units of t
 FIT_AGREEMENT = 0.2         # neighbours scatter by no more than this part of their own spread, or they predict nothing
 FIT_TOLERANCE = 3.5         # times the usual residual: keypoints are placed as well in one part of an image as in another,
 LOCAL_SHARE = 0.55          # but where a strong bend makes all neighbours disagree, this part of their usual residual counts instead
+FIT_FINEST = 1e-3           # of the neighbours' spread: places are rounded, and no residual below it tells anything
 FIT_REACH = 0.3             # of the neighbours' spread: a residual may never be larger
 
 
-def verify(reference: Features, query: Features, matches: Matches, seed: int = 0) -> np.ndarray:
+def verify(reference: Features, query: Features, matches: Matches, seed: int = 0, *, accuracy: float = 0.0) -> np.ndarray:
     """Which matches a bending surface explains: (M,) bool. The same seed gives the same answer.
 
-    Keypoints may be in any unit and image size. Fewer than 6 matches cannot be told apart: none is kept.
+    Keypoints may be in any unit and image size. accuracy: in that unit, a usual error of places that is asked of no match to be smaller,
+    where most are placed better than is needed. Fewer than 6 matches cannot be told apart: none is kept.
     ValueError: matches that point beyond the features, or keypoints that are not finite.
     """
     source, target = _positions(reference.keypoints, matches.reference_index), _positions(query.keypoints, matches.query_index)
@@ -51,7 +53,7 @@ def verify(reference: Features, query: Features, matches: Matches, seed: int = 0
     for _ in range(FIT_ROUNDS):
         if kept.sum() < MIN_MATCHES:
             return np.zeros(count, bool)
-        kept = _refine(source, target, kept)
+        kept = _refine(source, target, kept, accuracy)
     return kept
 
 
@@ -179,7 +181,7 @@ def _predicts(source, target, affine, i, n, tolerance):
     return ex * ex + ey * ey <= 4 * tolerance * tolerance * (px * px + py * py)
 
 
-def _refine(source: np.ndarray, target: np.ndarray, kept: np.ndarray) -> np.ndarray:
+def _refine(source: np.ndarray, target: np.ndarray, kept: np.ndarray, accuracy: float) -> np.ndarray:
     """(M,) bool: matches that the affine map fitted to their nearest kept others explains."""
     index = np.flatnonzero(kept)
     k = min(FIT_NEIGHBOURS, len(index) - 1)
@@ -190,6 +192,7 @@ def _refine(source: np.ndarray, target: np.ndarray, kept: np.ndarray) -> np.ndar
         return np.zeros(len(source), bool)
     local = np.median(residual[found[:, :k]], axis=1)
     usual = np.maximum(np.median(residual[kept & agreed]), LOCAL_SHARE * local)
+    usual = np.maximum(usual, np.maximum(FIT_FINEST * extent, accuracy))
     return agreed & (residual <= np.minimum(FIT_TOLERANCE * usual, FIT_REACH * extent))
 
 

@@ -44,6 +44,11 @@ def find_files(path: Path) -> BagFiles:
     return _with_metadata(path, present)
 
 
+def is_bag_folder(path: Path) -> bool:
+    """Whether a folder is a bag, be it damaged."""
+    return (path / METADATA).is_file() or any(_is_storage(file) for file in path.iterdir())
+
+
 def unpack(path: Path, folder: Path) -> Path:
     """The file itself, or what is in a .zstd file, written to the folder. Raises BagError."""
     if path.suffix != PACKED:

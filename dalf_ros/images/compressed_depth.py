@@ -6,11 +6,11 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dalf_core.depth_units import to_metres
 from dalf_core.files.picture_file import decode_picture
 
 from ..errors import ImageError
 from . import rvl
-from .depth_units import to_metres
 
 HEADER = 12         # bytes: int32, and two float32 that tell how inverse depth was quantised
 

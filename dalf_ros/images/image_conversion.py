@@ -13,12 +13,12 @@ from typing import Any
 import cv2
 import numpy as np
 
+from dalf_core.depth_units import to_metres
 from dalf_core.files.picture_file import decode_picture
 
 from ..errors import ImageError
 from .bridge import through_bridge
 from .compressed_depth import decode_depth
-from .depth_units import to_metres
 from .video_stream import VideoFrame
 
 _BAYER = {  # OpenCV names a pattern by its second row's second and third pixel, ROS by its first row's first two

@@ -12,8 +12,13 @@ PATIENCE_S = 1.0        # so long a second Ctrl-C counts as the first: launch an
 
 
 def end_quietly_on_interrupt() -> None:
-    """Until interrupt_once(): SIGINT ends the process. (A KeyboardInterrupt inside an import is now and then swallowed.)"""
+    """Until one of the next two: SIGINT ends the process. (A KeyboardInterrupt inside an import is now and then swallowed.)"""
     signal.signal(signal.SIGINT, lambda *_: os._exit(0))
+
+
+def interrupt_as_usual() -> None:
+    """SIGINT raises KeyboardInterrupt again."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def interrupt_once() -> None:

@@ -10,13 +10,12 @@ from dalf_core import DALF
 from dalf_core.interruption import Interruption
 from dalf_core.lens import Lens
 from dalf_core.progress_bar import progress_bar
+from dalf_core.recordings.rgbd_frame import RgbdFrame
 from dalf_core.surface import save_ply
 
-from ..bags.bag_reader import RgbdFrame, count_frames, read_camera, read_frames
-from ..bags.bag_source import BagError, BagSource
-from ..bags.bag_topics import CameraTopics, choose_topics
+from ..bags.bag_source import BagError
 from ..bags.bag_writer import BagWriter
-from .depth_streams import DepthStreams
+from .recording import Recording, open_recording
 from .run_origin import origin, told_options
 from .run_output import OutputFolder, summarise, why_nothing_followed
 from .run_pictures import RunPictures, Shot
@@ -25,45 +24,35 @@ from .session import UNREADABLE, Session
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command line asks. Returns the exit status; raises BagError, RuntimeError or ValueError with one line for the user."""
-    with BagSource(options.bag) as source:
-        chosen = choose_topics(source.topics, color=options.color_topic, depth=options.depth_topic,
-                               camera_info=options.camera_info_topic, mask=options.mask_topic, bag=str(options.bag),
-                               with_depth=not options.no_depth)
-        camera = _camera(source, chosen, options)
-        output = OutputFolder(options.output, options.overwrite, keep=options.bag)
-        _announce(source, chosen)
+    with open_recording(options) as recording:
+        camera = _camera(recording, options)
+        output = OutputFolder(options.output, options.overwrite, keep=options.recording)
+        _announce(recording)
         dalf = DALF(options.weights or None, device=options.device, top_k=options.top_k, precision=options.precision)
-        session = Session(options, dalf, camera, chosen, DepthStreams(source, chosen, options.depth_to_color, not options.no_check_frames))
-        total = count_frames(source, chosen)
+        session = Session(options, dalf, camera, recording)
+        total = recording.count
         if options.max_frames is not None:
             total = min(total, options.max_frames) if total is not None else options.max_frames
         with Interruption() as interruption:
-            frames = read_frames(source, chosen, options.tolerance, metres_per_unit=options.depth_scale or None,
-                                 by_recording_time=options.recording_time)
-            _loop(session, session.look_ahead(frames), total, output, interruption, options)
-        if source.damaged:
-            print(f"warning: {source.damaged}", file=sys.stderr)
-    return _report(session, output, interruption, chosen)
+            _loop(session, session.look_ahead(recording.frames()), total, output, interruption, options)
+        if recording.warning:
+            print(f"warning: {recording.warning}", file=sys.stderr)
+    return _report(session, output, interruption)
 
 
-def _camera(source: BagSource, chosen: CameraTopics, options: argparse.Namespace) -> Lens | tuple | None:
+def _camera(recording: Recording, options: argparse.Namespace) -> Lens | tuple | None:
     """The colour camera; as four numbers while the image size is not known; None when there is no depth."""
-    if chosen.depth is None:
+    if not recording.has_depth:
         return None
-    if options.intrinsics is not None:
-        return options.intrinsics
-    lens = read_camera(source, chosen)
-    if not lens.is_pinhole:
-        print(f"{chosen.camera_info}: {lens.model} distortion, which is undone before registration")
-    return lens
+    return options.intrinsics if isinstance(options.intrinsics, tuple) else recording.camera()
 
 
-def _announce(source: BagSource, chosen: CameraTopics) -> None:
+def _announce(recording: Recording) -> None:
     """Say what will be read, and what that means."""
-    if source.damaged:
-        print(f"warning: {source.damaged}", file=sys.stderr)
-    print(f"colour: {chosen.color}, depth: {chosen.depth}, camera_info: {chosen.camera_info}, mask: {chosen.mask}")
-    if chosen.depth is None:
+    if recording.warning:
+        print(f"warning: {recording.warning}", file=sys.stderr)
+    print(recording.description)
+    if not recording.has_depth:
         print("This recording has no depth: images are matched, but there is no surface to follow.")
 
 
@@ -91,7 +80,7 @@ def _loop(session: Session, frames: Iterator[RgbdFrame], total: int | None, outp
     finally:
         read = any(frame["status"] != UNREADABLE for frame in session.frames)
         if read:
-            about = {"bag": str(options.bag), "weights": str(session.dalf.weights), "device": str(session.dalf.device),
+            about = {"recording": str(options.recording), "weights": str(session.dalf.weights), "device": str(session.dalf.device),
                      "interrupted": not whole}
             output.write_metrics({"frames": session.frames, "summary": summarise(session.frames, session.seconds) | about,
                                   "options": told_options(options) | origin(session.dalf)})
@@ -99,7 +88,7 @@ def _loop(session: Session, frames: Iterator[RgbdFrame], total: int | None, outp
             output.discard()
     if not read:
         why = f": {session.frames[0]['reason']}" if session.frames else ""
-        raise BagError(f"{options.bag} has no colour images that could be read{why}")
+        raise BagError(f"{options.recording} has no colour images that could be read{why}")
 
 
 def _write_surfaces(session: Session, shot: Shot, chosen: set[int], output: OutputFolder) -> None:
@@ -114,13 +103,13 @@ def _write_surfaces(session: Session, shot: Shot, chosen: set[int], output: Outp
         save_ply(output.surfaces / f"frame_{shot.number:06d}.ply", result.vertices, surface.triangles, surface.colors, result.normals)
 
 
-def _report(session: Session, output: OutputFolder, interruption: Interruption, chosen: CameraTopics) -> int:
+def _report(session: Session, output: OutputFolder, interruption: Interruption) -> int:
     """Tell what came out. Returns the exit status."""
     summary = summarise(session.frames, session.seconds)
     counts = ", ".join(f"{status} {count}" for status, count in summary["status"].items())
     print(f"{summary['frames']} frames in {session.seconds:.1f} s ({summary['frames_per_second']:.2f} a second): {counts}")
     print(f"median matches {summary['median_matches']:.0f}, inliers {summary['median_inliers']:.0f}")
-    if chosen.depth is not None:
+    if session.has_depth:
         residual = summary["median_residual_m"]
         fit = "" if residual is None else f", median depth residual {1e3 * residual:.2f} mm"
         print(f"tracked {summary['tracked_fraction']:.0%}{fit}")

@@ -11,13 +11,13 @@ import numpy as np
 
 from dalf_core import DALF
 from dalf_core.camera import PinholeCamera
+from dalf_core.depth_units import unit_hint
 from dalf_core.lens import Lens
 from dalf_core.matching.prediction import Prediction
+from dalf_core.recordings.rgbd_frame import RgbdFrame
 from dalf_core.tracking import FeatureFrame, FeatureTracker, FrameMatches, SequentialTracker, SurfaceFrame, SurfaceTracker
 
-from ..bags.bag_reader import RgbdFrame
 from ..bags.bag_source import BagError
-from ..bags.bag_topics import CameraTopics
 from ..bags.bag_writer import BagWriter
 from ..conversions import topics
 from ..conversions.image_size import SizeGuard, commonest_size
@@ -25,8 +25,7 @@ from ..conversions.messages import NANOSECONDS
 from ..conversions.pinhole_view import PinholeView, lens_prediction, pinhole_view, view_lens
 from ..conversions.results import SurfaceResults, feature_results
 from ..conversions.stamps import has_restarted
-from ..images.depth_units import unit_hint
-from .depth_streams import DepthStreams
+from .recording import Recording
 from .run_pictures import Shot
 
 FEATURE_WANTED = (topics.FEATURES, topics.MATCHES, topics.DEBUG_COMPRESSED)
@@ -38,12 +37,12 @@ UNREADABLE, NO_MASK, UNUSABLE = "unreadable", "no_mask", "unusable"    # of fram
 class Session:
     """The trackers and what has been measured so far."""
 
-    def __init__(self, options: argparse.Namespace, dalf: DALF, camera: Any, chosen: CameraTopics, depth_streams: DepthStreams) -> None:
+    def __init__(self, options: argparse.Namespace, dalf: DALF, camera: Any, recording: Recording) -> None:
         """camera: a Lens, four numbers of --intrinsics, or None without depth."""
         self._sizes = SizeGuard()
         self._depth_size: tuple[int, int] | None = None
         self.options, self.dalf, self.camera = options, dalf, camera
-        self.has_depth, self._has_mask, self._depth_streams = chosen.depth is not None, chosen.mask is not None, depth_streams
+        self.has_depth, self._has_mask, self._recording = recording.has_depth, recording.has_mask, recording
         tracker = FeatureTracker(dalf, image_scale=options.image_scale, max_keyframes=options.max_keyframes,
                                  second_look=options.second_look)
         self.features = SequentialTracker(tracker, options.features_every)
@@ -139,7 +138,7 @@ class Session:
             return None, ""
         try:
             self._check_unit(frame)
-            own = self._depth_streams.camera(self.camera, frame.frame_id, frame.depth_frame_id)
+            own = self._recording.depth_camera(self.camera, frame.frame_id, frame.depth_frame_id)
             lens = view_lens(self.camera, (frame.depth_m.shape[1], frame.depth_m.shape[0]), own)
             return pinhole_view(lens, features.matches, frame.depth_m, frame.image, frame.mask, own), ""
         except ValueError as error:

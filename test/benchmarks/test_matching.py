@@ -55,18 +55,18 @@ def test_whole_matchers_score_what_match_images_finds(photo_files: Path, monkeyp
     found = Features(np.zeros((4, 2), np.float32), np.ones(4, np.float32), np.ones((4, 1), np.float32), (640, 480))
     rows = np.arange(3)
 
-    def known(a: np.ndarray, b: np.ndarray, *, dalf: object, passes: object) -> SimpleNamespace:
-        asked.append(passes)
+    def known(a: np.ndarray, b: np.ndarray, *, dalf: object, passes: object, align: bool) -> SimpleNamespace:
+        asked.append((passes, align))
         return SimpleNamespace(a=found, b=found, matches=Matches(rows, rows + 1, np.zeros(3, np.float32), np.array([True, False, True])))
 
     monkeypatch.setattr(extractors, "match_images", known)
     monkeypatch.setattr(extractors, "DALF", lambda *_, **__: None)
     makers = extractors.Extractors(10)
-    pairs = {name: makers.make(name).match_pair(np.zeros(1), np.zeros(1))[2].tolist() for name in extractors.MATCHERS}
+    names = (*extractors.MATCHERS, "auto-aligned-verified")
+    pairs = {name: makers.make(name).match_pair(np.zeros(1), np.zeros(1))[2].tolist() for name in names}
     every, verified = [[0, 1], [1, 2], [2, 3]], [[0, 1], [2, 3]]
-    assert pairs == {"one-look": every, "two-looks": every, "auto": every,
-                     "one-look-verified": verified, "two-looks-verified": verified, "auto-verified": verified}
-    assert asked == [1, 2, "auto"] * 2
+    assert pairs == {**dict.fromkeys(extractors.MATCHERS, every), "auto-aligned-verified": verified}
+    assert asked == [(1, False), (2, False), ("auto", False), (1, True), (2, True), ("auto", True), ("auto", True)]
 
 
 def test_an_image_matches_itself(photo_files: Path) -> None:

@@ -41,6 +41,23 @@ def clip(tmp_path_factory) -> Path:
     return path
 
 
+def test_pictures_in_place_of_a_film(weights, tmp_path, capsys):
+    """A folder and a pattern; what is wrong with them is told before anything slow."""
+    pictures = tmp_path / "rgb"
+    pictures.mkdir()
+    for number, phase in enumerate((0.0, 1.0, 2.0)):
+        cv2.imwrite(str(pictures / f"{9 + number}.png"), shown(phase))
+    arguments = ["--output", str(tmp_path / "film.mp4"), "--table", str(tmp_path / "table.csv"), "--weights", weights, "--device", "cpu"]
+    for name, fps in ((tmp_path, 10), (pictures / "%d.png", 20)):
+        assert main([str(name), *arguments, "--fps", str(fps)]) == 0
+        rows = list(csv.DictReader((tmp_path / "table.csv").open()))
+        assert [row["method"] for row in rows] == ["reference", "direct", "direct"] and float(rows[2]["zncc"]) > 0.85
+        assert [float(row["time_s"]) for row in rows] == pytest.approx([0, 1 / fps, 2 / fps])
+    capsys.readouterr()
+    assert main([str(tmp_path / "*.jpg"), *arguments]) == 2 and "there are no pictures" in capsys.readouterr().err
+    assert main([str(pictures), *arguments, "--fps", "0"]) == 2 and "--fps 0" in capsys.readouterr().err
+
+
 def test_every_frame_is_registered_to_the_reference(clip, weights, start, tmp_path):
     film, table = tmp_path / "made" / "film.mp4", tmp_path / "made" / "table.csv"
     process = start("video", clip, "--output", film, "--table", table, "--reference", 1, "--weights", weights, "--device", "cpu")

@@ -76,6 +76,6 @@ def test_features_on_the_gpu_are_joined_there() -> None:
     parts = [Features(part.keypoints, part.scores, part.descriptors, SIZE, None, torch.from_numpy(part.descriptors))
              for part in (features(XY[:5]), features(XY[5:12]))]
     rows = np.arange(5) % 2 == 0
-    together = joined(parts[0], rows, parts[1])
+    together = joined(parts[0].select(rows), parts[1])
     assert np.array_equal(together.on_device.numpy(), together.descriptors) and len(together) == 10
-    assert joined(features(XY[:5]), rows, parts[1]).on_device is None
+    assert joined(features(XY[:5]), parts[1]).on_device is None

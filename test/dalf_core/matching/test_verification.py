@@ -104,3 +104,22 @@ def test_wrong_input_is_named():
     broken = as_features(np.full((20, 2), np.nan))
     with pytest.raises(ValueError, match="NaN"):
         verify(broken, broken, identity_matches(20))
+
+
+@pytest.mark.parametrize("size", [1.0, 640.0])
+def test_a_picture_matches_itself(size):
+    """Places that agree to the last digit are no measure of what is too far."""
+    rng = np.random.default_rng(0)
+    features = as_features(rng.uniform(0, size, (800, 2)))
+    assert verify(features, features, identity_matches(800)).sum() >= 798
+
+
+def test_a_usual_error_that_is_asked_of_no_match():
+    """Most matches are exact, the others off by up to a pixel: with an accuracy of half a pixel all hold, and those off by ten do not."""
+    rng = np.random.default_rng(0)
+    source = rng.uniform(0, 640, (1000, 2))
+    target = source + np.where(np.arange(1000) % 3 == 0, 1.0, 0.0)[:, None] * rng.uniform(-0.7, 0.7, source.shape)
+    wrong = np.arange(1000) % 50 == 1
+    target[wrong] += 10
+    exact, tolerant = (verify(as_features(source), as_features(target), identity_matches(1000), accuracy=accuracy) for accuracy in (0, 0.5))
+    assert exact.sum() < 800 and tolerant[~wrong].mean() > 0.99 and not tolerant[wrong].any()

@@ -147,7 +147,7 @@ def test_a_run_goes_on_after_a_bad_image(recordings: Path, tmp_path: Path) -> No
     statuses = [frame["status"] for frame in metrics["frames"]]
     assert status == 0 and statuses[0] == "unreadable" and "tracked" in statuses[1:] and len(statuses) == FRAMES
     assert len(metrics["options"]["weights_sha256"]) == 64 and metrics["options"]["max_keyframes"] == 8
-    assert metrics["options"]["top_k"] == 256 and metrics["options"]["bag"].endswith("empty_first")
+    assert metrics["options"]["top_k"] == 256 and metrics["options"]["recording"].endswith("empty_first")
 
 
 @pytest.mark.parametrize("name", ["first_bad", "k_zero_p_good", "rect_p_zero"])

@@ -13,7 +13,7 @@ from dalf_ros.register import parser
 def test_every_option_is_told_as_json() -> None:
     given = parser().parse_args(["a/bag", "--output", "out", "--intrinsics", "1,2,3,4", "--depth-to-color", "0.1,0,0,0,0,0,1"])
     told = json.loads(json.dumps(told_options(given)))
-    assert set(told) == set(vars(given)) and told["bag"] == "a/bag" and told["intrinsics"] == [1, 2, 3, 4]
+    assert set(told) == set(vars(given)) and told["recording"] == "a/bag" and told["intrinsics"] == [1, 2, 3, 4]
     assert told["depth_to_color"] == {"rotation": [[1, 0, 0], [0, 1, 0], [0, 0, 1]], "translation": [0.1, 0, 0]}
     assert told["tolerance"] == 0.02 and told["max_frames"] is None
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dalf_core.depth import is_reading
+from .depth import is_reading
 
 METRES_PER_UNIT = {"integer": 0.001, "float": 1.0}      # REP 118: 16-bit numbers are millimetres, floating point ones metres
 IMPLAUSIBLE_M = 50.0                                    # no camera of deforming surfaces has half of its readings beyond

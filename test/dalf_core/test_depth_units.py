@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
-from dalf_ros.images.depth_units import unit_hint
+from dalf_core.depth_units import unit_hint
 from dalf_ros.images.image_conversion import to_depth
 
 METRES = np.array([[0.5, 0.75], [0.25, np.nan]], np.float32)
