@@ -20,7 +20,8 @@ from ..conversions import topics
 from .cameras import CAMERAS, Camera
 
 OTHER = "other"      # the camera whose topics are all given by hand
-PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
+PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")      # of Fast DDS 2; of 3, which warns about the first
+FAST_DDS_2 = ("humble", "iron", "jazzy")
 
 # name: default, what it is. Topics that are not given are the camera's, or found in the recording.
 TOPIC_ARGUMENTS = {
@@ -123,10 +124,11 @@ def camera_source(context: LaunchContext) -> Source:
 
 
 def fast_dds_profile() -> list[SetEnvironmentVariable]:
-    """Shared memory large enough for images, unless the user has chosen a profile."""
-    if any(name in os.environ for name in PROFILES):
+    """Shared memory large enough for images, unless the user has chosen a profile. Without ROS_DISTRO it is Jazzy's, as of ./run."""
+    old = os.environ.get("ROS_DISTRO", "jazzy") in FAST_DDS_2
+    if any(os.environ.get(name) for name in (PROFILES[:1] if old else PROFILES)):
         return []
-    return [SetEnvironmentVariable(name, share("config", "fastdds.xml")) for name in PROFILES]
+    return [SetEnvironmentVariable(PROFILES[0 if old else 1], share("config", "fastdds.xml"))]
 
 
 def nodes(context: LaunchContext, source: Source) -> list[Node]:

@@ -6,8 +6,12 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import rclpy
+from lifecycle_msgs.msg import Transition
+from lifecycle_msgs.srv import ChangeState
+from rclpy.callback_groups import ReentrantCallbackGroup
 from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.task import Future
@@ -38,6 +42,7 @@ def run_nodes(makers: list[Callable[[], WorkerNode]], args: list[str] | None = N
         for make in makers:
             nodes.append(make())
             nodes[-1].on_finalized = lambda: ended.set_result(0)
+            load_beside(nodes[-1])
             executor.add_node(nodes[-1])
         loader = threading.Thread(target=_load, args=(nodes, executor, ended), name="loader", daemon=True)
         loader.start()
@@ -55,7 +60,7 @@ def run_nodes(makers: list[Callable[[], WorkerNode]], args: list[str] | None = N
     finally:
         interrupt_no_more()
         _stop(nodes, executor)
-        if loader is not None and loader.is_alive():
+        if (loader is not None and loader.is_alive()) or any(node.is_loading for node in nodes):
             _leave()
 
 
@@ -67,9 +72,43 @@ def _load(nodes: list[WorkerNode], executor: SingleThreadedExecutor, ended: Futu
 
     for node in nodes:
         if node.values["autostart"]:
-            node.load_ahead()
+            if not node.is_configured:      # by service meanwhile
+                node.load_ahead().exception()
             with suppress(RuntimeError):        # InvalidHandle: the process ends meanwhile
                 executor.create_task(start, node)
+
+
+def load_beside(node: WorkerNode) -> None:
+    """Have a `configure` by service load the model on a thread of its own, and refuse what the state does not allow.
+
+    As rclpy has it, the executor stands still while the model loads, and a transition that cannot be ends the process.
+    """
+    service = next(service for service in node.services if service.srv_type is ChangeState)
+    service.callback_group = ReentrantCallbackGroup()       # what waits in the nodes' own group holds up all of it
+    service.callback_group.add_entity(service)
+    change = service.callback
+
+    async def change_state(request: Any, response: Any) -> Any:
+        if Transition.TRANSITION_CONFIGURE == request.transition.id or request.transition.label == "configure":
+            await _loaded(node)
+        try:
+            return change(request, response)
+        except RuntimeError as error:       # RCLError
+            node.get_logger().error(f"no such transition now: {error}")
+            response.success = False
+            return response
+
+    service.callback = change_state
+
+
+async def _loaded(node: WorkerNode) -> None:
+    """Wait until the model is loaded, or could not be; the executor serves others meanwhile."""
+    executor = node.executor
+    if node.is_configured or executor is None:
+        return
+    loaded = Future(executor=executor)
+    node.load_ahead().add_done_callback(lambda _: executor.create_task(loaded.set_result, None))
+    await loaded
 
 
 def _start(node: WorkerNode) -> bool:

@@ -59,7 +59,8 @@ class WorkerNode(LifecycleNode):
         self._jobs: list[Callable[[], None]] = []
         self._worker: threading.Thread | None = None
         self._own_timers: list[Any] = []
-        self._ahead: Future[None] | None = None     # of load_ahead()
+        self._ahead: Future[None] | None = None     # of load_ahead(), until on_configure() takes it
+        self._one_load = threading.Lock()
         self.on_finalized: Callable[[], None] = lambda: None    # called when the node was shut down as a lifecycle node
         self._complaints = Complaints()
         self._watchdog = Watchdog(self.values["silence_warning"], time.monotonic())
@@ -111,9 +112,19 @@ class WorkerNode(LifecycleNode):
     def is_active(self) -> bool:
         return self._worker is not None
 
-    def load_ahead(self) -> None:
-        """load() on the calling thread; on_configure() takes its outcome, or waits for it. What goes wrong is told there."""
-        self._ahead = ahead = Future()
+    @property
+    def is_loading(self) -> bool:
+        return self._ahead is not None and not self._ahead.done()
+
+    def load_ahead(self) -> Future[None]:
+        """Begin load() on a thread of its own, unless that was done; the future is done with it. What goes wrong on_configure() tells."""
+        with self._one_load:
+            if self._ahead is None:
+                self._ahead = Future()
+                threading.Thread(target=self._load_into, args=(self._ahead,), name=f"{self.get_name()} loader", daemon=True).start()
+            return self._ahead
+
+    def _load_into(self, ahead: Future[None]) -> None:
         try:
             self.load()
         except Exception as error:

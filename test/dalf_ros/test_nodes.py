@@ -444,6 +444,40 @@ def test_services_answer_while_the_model_loads(official_weights: Path, ros_proce
     assert node.wait(20) == 0 and "Traceback" not in node.output, node.output
 
 
+def test_a_configure_by_service_holds_up_nothing(ros_process, own_peer) -> None:
+    """Without autostart: while the model loads, parameters answer; then the transition succeeds, and one that cannot be is refused."""
+    from lifecycle_msgs.msg import Transition
+    from lifecycle_msgs.srv import ChangeState, GetState
+    from rcl_interfaces.srv import ListParameters
+
+    slow = ("import sys, time\nfrom dalf_ros.feature_node import FeatureNode, main\n"
+            "def load(self):\n    print('loading', flush=True)\n    time.sleep(5)\n"
+            "FeatureNode.load, FeatureNode.listen = load, lambda self: None\nsys.exit(main())")
+    node = ros_process(sys.executable, "-c", slow, "--ros-args", "-p", "autostart:=false")
+
+    client = own_peer.node.create_client(ChangeState, "/feature_node/change_state")
+    assert own_peer.until(client.service_is_ready, 60), node.output
+    own_peer.spin(0.5)      # until the other side knows of the match too
+
+    def request(transition: int) -> object:
+        return client.call_async(ChangeState.Request(transition=Transition(id=transition)))
+
+    configuring = request(Transition.TRANSITION_CONFIGURE)
+    assert own_peer.until(lambda: "loading" in node.output, 30), node.output
+    again = request(Transition.TRANSITION_CONFIGURE)
+    answer = own_peer.call("/feature_node/list_parameters", ListParameters, ListParameters.Request())
+    assert "device" in answer.result.names and not configuring.done()
+    assert own_peer.call("/feature_node/get_state", GetState, GetState.Request()).current_state.label == "unconfigured"
+    assert not configuring.done()
+    assert own_peer.until(lambda: configuring.done() and again.done(), 30), node.output
+    assert {configuring.result().success, again.result().success} == {True, False} and node.output.count("loading") == 1
+    assert "no such transition now" in node.output
+    assert own_peer.call("/feature_node/get_state", GetState, GetState.Request()).current_state.label == "inactive"
+    activating = request(Transition.TRANSITION_ACTIVATE)
+    assert own_peer.until(activating.done, 30) and activating.result().success
+    assert node.stop() == 0 and "Traceback" not in node.output, node.output
+
+
 def test_play_tells_what_is_wrong(rgbd_bag: Path, tmp_path: Path, ros_process) -> None:
     for arguments, words in (((tmp_path / "missing",), "does not exist"), ((rgbd_bag, "--topics", "/nowhere"), "no topic /nowhere"),
                              ((rgbd_bag, "--rate", "0"), "greater than 0")):

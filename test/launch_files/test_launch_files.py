@@ -162,23 +162,30 @@ def load(name: str):
     return module
 
 
-@pytest.mark.parametrize("chosen", [None, "/my/profile.xml"])
-def test_fast_dds_profile_is_set_unless_chosen(monkeypatch: pytest.MonkeyPatch, chosen: str | None) -> None:
+@pytest.mark.parametrize(("distribution", "chosen", "expected"), [
+    (None, {}, "FASTRTPS"), ("jazzy", {}, "FASTRTPS"), ("kilted", {}, "FASTDDS"), ("lyrical", {}, "FASTDDS"),
+    ("jazzy", {"FASTRTPS": "/mine.xml"}, None), ("kilted", {"FASTRTPS": "/mine.xml"}, None), ("lyrical", {"FASTDDS": "/mine.xml"}, None)])
+def test_fast_dds_profile_is_set_unless_chosen(monkeypatch: pytest.MonkeyPatch, distribution: str | None, chosen: dict[str, str],
+                                               expected: str | None) -> None:
+    """By the variable that the distribution's Fast DDS reads without a warning."""
     from dalf_ros.launch_support import launching
 
-    for name in launching.PROFILES:
+    for name in (*launching.PROFILES, "ROS_DISTRO"):
         monkeypatch.delenv(name, raising=False)
-    if chosen:
-        monkeypatch.setenv(launching.PROFILES[0], chosen)
+    for name, path in chosen.items():
+        monkeypatch.setenv(f"{name}_DEFAULT_PROFILES_FILE", path)
+    if distribution:
+        monkeypatch.setenv("ROS_DISTRO", distribution)
+    wanted = chosen or {expected: launching.share("config", "fastdds.xml")}
     for name in ("live", "bag", "demo", "rviz"):
         context = launch.LaunchContext()
         for entity in load(name).generate_launch_description().entities:
             if isinstance(entity, launch.actions.SetEnvironmentVariable):
                 entity.visit(context)
-        values = {context.environment.get(variable) for variable in launching.PROFILES}
-        assert values == ({None, chosen} if chosen else {launching.share("config", "fastdds.xml")})
+        got = {variable: context.environment.get(variable) for variable in launching.PROFILES}
         for variable in launching.PROFILES if not chosen else ():
             monkeypatch.delenv(variable, raising=False)
+        assert got == {f"{key}_DEFAULT_PROFILES_FILE": wanted.get(key) for key in ("FASTRTPS", "FASTDDS")}, name
 
 
 def small_bag(path: Path, compressed: bool) -> Path:

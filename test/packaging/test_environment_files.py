@@ -78,7 +78,7 @@ def test_compose_gives_the_profiles_and_the_driver_options_of_the_pages(compose:
     line = " ".join(camera["command"])
     assert f"`{line}`" in (ROOT / "docs" / "launch.md").read_text(encoding="utf-8")
     named = re.findall(r"/opt/dalf/(config/\S+)", " ".join(camera["environment"].values()))
-    assert len(named) == 3 and all((ROOT / file).is_file() for file in named)
+    assert len(named) == 2 and all((ROOT / file).is_file() for file in named)
 
 
 def test_devcontainer_builds_a_stage_and_sets_up_through_run() -> None:

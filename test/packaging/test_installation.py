@@ -56,7 +56,8 @@ def test_a_missing_module_is_named_with_its_mend(missing: str, mend: str, prefix
 def test_fast_dds_takes_the_profile_without_a_word(prefix: Path, ros_domain: int) -> None:
     profile = str(prefix / "share" / "dalf" / "config" / "fastdds.xml")
     code = "import rclpy; rclpy.init(); rclpy.create_node('profile_test'); rclpy.shutdown()"
-    environment = {**os.environ, "FASTRTPS_DEFAULT_PROFILES_FILE": profile, "FASTDDS_DEFAULT_PROFILES_FILE": profile,
-                   "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}
+    ours = "FASTRTPS" if os.environ.get("ROS_DISTRO", "jazzy") in ("humble", "iron", "jazzy") else "FASTDDS"
+    environment = {name: value for name, value in os.environ.items() if not name.endswith("_DEFAULT_PROFILES_FILE")}
+    environment |= {f"{ours}_DEFAULT_PROFILES_FILE": profile, "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")

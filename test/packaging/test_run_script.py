@@ -1,5 +1,6 @@
 """./run from the outside: exit statuses, environment, call by another path. It runs inside the environment it made."""
 import os
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -113,8 +114,47 @@ def test_which_python(tmp_path: Path, python: str, with_ros: str, taken: bool) -
     assert (done.returncode, done.stdout.strip()) == ((0, str(fake)) if taken else (1, "")), done.stderr
 
 
+def found_ros(**environment: str) -> subprocess.CompletedProcess[str]:
+    """What find_ros says where no ROS is in /opt/ros, in an environment that names none but what is given."""
+    text = function("find_ros").replace("/opt/ros/", "/nowhere/")
+    script = f'venv=/our/venv; die() {{ echo "$@" >&2; exit 1; }}; {text}; find_ros; echo "$ros_setup|$wheels"'
+    kept = {name: value for name, value in os.environ.items() if name not in ("AMENT_PREFIX_PATH", "ROS_DISTRO")}
+    return subprocess.run(["bash", "-euc", script], capture_output=True, text=True, env={**kept, **environment})
+
+
 def test_a_ros_that_is_not_there_is_named() -> None:
-    script = f'die() {{ echo "$@" >&2; exit 1; }}; {function("find_ros")}; find_ros'
-    environment = {name: value for name, value in os.environ.items() if name not in ("AMENT_PREFIX_PATH", "ROS_DISTRO")}
-    done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, env={**environment, "ROS_DISTRO": "lyrical"})
+    done = found_ros(ROS_DISTRO="lyrical")
     assert done.returncode == 1 and "ROS_DISTRO is lyrical" in done.stderr and "unset ROS_DISTRO" in done.stderr
+
+
+@pytest.mark.parametrize(("environment", "group"), [
+    ({}, "ros-wheels"), ({"ROS_DISTRO": "jazzy"}, "ros-wheels"), ({"ROS_DISTRO": "kilted"}, "ros-wheels-kilted"),
+    ({"ROS_DISTRO": "kilted", "AMENT_PREFIX_PATH": "/a:/our/venv"}, "ros-wheels-kilted"),       # ./run in ./run
+    ({"ROS_DISTRO": "kilted", "AMENT_PREFIX_PATH": "/my/ros"}, ""), ({"ROS_DISTRO": "rolling", "AMENT_PREFIX_PATH": "/my/ros"}, "")])
+def test_which_ros(environment: dict[str, str], group: str) -> None:
+    """Wheels of Jazzy, or of Kilted where it is asked for; none where a ROS is sourced."""
+    done = found_ros(**environment)
+    assert (done.returncode, done.stdout) == (0, f"|{group}\n"), done.stderr
+    assert not group or (RUN.parent / "requirements" / f"{group}.txt").is_file()
+
+
+def test_kilted_goes_without_the_constraints_of_jazzys_packages() -> None:
+    text = function("pins")
+    for wheels, kept in (("ros-wheels", True), ("ros-wheels-kilted", False)):
+        script = f'root={shlex.quote(str(RUN.parent))} numpy=2 wheels={wheels}; {text}; pins constraints'
+        done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True)
+        lines = done.stdout.splitlines()
+        assert done.returncode == 0 and len(lines) > 100 and any(line.startswith("ros-") for line in lines) == kept
+
+
+@pytest.mark.parametrize(("environment", "expected"), [
+    ({}, "root/config/fastdds.xml|"), ({"ROS_DISTRO": "jazzy"}, "root/config/fastdds.xml|"),
+    ({"ROS_DISTRO": "kilted"}, "|root/config/fastdds.xml"), ({"ROS_DISTRO": "lyrical"}, "|root/config/fastdds.xml"),
+    ({"FASTRTPS_DEFAULT_PROFILES_FILE": "mine"}, "mine|"), ({"ROS_DISTRO": "lyrical", "FASTRTPS_DEFAULT_PROFILES_FILE": "mine"}, "mine|"),
+    ({"ROS_DISTRO": "lyrical", "FASTDDS_DEFAULT_PROFILES_FILE": "mine"}, "|mine")])
+def test_fast_dds_reads_its_profile_by_its_own_variable(environment: dict[str, str], expected: str) -> None:
+    """Fast DDS 3 warns about the variable of Fast DDS 2."""
+    script = (f'root=root; {function("choose_fast_dds_profile")}; choose_fast_dds_profile; '
+              'echo "${FASTRTPS_DEFAULT_PROFILES_FILE:-}|${FASTDDS_DEFAULT_PROFILES_FILE:-}"')
+    done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, env={"PATH": os.environ["PATH"], **environment})
+    assert (done.returncode, done.stdout.strip()) == (0, expected), done.stderr
