@@ -40,8 +40,8 @@ _HOME = {
 }
 
 __all__ = ["DALF", "Features", "ImageMatches", "ImageWarp", "Matches", "NonRigidRegistration", "PictureFolder",
-           "PictureSequence", "PinholeCamera", "Registration", "WeightsError", "fit_image_warp", "match", "match_images", "save_ply", "verify",
-           "warp_to_template"]
+           "PictureSequence", "PinholeCamera", "Registration", "WeightsError", "fit_image_warp", "match", "match_images", "save_ply",
+           "verify", "warp_to_template"]
 
 
 def __getattr__(name: str) -> Any:

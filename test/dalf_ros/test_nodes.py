@@ -342,7 +342,7 @@ def test_lifecycle_by_hand(official_weights: Path, ros_process, listen, spin_unt
              (Transition.TRANSITION_DEACTIVATE, "inactive"), (Transition.TRANSITION_CLEANUP, "unconfigured"))
     for transition, label in steps:
         answer = listener.call("/registration_node/change_state", ChangeState, ChangeState.Request(transition=Transition(id=transition)),
-                               spin_until, 30)
+                               spin_until, 120)         # where kernels are not compiled yet
         assert answer.success, node.output
         state = listener.call("/registration_node/get_state", GetState, GetState.Request(), spin_until)
         assert state.current_state.label == label
