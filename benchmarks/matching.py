@@ -27,8 +27,6 @@ from dalf_core.drawing.draw import draw_matches
 from dalf_core.files.whole_file import write_whole
 from dalf_core.weights import WeightsError
 
-DRAWN = 150                                         # matches in a picture, about
-
 
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0 done, 2 an error told in one line, 130 interrupted."""
@@ -78,8 +76,7 @@ def picture(found: MatchedPair) -> np.ndarray:
     """Both images of a pair with some of the matches; right ones coloured by their flow, wrong ones thin and grey."""
     pair, a, b, matched = found.pair, found.a, found.b, found.matched
     right = match_errors(a.keypoints, b.keypoints, matched, pair.warp) <= CORRECT
-    some = slice(None, None, max(1, len(matched) // DRAWN))
-    matches = Matches(matched[some, 0], matched[some, 1], np.zeros(len(matched[some]), np.float32), right[some])
+    matches = Matches(matched[:, 0], matched[:, 1], np.zeros(len(matched), np.float32), right)
     drawn = draw_matches(pair.image_a, pair.image_b, a, b, matches)
     text = f"{pair.level}: {right.sum()} of {len(right)} matches right"
     cv2.putText(drawn, text, (12, 28), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (0, 0, 0), 4, cv2.LINE_AA)

@@ -16,7 +16,7 @@ from ..features.image_input import MIN_SIDE
 from ..files.picture_file import read_picture
 from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor, program
 from .files import PICTURES, check_output, write_picture
-from .match_output import TABLES, is_same_surface, tell, tell_json, write_matches
+from .match_output import TABLES, caption, is_same_surface, tell, tell_json, write_matches
 
 if TYPE_CHECKING:
     from ..features.extractor import DALF
@@ -84,13 +84,14 @@ def reduced(picture: np.ndarray, most: int, path: Path) -> tuple[np.ndarray, flo
 
 def draw_pair(options: argparse.Namespace, dalf: DALF, a: np.ndarray, b: np.ndarray) -> ImageMatches:
     """Match, print the result, write the pictures. ValueError: a registered picture is asked for, but the matches do not allow it."""
-    from ..drawing.draw import draw_matches
+    from ..drawing.draw import draw_matches, write_text
     from ..image_matching.match_images import match_images
 
     found = match_images(a, b, dalf=dalf, passes=PASSES[options.passes], align=options.align)
     (tell_json if options.json else tell)(found)
     matches = found.matches if options.all else found.matches.select(found.matches.inlier)
-    write_picture(options.output, draw_matches(a, b, found.a, found.b, matches))
+    drawn = draw_matches(a, b, found.a, found.b, matches)
+    write_picture(options.output, write_text(drawn, f"{caption(found)}   hue: direction of motion, saturation: length"))
     if not options.json:
         print(f"written: {options.output}")
     if options.registered:

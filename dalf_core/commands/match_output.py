@@ -31,6 +31,11 @@ def verdict(found: ImageMatches) -> str:
     return f"A and B do not show the same surface: {found.verified} verified matches, {MIN_VERIFIED} would tell it from chance"
 
 
+def caption(found: ImageMatches) -> str:
+    """For a picture of the matches."""
+    return f"{found.verified} of {len(found.matches)} matches verified"
+
+
 def summary(found: ImageMatches) -> dict[str, Any]:
     """The counts, for JSON."""
     return {"same_surface": is_same_surface(found), "keypoints_a": len(found.a), "keypoints_b": len(found.b), "matches": len(found.matches),

@@ -8,6 +8,7 @@ from ..sixteen_bit import to_eight_bit
 from ..types import Features, Matches
 
 SUBPIXEL_BITS = 4
+MOST_LINES = 150            # between two pictures; dots mark all matches
 DROPPED = (60, 60, 60)      # BGR of matches that verification dropped
 
 
@@ -68,18 +69,32 @@ def draw_matches(reference_image: np.ndarray, image: np.ndarray, reference: Feat
 
 
 def draw_pairs(reference_image: np.ndarray, image: np.ndarray, start: np.ndarray, end: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """As draw_matches, of pixel pairs: start (M, 2) in the reference image, end (M, 2) in the image; kept (M,) bool, which to colour."""
+    """As draw_matches, of pixel pairs: start (M, 2) in the reference image, end (M, 2) in the image; kept (M,) bool, which to colour.
+
+    Of many matches 150 get a line, spread over the picture; dots mark all.
+    """
     canvas, kept = beside(reference_image, image), np.asarray(kept, bool)
+    start, end = np.asarray(start), np.asarray(end)
     colors = np.tile(np.array(DROPPED, np.uint8), (len(start), 1))
     colors[kept] = flow_colors(start[kept], end[kept])
     end = end + [reference_image.shape[1], 0]
-    for index in [*np.flatnonzero(~kept), *np.flatnonzero(kept)]:
+    for index in [*_spread(start, ~kept), *_spread(start, kept)]:
         a, b = _fixed_point(np.stack([start[index], end[index]]))
         cv2.line(canvas, a, b, tuple(int(c) for c in colors[index]), 1, cv2.LINE_AA, SUBPIXEL_BITS)
     radius = max(1.5, canvas.shape[0] / 300)
     _dots(canvas, start[kept], colors[kept], radius)
     _dots(canvas, end[kept], colors[kept], radius)
     return canvas
+
+
+def _spread(xy: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Indices of at most MOST_LINES of the rows (M,) bool, spread over the picture: more lines hide it, and one another."""
+    chosen = np.flatnonzero(rows)
+    if len(chosen) <= MOST_LINES:
+        return chosen
+    band = np.argsort(np.argsort(xy[chosen, 1])) * round(np.sqrt(MOST_LINES)) // len(chosen)       # as many rows of matches as columns
+    order = np.lexsort((xy[chosen, 0], band))
+    return chosen[order[np.linspace(0, len(order) - 1, MOST_LINES).round().astype(int)]]
 
 
 def beside(*pictures: np.ndarray) -> np.ndarray:

@@ -14,14 +14,13 @@ from dalf_core.drawing.draw import as_bgr, draw_keypoints, draw_pairs, write_tex
 from dalf_core.drawing.render import RenderingUnavailable, SurfaceRenderer
 from dalf_core.image_registration.video import VideoWriter
 from dalf_core.tracking import FeatureFrame, SurfaceFrame
-from dalf_core.types import Features, Matches
+from dalf_core.types import Features
 
 from ..conversions.pictures import contact_sheet, draw_motion
 
 SHEET_ROWS = 6
 FILM_PICTURES = 600         # a longer recording is thinned to about so many
 MAX_FPS = 30.0
-MAX_LINES = 250             # matches drawn: more would hide the images
 
 
 @dataclass(frozen=True)
@@ -117,9 +116,7 @@ class RunPictures:
                 row.append(np.hstack([draw_keypoints(shot.image, reference)] * 2))
             else:
                 pairs = shot.features.matches
-                some = _some(pairs.matches)
-                row.append(draw_pairs(reference_image, shot.image, pairs.reference_xy[some], pairs.query_xy[some],
-                                      pairs.matches.inlier[some]))
+                row.append(draw_pairs(reference_image, shot.image, pairs.reference_xy, pairs.query_xy, pairs.matches.inlier))
         else:
             row.append(np.zeros((image.shape[0], 2 * image.shape[1], 3), np.uint8))
         return row + [_around_surface(mesh, shot) if number == 0 else mesh for number, mesh in enumerate(self._meshes(shot))]
@@ -153,12 +150,6 @@ class RunPictures:
             self._film.write(self._film_picture(self._waiting))
         if self._rows:
             cv2.imwrite(str(self._sheet), contact_sheet(self._rows))
-
-
-def _some(matches: Matches) -> np.ndarray:
-    """Rows of an even choice of the matches, by their distance."""
-    chosen = np.unique(np.linspace(0, len(matches) - 1, min(MAX_LINES, len(matches))).astype(int)) if len(matches) else np.zeros(0, int)
-    return np.argsort(matches.distance, kind="stable")[chosen]
 
 
 def _around_surface(picture: np.ndarray, shot: Shot) -> np.ndarray:

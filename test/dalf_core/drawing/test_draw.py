@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from dalf_core import DALF
-from dalf_core.drawing.draw import DROPPED, beside, draw_keypoints, draw_matches, flow_colors, write_text
+from dalf_core.drawing.draw import DROPPED, MOST_LINES, _spread, beside, draw_keypoints, draw_matches, flow_colors, write_text
 from dalf_core.drawing.draw_heatmap import draw_heatmap, heatmap_in_image
 from dalf_core.features.geometry import heatmap_to_image
 from dalf_core.features.network import DalfNetwork
@@ -82,3 +82,18 @@ def test_pictures_beside_one_another_and_text():
     assert picture.shape == (20, 12, 3) and (picture[:10, :5] == 9).all() and not picture[10:, :5].any() and (picture[:, 5:] == 200).all()
     text = write_text(np.full((40, 200, 3), 90, np.uint8), "frame 7")
     assert text[:16].max() > 200 and (text[16:] == 90).all() and text[2, 150, 0] == 30
+
+
+def test_of_many_matches_some_get_a_line_all_a_dot():
+    """The lines are spread over the picture: each of its quarters has its share."""
+    rng = np.random.default_rng(0)
+    xy = rng.uniform(5, 195, (2000, 2))
+    black = np.zeros((200, 200, 3), np.uint8)
+    picture = draw_matches(black, black, as_features(xy), as_features(xy + (150.0, 0)), identity_matches(2000))
+    for x, y in np.rint(xy).astype(int):
+        assert picture[y, x].any()
+    chosen = _spread(xy, np.ones(2000, bool))
+    assert len(np.unique(chosen)) == MOST_LINES
+    quarters = np.bincount((xy[chosen] > 100) @ [1, 2], minlength=4)
+    assert quarters.min() > 0.8 * MOST_LINES / 4
+    assert np.array_equal(_spread(xy, np.arange(2000) % 20 == 0), np.arange(0, 2000, 20))
