@@ -124,6 +124,8 @@ class FeatureNode(WorkerNode):
         if self._tracker.reference is None and self.values["match_to"] != "previous":
             self.refuse(f"only {len(frame.features)} keypoints: too few to make this image the reference")
         pairs = frame.matches or frame.previous
+        if frame.features is not None and frame.matches is not None and result.stamp_ns == frame.matches.reference_stamp_ns:
+            self.get_logger().info(f"reference image: {len(frame.features)} keypoints")
         if pairs is not None or self._background is None:
             self._matched = (0, 0) if pairs is None else (len(pairs.matches), int(pairs.matches.inlier.sum()))
 

@@ -36,6 +36,7 @@ from .nodes.node_statistics import ERROR, OK, WARN
 from .nodes.save_surface import save_surface
 from .nodes.worker_node import WorkerNode
 
+TELL_S = 5.0                # so often the log says how it goes
 LEVELS = {"tracked": OK, "degraded": WARN, "waiting": WARN, "lost": ERROR}
 
 
@@ -54,6 +55,7 @@ class RegistrationNode(WorkerNode):
         self._odd_lens: Lens | None = None      # of the last one where it was another
         self._last: Any = None                  # (SurfaceFrame, frame_id): what save_surface writes
         self._last_lock = threading.Lock()
+        self._told_s = 0.0                      # when the log last said how it goes
         self._alignment = DepthAlignment(self)
         self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
 
@@ -200,8 +202,22 @@ class RegistrationNode(WorkerNode):
         outputs.publish(results.surface(frame, frame_id, wanted))
         outputs.publish(results.landmarks(frame, view.matches, view.depth_m, view.camera, frame_id, wanted))
         outputs.publish([results.status(frame, frame_id, 1e3 * (time.perf_counter() - started), self.mailbox.dropped)])
-        if frame.status != "tracked":
-            self.get_logger().info(f"{frame.status}: {frame.reason}", throttle_duration_sec=5.0)
+        self._tell(frame)
+
+    def _tell(self, frame: Any) -> None:
+        """The reference, once; then how it goes, every five seconds: to who reads the log silence says nothing."""
+        now, found = time.monotonic(), frame.registration
+        if frame.is_reference and found is not None:
+            self.get_logger().info(f"reference surface: {len(found.vertices)} vertices, {np.median(found.vertices[:, 2]):.2f} m away, "
+                                   f"{frame.matches} keypoints on it")
+        elif frame.status != "tracked":
+            self.get_logger().info(f"{frame.status}: {frame.reason}", throttle_duration_sec=TELL_S)
+        elif now - self._told_s >= TELL_S:
+            self.get_logger().info(f"tracked, {self.statistics.summary()['rate_hz']} surfaces a second, residual "
+                                   f"{1e3 * found.residual_m:.1f} mm, {frame.inliers} matches")
+        else:
+            return
+        self._told_s = now
 
     def discard(self) -> None:
         """The frame in work, if any, is of the old reference: it is not to be saved."""

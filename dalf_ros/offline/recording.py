@@ -17,6 +17,7 @@ from ..bags.bag_files import is_bag_folder
 from ..bags.bag_reader import count_frames, read_camera, read_frames
 from ..bags.bag_source import BagError, BagSource
 from ..bags.bag_topics import choose_topics
+from ..bags.topic_kinds import IMAGE_TYPES
 from ..conversions.depth_camera import DepthCamera
 from ..conversions.transforms import IDENTITY, RigidTransform
 from .depth_streams import DepthStreams
@@ -78,6 +79,9 @@ class BagRecording:
             self._opened = opened.pop_all()
         self.has_depth, self.has_mask = chosen.depth is not None, chosen.mask is not None
         self.description = f"colour: {chosen.color}, depth: {chosen.depth}, camera_info: {chosen.camera_info}, mask: {chosen.mask}"
+        masks = [topic.name for topic in self._source.topics.values() if topic.type in IMAGE_TYPES and "mask" in topic.name.lower()]
+        if chosen.mask is None and masks:
+            self.description += f"\nhint: there are masks; --mask-topic {masks[0]} keeps to the object, without it all is followed"
         self.count = count_frames(self._source, chosen)
 
     @property

@@ -83,7 +83,7 @@ def test_a_bag_through_three_processes(official_weights: Path, scene: type, rgbd
     assert spin_until(listener.executor, lambda: all(listener.publishers(n) for n in (topics.MATCHES, topics.STATUS)), 120), (
         features.output + registration.output)
     warm_up(listener, scene, spin_until)
-    player = ros_process("dalf_ros.play", rgbd_bag, "--rate", "0.25", "--wait", "20", "--clock", "--topics", *list(REMAP.values())[:3])
+    player = ros_process("dalf_ros.play", rgbd_bag, "--rate", "0.1", "--wait", "20", "--clock", "--topics", *list(REMAP.values())[:3])
     assert spin_until(listener.executor, lambda: len(listener.got[topics.STATUS]) >= 4 and player.process.poll() is not None, 60), (
         player.output + features.output + registration.output)
     assert player.wait() == 0 and f"{scene.color}: 12 messages" in player.output
@@ -100,6 +100,11 @@ def test_a_bag_through_three_processes(official_weights: Path, scene: type, rgbd
     assert {"/feature_node", "/registration_node"} <= names
     assert features.stop() == 0 and registration.stop() == 0
     assert "Traceback" not in features.output + registration.output
+    keypoints = re.findall(r"reference image: (\d+) keypoints", features.output)
+    assert len(keypoints) == 2 and 50 < int(keypoints[1]) <= 300        # the one of warm_up, and the recording's
+    surface = listener.got[topics.REFERENCE][0]
+    assert f"reference surface: {len(convert.mesh_of(surface)['vertices'])} vertices, {scene.distance_m:.2f} m away" in registration.output
+    assert re.search(r"tracked, \d+\.\d+ surfaces a second, residual \d\.\d mm, \d+ matches", registration.output)
 
 
 def warm_up(listener: Listener, scene: type, spin_until: Callable) -> None:

@@ -40,9 +40,12 @@ def test_a_folder_gives_the_surface_of_the_bag(official_weights, rgbd_bag, scene
     code, text, errors = command(register.main, folder, "--output", tmp_path / "a", *BRIEF)
     assert code == 0, errors
     assert "taken for folders of pictures (colour color/, depth depth/, mask mask/), 4 frames" in text and "tracked 100%" in text
-    code, _, errors = command(register.main, rgbd_bag, *BRIEF, "--output", tmp_path / "b", "--max-frames", FRAMES,
+    code, text, errors = command(register.main, rgbd_bag, *BRIEF, "--output", tmp_path / "b", "--max-frames", FRAMES,
                               "--mask-topic", scene.mask)
     assert code == 0, errors
+    assert "hint" not in text
+    code, text, _ = command(register.main, rgbd_bag, *BRIEF, "--output", tmp_path / "c", "--max-frames", 1, "--no-video")
+    assert code == 0 and f"hint: there are masks; --mask-topic {scene.mask} keeps to the object" in text
     assert np.array_equal(vertices(tmp_path / "a", load_ply), vertices(tmp_path / "b", load_ply))
     summary = json.loads((tmp_path / "a" / "metrics.json").read_text())["summary"]
     assert summary["recording"] == str(folder) and summary["status"] == {"tracked": FRAMES}
