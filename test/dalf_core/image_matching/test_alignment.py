@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from dalf_core import match_images
-from dalf_core.image_matching.alignment import FOUND, aligned
+from dalf_core.image_matching.alignment import FOUND, _with_found, aligned
 from dalf_core.image_matching.merging import SAME_PX, Look
 from dalf_core.image_matching.second_look import verified_matches
 from dalf_core.matching.verification import MIN_VERIFIED
@@ -69,6 +69,19 @@ def test_one_to_one_sorted_and_nothing_left_over() -> None:
     free = np.setdiff1d(np.arange(len(features)), matches.query_index[matches.inlier])
     apart = np.linalg.norm(features.keypoints[free][:, None] - features.keypoints[by_patch], axis=2)
     assert apart.min() >= SAME_PX                                                   # no keypoint twice
+
+
+def test_what_is_found_at_a_wrong_place_is_dropped() -> None:
+    """However alike the patch is there: its neighbours contradict it."""
+    reference, look, _, _ = looked_at(10)
+    held = look.matches.select(look.matches.inlier)
+    new = held.reference_index[:2]
+    without = Look(look.features, held.select(np.arange(2, len(held))))
+    places = look.features.keypoints[held.query_index[:2]] + np.array([[0.1, 0], [30, 20]], np.float32)
+    found = _with_found(reference, without, new, places, np.array([0.95, 0.99], np.float32))
+    verified = found.matches.reference_index[found.matches.inlier]
+    assert new[0] in verified and new[1] not in found.matches.reference_index
+    assert (found.features.scores == 0).sum() == 1 and len(found.matches) == len(held) - 1
 
 
 def test_what_b_does_not_show_is_not_found() -> None:

@@ -37,7 +37,7 @@ def numbers_of(recording: PictureFolder) -> list[tuple[int, int | None]]:
 @pytest.mark.parametrize(("colors", "depths"), [
     ("color/{:06d}.png", "depth/{:06d}.png"),
     ("rgb/frame_{:d}.png", "depth/d{:03d}.png"),                            # 9 before 10, and other names
-    ("images/left_cam2_{:04d}.png", "depth/cam2_{:04d}_depth.png"),
+    ("images/left_cam20_{:04d}.png", "depth/cam20_{:04d}_depth.png"),
     ("frame-{:06d}.color.png", "frame-{:06d}.depth.png"),                   # VolumeDeform, 7-Scenes
     ("IMG_RGB_{:d}.png", "IMG_DEPTH_{:d}.png"),
 ])
