@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import rclpy
@@ -24,6 +25,11 @@ from .worker_node import WorkerNode
 SWITCH_S = 0.0005       # a thread that has Python's lock gives way after so long; at Python's own 0.005 those of 30 Hz wait for others
 FAREWELL_S = 0.5        # for the answer to `lifecycle set NODE shutdown` to arrive: what is in flight dies with the process
 
+HELP = """usage: {program} --ros-args [-r NAME:=TOPIC] [-p PARAMETER:=VALUE] [--params-file FILE]
+
+A ROS node, set by remappings and parameters; docs/feature_node.md and docs/registration_node.md list them, config/dalf.yaml has their
+defaults, `ros2 param describe` tells them of a running node. What the launch file takes: ros2 launch dalf live.launch.py --show-args"""
+
 
 def run_nodes(makers: list[Callable[[], WorkerNode]], args: list[str] | None = None) -> int:
     """Run the nodes in one process until they are told to stop or one of them is shut down as a lifecycle node.
@@ -31,6 +37,9 @@ def run_nodes(makers: list[Callable[[], WorkerNode]], args: list[str] | None = N
     Returns 0, also when interrupted (as programs of ROS do: launch calls anything else a death), or 1 when one could not be started.
     """
     interrupt_once()
+    if {"-h", "--help"} & set(sys.argv[1:] if args is None else args):
+        print(HELP.format(program=Path(sys.argv[0]).stem))
+        return 0
     sys.setswitchinterval(SWITCH_S)
     nodes: list[WorkerNode] = []
     executor, loader = None, None

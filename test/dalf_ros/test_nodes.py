@@ -483,6 +483,12 @@ def test_a_configure_by_service_holds_up_nothing(ros_process, own_peer) -> None:
     assert node.stop() == 0 and "Traceback" not in node.output, node.output
 
 
+@pytest.mark.parametrize("name", ["feature_node", "registration_node", "tracker"])
+def test_help_starts_no_node(ros_process, name: str) -> None:
+    node = ros_process(f"dalf_ros.{name}", "--help")
+    assert node.wait(60) == 0 and node.output.startswith(f"usage: {name} --ros-args") and "docs/feature_node.md" in node.output
+
+
 def test_play_tells_what_is_wrong(rgbd_bag: Path, tmp_path: Path, ros_process) -> None:
     for arguments, words in (((tmp_path / "missing",), "does not exist"), ((rgbd_bag, "--topics", "/nowhere"), "no topic /nowhere"),
                              ((rgbd_bag, "--rate", "0"), "greater than 0")):
