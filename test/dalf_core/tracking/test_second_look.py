@@ -144,7 +144,7 @@ def test_a_keyframe_keeps_the_features_of_its_own_look(monkeypatch) -> None:
     assert len(extractor.asked) == 2 and len(frame.features) > len(own) and set(named.keyframe) == {1}
     assert np.array_equal(named.query_xy, own.keypoints) and np.array_equal(named.index, np.arange(len(own)))
     seen = tracker.process(FAR_TURNED, 3, again=False).matches.keyframes
-    assert len(seen) > 300 and np.array_equal(seen.query_xy, own.keypoints[seen.index])
+    assert len(seen) > 300 and np.abs(seen.query_xy - own.keypoints[seen.index]).max() < 1e-3       # two of its corners nearly coincide
     carrier = MatchCarrier()
     reference = FeatureTracker(alone).process(A, 1)
     carrier.renew(reference, A, frozenset(), detections_of(reference.matches), carrier.carried)
