@@ -33,7 +33,7 @@ Source = torch.Generator | Share
 
 def seeded(device: torch.device | str, *key: int) -> torch.Generator:
     """A generator that depends on all numbers of the key alone; keys that differ in any of them give unrelated draws."""
-    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0] >> 1)
+    seed = int(np.random.SeedSequence(key).generate_state(1, np.uint64)[0]) >> 1
     return torch.Generator(device).manual_seed(seed)
 
 
