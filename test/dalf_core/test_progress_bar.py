@@ -1,10 +1,15 @@
 """What stays in a log file of a progress bar."""
 from __future__ import annotations
 
+import gc
 import re
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+
+from dalf_core.progress_bar import ProgressLog
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAM = """
@@ -23,6 +28,15 @@ def test_a_log_has_lines_and_no_control_characters() -> None:
     assert done.stdout == b"6\n" and b"\r" not in done.stderr and b"\x1b" not in done.stderr
     lines = [line.split("|")[0] for line in done.stderr.decode("ascii").splitlines()]
     assert lines == ["simulating:   0%", "simulating: 100%", "adding:   0%", "adding: 100%"]
+
+
+def test_ctrl_c_before_a_bar_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What there is of it goes without a word."""
+    noise: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", noise.append)
+    ProgressLog.__new__(ProgressLog)
+    gc.collect()
+    assert noise == []
 
 
 def test_every_bar_is_one_of_these() -> None:
