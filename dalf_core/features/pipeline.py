@@ -2,13 +2,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import torch
 
-from .geometry import CORRECTED, ORIGINAL
+from .geometry import ORIGINAL
 from .keypoints import find_keypoints, strongest_keypoints
-from .network import DalfNetwork
 
 CHUNK = {"cpu": 64, "cuda": 1024}                   # patches described at once: fits a processor's cache, fills a GPU
 OPENVINO_CHUNK = 1024           # it makes its own small batches
@@ -24,6 +23,32 @@ class Found(NamedTuple):
     descriptors: torch.Tensor
 
 
+class Network(Protocol):
+    """What extraction and training need of a network: DalfNetwork or LightNetwork, which say what each part takes and gives.
+
+    architecture: its kind, as checkpoints name it. geometries: see features.geometry; the first is the one it is trained with.
+    """
+
+    architecture: str
+    geometries: tuple[str, ...]
+    backbone: Any
+    patch_descriptor: Any
+    fusion: Any
+
+    def __call__(self, gray: torch.Tensor, tile_above: float = ...) -> tuple[torch.Tensor, torch.Tensor]:
+        """Heatmap and features of gray (B, 1, H, W)."""
+
+    def describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor, *, geometry: str = ..., descriptor: str = ...,
+                 chunk: int | None = ...) -> torch.Tensor:
+        """Unit descriptors (N, D) of pixels xy (N, 2) in one image."""
+
+    def folded(self) -> Any:
+        """A copy for inference."""
+
+    def to_half(self) -> Any:
+        """Turn the costly layers to float16, in place."""
+
+
 @dataclass(frozen=True)
 class Pipeline:
     """The network with how its maps are read. See DALF for the arguments. It never changes, so a CUDA graph may hold all of it.
@@ -31,7 +56,7 @@ class Pipeline:
     bias: see find_keypoints. chunk: patches described at once. tile_above: images with more pixels are worked on in tiles.
     """
 
-    network: DalfNetwork
+    network: Network
     device: torch.device
     geometry: str
     threshold: float
@@ -78,12 +103,12 @@ class Pipeline:
         return found
 
     def run_fixed(self, gray: torch.Tensor, top_k: int) -> Found:
-        """As run for one image (1, 1, H, W) without a mask, with corrected geometry, always top_k rows: those beyond the last keypoint
+        """As run for one image (1, 1, H, W) without a mask, with any geometry but the original, always top_k rows: those beyond the last keypoint
         have a score of -inf. The image is never worked on in tiles. Nothing in here waits for the GPU, so that it can be captured as
         one graph."""
-        assert self.geometry == CORRECTED
+        assert self.geometry != ORIGINAL
         heatmap, features = self.network(gray)
-        xy, score = strongest_keypoints(heatmap[0, 0], top_k, self.threshold, self.bias)
+        xy, score = strongest_keypoints(heatmap[0, 0], top_k, self.threshold, self.bias, self.geometry)
         return Found(xy, score / heatmap.max(), self.describe(gray, features, xy))
 
     def describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
