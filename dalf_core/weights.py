@@ -22,8 +22,7 @@ from safetensors.torch import save_file
 
 from .features.geometry import ORIGINAL
 from .features.light_network import LightNetwork
-from .features.network import DalfNetwork, rename_official
-from .features.pipeline import Network
+from .features.network import DalfNetwork, Network, rename_official
 from .files.user_cache import cache_folder
 from .files.whole_file import whole_file
 
@@ -52,7 +51,8 @@ class WeightsError(RuntimeError):
 class Weights:
     """A checkpoint that was read.
 
-    tensors: by the names of the network. architecture: which network, of ARCHITECTURES. geometry: the geometry it was trained with. source: where it came from, in words.
+    tensors: by the names of the network. architecture: which network, of ARCHITECTURES. geometry: the geometry it was
+    trained with. source: where it came from, in words.
     metadata: what else the file says about itself.
     keypoint_bias: pixels by which the detector places keypoints too far right and down, alike on both axes.
     threshold: least heatmap value of a keypoint.

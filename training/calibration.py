@@ -5,7 +5,7 @@ import numpy as np
 import torch
 
 from dalf_core.features.keypoints import find_keypoints
-from dalf_core.features.pipeline import Network
+from dalf_core.features.network import Network
 
 KEYPOINT_AREA = 90          # pixels for each keypoint of an ordinary photo: about as many as the official weights and threshold find
 NEAR = 3.0                  # pixels: the same keypoint in an image and its mirror image

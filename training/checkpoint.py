@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from dalf_core.features.pipeline import Network
+from dalf_core.features.network import Network
 from dalf_core.files.whole_file import write_whole
 from dalf_core.weights import ARCHITECTURES, save_weights
 

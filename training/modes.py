@@ -6,9 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from dalf_core.features import light_network, network as dalf_network
-from dalf_core.features.network import DalfNetwork
-from dalf_core.features.pipeline import Network
+from dalf_core.features.light_network import LightNetwork
+from dalf_core.features.network import DalfNetwork, Network
 
 _DETECTOR = ("backbone.decoder", "backbone.keypoint_head")
 _FEATURES = ("backbone.encoder", "backbone.feature_head")
@@ -31,7 +30,7 @@ class Mode:
     concatenated: bool = False
     punished: bool = True
     second: bool = False
-    architecture: str = dalf_network.ARCHITECTURE
+    architecture: str = DalfNetwork.architecture
     taught: bool = False
 
 
@@ -48,7 +47,7 @@ MODES = {
     "end2end-fl": Mode("all at once: detector, both halves, fusion (the original has no such mode)",
                        (*_FEATURES, *_DETECTOR, *_POLAR, "fusion"), ("fused", "polar", "backbone")),
     "light": Mode("the light network: all of it, the detector from a teacher's heatmap", ("backbone", "patch_descriptor", "fusion"),
-                  ("fused", "polar", "backbone"), architecture=light_network.ARCHITECTURE, taught=True),
+                  ("fused", "polar", "backbone"), architecture=LightNetwork.architecture, taught=True),
 }
 
 

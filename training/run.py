@@ -125,7 +125,8 @@ def _trainer(options: argparse.Namespace, config: TrainingConfig, saved: dict[st
     if options.weights is not None:
         network, loaded = load_network(options.weights)
         if network.architecture != architecture:
-            raise ValueError(f"{loaded.source} is a network of kind {network.architecture!r}, the mode trains one of kind {architecture!r}: "
+            raise ValueError(f"{loaded.source} is a network of kind {network.architecture!r}, the mode trains one of kind "
+                             f"{architecture!r}: "
                              "give other --weights or another --mode")
         start = Path(loaded.source).name
     if world.leads:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import torch
 import torch.nn.functional as F
 
-from dalf_core.features.pipeline import Network
+from dalf_core.features.network import Network
 
 from .config import TrainingConfig
 from .data.random_numbers import Source, normal, uniform
@@ -96,7 +96,8 @@ def _taught(network: Network, views: Views, config: TrainingConfig, source: Sour
         slots, valid = sample_matches(usable & shown, uniform(source, 0, 1, *usable.shape).to(gray.device), config.matches)
         taken = torch.cat([_taken(xy_a, slots), _taken(xy_b, slots)])
         moved = normal(source, pairs, 2, *slots.shape[1:], 2).transpose(0, 1).flatten(0, 1).to(gray.device)
-        described, patches = describe_slots(network, gray, features, taken + config.jitter * moved, torch.cat([valid, valid]), mode.descriptors)
+        described, patches = describe_slots(network, gray, features, taken + config.jitter * moved, torch.cat([valid, valid]),
+                                            mode.descriptors)
     descriptors = {kind: (both[:pairs], both[pairs:]) for kind, both in described.items()}
     triplets = torch.stack([triplet_loss(ours, theirs, taken[:pairs], valid, margin=config.margin, group=config.negative_group,
                                          least_apart=config.least_apart) for ours, theirs in descriptors.values()]).mean(dim=0)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dalf_core.features.pipeline import Network
+from dalf_core.features.network import Network
 
 from .calibration import calibrate
 from .checkpoint import RunError, RunFolder
@@ -72,7 +72,8 @@ class Trainer:
         if config.compile:
             self.network.backbone.compile()
             self.network.patch_descriptor.compile()
-        self._teacher = Teacher(config.teacher, world.device) if any(MODES[stage.mode].taught for stage in self.stages) else None
+        taught = any(MODES[stage.mode].taught for stage in self.stages)
+        self._teacher = Teacher(config.teacher, world.device) if taught else None
         self._freed = FreedMemory()
         self._saved_optimizer: dict[str, Any] | None = None
         kept = cache.validation()
@@ -206,9 +207,9 @@ class Trainer:
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
         if not self.world.leads:
             return
-        self.folder.save({"architecture": self.network.architecture, "network": self.network.state_dict(), "optimizer": optimizer.state_dict(), "progress": vars(self.progress),
-                          "config": to_plain(self.config), "photos": self.cache.key, "held_out": sorted(self.cache.held_out),
-                          "metadata": self._metadata})
+        self.folder.save({"architecture": self.network.architecture, "network": self.network.state_dict(),
+                          "optimizer": optimizer.state_dict(), "progress": vars(self.progress), "config": to_plain(self.config),
+                          "photos": self.cache.key, "held_out": sorted(self.cache.held_out), "metadata": self._metadata})
 
 
 def _chunks(batches: Iterator[PhotoBatch], size: int) -> Iterator[list[PhotoBatch]]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from dalf_core.features.keypoints import strongest_keypoints
-from dalf_core.features.pipeline import Network
+from dalf_core.features.network import Network
 
 from .config import TrainingConfig
 from .data.difficulty import LEVELS, warp_range
@@ -94,5 +94,6 @@ def _measure(network: Network, views: Views, kind: str) -> torch.Tensor:
 
 def strongest(heatmap: torch.Tensor, count: int, geometry: str) -> tuple[torch.Tensor, torch.Tensor]:
     """The strongest keypoints of heatmaps (B, 1, H, W): positions (B, count, 2), and which rows hold one (B, count) bool."""
-    found: Sequence[tuple[torch.Tensor, torch.Tensor]] = [strongest_keypoints(one[0], count, -torch.inf, geometry=geometry) for one in heatmap]
+    found: Sequence[tuple[torch.Tensor, torch.Tensor]] = [
+        strongest_keypoints(one[0], count, -torch.inf, geometry=geometry) for one in heatmap]
     return torch.stack([xy for xy, _ in found]), torch.stack([score > -torch.inf for _, score in found])

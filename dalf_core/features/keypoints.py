@@ -50,7 +50,8 @@ def find_keypoints(heatmap: torch.Tensor, threshold: float, geometry: str, bias:
 
 def strongest_keypoints(heatmap: torch.Tensor, count: int, threshold: float, bias: float = 0.0,
                         geometry: str = CORRECTED) -> tuple[torch.Tensor, torch.Tensor]:
-    """As find_keypoints with any geometry but the original, always `count` of them: nothing here waits for the GPU to learn how many there are.
+    """As find_keypoints with any geometry but the original, always `count` of them: nothing here waits for the GPU to learn how many there
+    are.
 
     Rows beyond the last keypoint have the score -inf and some place inside the image.
     """

@@ -1,8 +1,8 @@
 """The light network: a small U-Net for heatmap and features, and a small network for polar patches. Only nn.Modules.
 
-It has the parts and the kinds of descriptors of network.DalfNetwork and costs a fraction. Every sample of its maps lies at the middle of the
-pixels it stands for (geometry "aligned"). Patches are log-polar and not bent; a descriptor turns with its patch and is turned back by the
-patch's own direction, instead of being averaged over the angle.
+It has the parts and the kinds of descriptors of network.DalfNetwork and costs a fraction. Every sample of its maps lies at the middle of
+the pixels it stands for (geometry "aligned"). Patches are log-polar and not bent. What the patch network finds turns with the patch, and is
+turned back by the patch's own direction instead of being averaged over the angle.
 """
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .geometry import ALIGNED, image_to_features
-from .network import DESCRIPTORS, CircularRows, Fusion, convolution, dtype_of, folded, sample_map
+from .network import DESCRIPTORS, CircularRows, Fusion, Network, convolution, dtype_of, sample_map
 from .polar_grid import sample_patches
 
 ARCHITECTURE = "light"
@@ -24,6 +24,7 @@ ANGLES, RADII = 32, 16                  # samples of a patch
 LEAST_RADIUS, MAX_RADIUS = 1.0, 32.0    # pixels, of the innermost and the outermost samples
 FAR_STEP = 4                            # the outer half of the radii is read from the image averaged over squares of this side
 WIDTHS = (16, 32, 32, 64, 64)           # channels of the patch descriptor
+LIGHTER = 4                             # so many patches at once take as little memory as one of DALF's
 HARMONICS = 4                           # of the angle, from the mean on
 
 Reader = Callable[[torch.Tensor, torch.Tensor, int], torch.Tensor]
@@ -64,7 +65,10 @@ def enlarge(x: torch.Tensor) -> torch.Tensor:
 
 
 class LightPatchDescriptor(nn.Module):
-    """Describes log-polar patches. A turn of the patch by an eighth of the circle does not change the descriptor, by other angles hardly."""
+    """Describes log-polar patches. Turning a patch by eighths of the circle does not change its descriptor, by other angles hardly.
+
+    Convolutions go round the circle; the first harmonics over the angle are then taken, turned back and joined with their sizes.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -112,11 +116,19 @@ def log_polar_offsets() -> torch.Tensor:
     return torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
 
 
-class LightNetwork(nn.Module):
+def _filled_up(gray: torch.Tensor, axis: int) -> torch.Tensor:
+    """With the last row (axis 2) or column (3) repeated until there is a MULTIPLE of them."""
+    length = gray.shape[axis]
+    return torch.cat([gray, *[gray.narrow(axis, length - 1, 1)] * (-length % MULTIPLE)], dim=axis)
+
+
+class LightNetwork(Network):
     """All parts, used as network.DalfNetwork is. describe takes the same kinds of descriptors, of the same lengths."""
 
     architecture = ARCHITECTURE
     geometries = (ALIGNED,)
+    backbone: LightBackbone
+    patch_descriptor: LightPatchDescriptor
     near: torch.Tensor
     far: torch.Tensor
 
@@ -129,14 +141,13 @@ class LightNetwork(nn.Module):
         self.register_buffer("near", near.reshape(-1, 2).t().contiguous(), persistent=False)
         self.register_buffer("far", far.reshape(-1, 2).t().contiguous(), persistent=False)
 
-    def forward(self, gray: torch.Tensor, tile_above: float = math.inf) -> tuple[torch.Tensor, torch.Tensor]:
+    def forward(self, gray: torch.Tensor, _tile_above: float = math.inf) -> tuple[torch.Tensor, torch.Tensor]:
         """gray: (B, 1, H, W). Returns heatmap (B, 1, H, W) and features (B, 64, h, w), an eighth of the size, rounded up to even numbers.
 
-        tile_above: for DalfNetwork; the inner maps are small enough here.
+        Never in tiles: the inner maps are small.
         """
         height, width = gray.shape[-2:]
-        below, beyond = -height % MULTIPLE, -width % MULTIPLE
-        heatmap, features = self.backbone(F.pad(gray, (0, beyond, 0, below), mode="replicate") if below or beyond else gray)
+        heatmap, features = self.backbone(_filled_up(_filled_up(gray, 2), 3))
         return heatmap[..., :height, :width].contiguous(), features
 
     def patches(self, gray: torch.Tensor, xy: torch.Tensor, read: Reader = sample_patches) -> torch.Tensor:
@@ -147,10 +158,6 @@ class LightNetwork(nn.Module):
 
     def describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor, *, geometry: str = ALIGNED,
                  descriptor: str = "fused", chunk: int | None = None) -> torch.Tensor:
-        """Unit descriptors (N, D) of pixels xy (N, 2) in one image; D by the kind of descriptor, see network.DESCRIPTORS.
-
-        gray: (1, 1, H, W). features: from forward. chunk: keypoints worked on at once, bounds the memory.
-        """
         if len(xy) == 0:
             return gray.new_zeros((0, DESCRIPTORS[descriptor]))
         if descriptor != "polar":
@@ -158,14 +165,8 @@ class LightNetwork(nn.Module):
             backbone = sample_map(features, at, mode="bicubic", padding="border")
         if descriptor == "backbone":
             return F.normalize(backbone)
-        polar = torch.cat([self.patch_descriptor(self.patches(gray, some)) for some in xy.split(chunk or len(xy))])
+        polar = torch.cat([self.patch_descriptor(self.patches(gray, some)) for some in xy.split(LIGHTER * chunk if chunk else len(xy))])
         return F.normalize(polar if descriptor == "polar" else self.fusion(polar, backbone))
 
-    def folded(self) -> LightNetwork:
-        """A copy for inference, see network.folded."""
-        return folded(self)
-
-    def to_half(self) -> LightNetwork:
-        """Turn the convolutions of the patches to float16, in place. Where keypoints are placed, float32 stays."""
+    def to_half(self) -> None:
         self.patch_descriptor.layers.half()
-        return self

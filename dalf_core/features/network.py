@@ -38,7 +38,7 @@ OFFICIAL_NAMES = {
 }
 
 
-SomeModule = TypeVar("SomeModule", bound=nn.Module)
+SomeNetwork = TypeVar("SomeNetwork", bound="Network")
 
 
 def convolution(inputs: int, outputs: int, padding: int | tuple[int, int] = 1, *, kernel: int | tuple[int, int] = 3,
@@ -160,9 +160,45 @@ def sample_map(values: torch.Tensor, xy: torch.Tensor, *, mode: str, padding: st
                          align_corners=True)[0, :, :, 0].t()
 
 
-class DalfNetwork(nn.Module):
-    """All parts. forward is the dense half (maps of an image); describe is the sparse half (keypoints to descriptors)."""
+class Network(nn.Module):
+    """What extraction, training and checkpoints need of a network; DalfNetwork and light_network.LightNetwork are ones.
 
+    forward is the dense half (maps of an image); describe is the sparse half (keypoints to descriptors).
+    architecture: its kind, as checkpoints name it. geometries: in which its maps can be read; the first is the one it is trained with.
+    """
+
+    architecture: str
+    geometries: tuple[str, ...]
+    backbone: nn.Module
+    patch_descriptor: nn.Module
+    fusion: Fusion
+
+    def describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor, *, geometry: str = CORRECTED,
+                 descriptor: str = "fused", chunk: int | None = None) -> torch.Tensor:
+        """Unit descriptors (N, D) of pixels xy (N, 2) in one image; D by the kind of descriptor, see DESCRIPTORS.
+
+        gray: (1, 1, H, W). features: from forward. chunk: keypoints worked on at once, bounds the memory.
+        """
+        raise NotImplementedError
+
+    def to_half(self) -> None:
+        """Turn the costly layers to float16, in place. Where keypoints are placed, float32 stays: half precision has plateaus there."""
+        raise NotImplementedError
+
+    def folded(self: SomeNetwork) -> SomeNetwork:
+        """A copy for inference: in evaluation mode, without gradients, batch norms folded into the layers before them."""
+        network = copy.deepcopy(self).eval().requires_grad_(False)
+        for module in network.modules():
+            if isinstance(module, nn.Sequential):
+                _fold_batch_norms(module)
+        return network
+
+
+class DalfNetwork(Network):
+    """DALF's, all parts."""
+
+    backbone: Backbone
+    patch_descriptor: PatchDescriptor
     architecture = ARCHITECTURE
     geometries = (CORRECTED, ORIGINAL)
 
@@ -199,10 +235,6 @@ class DalfNetwork(nn.Module):
 
     def describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor, *, geometry: str = CORRECTED,
                  descriptor: str = "fused", chunk: int | None = None) -> torch.Tensor:
-        """Unit descriptors (N, D) of pixels xy (N, 2) in one image; D by the kind of descriptor, see DESCRIPTORS.
-
-        gray: (1, 1, H, W). features: (1, 64, H//8, W//8), from forward. chunk: keypoints worked on at once, bounds the memory.
-        """
         image_size = (gray.shape[-1], gray.shape[-2])
         if len(xy) == 0:
             return gray.new_zeros((0, DESCRIPTORS[descriptor]))
@@ -217,24 +249,9 @@ class DalfNetwork(nn.Module):
         polar = torch.cat(parts)
         return F.normalize(polar if descriptor == "polar" else self.fusion(polar, backbone))
 
-    def folded(self) -> DalfNetwork:
-        """A copy for inference, see folded below."""
-        return folded(self)
-
-    def to_half(self) -> DalfNetwork:
-        """Turn the costly layers to float16, in place. Where keypoints are placed, float32 stays: half precision has plateaus there."""
+    def to_half(self) -> None:
         for module in (self.backbone.encoder, self.backbone.decoder, self.backbone.feature_head, self.patch_descriptor):
             module.half()
-        return self
-
-
-def folded(network: SomeModule) -> SomeModule:
-    """A copy for inference: in evaluation mode, without gradients, batch norms folded into the layers before them."""
-    network = copy.deepcopy(network).eval().requires_grad_(False)
-    for module in network.modules():
-        if isinstance(module, nn.Sequential):
-            _fold_batch_norms(module)
-    return network
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:

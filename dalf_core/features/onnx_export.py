@@ -67,7 +67,7 @@ def export_onnx(path: str | os.PathLike[str], dalf: DALF, width: int, height: in
     gray = torch.from_numpy(_test_picture(width, height))[None, None]
     with whole_file(path) as partial:
         partial.touch()         # a folder that cannot be written to shows before the work
-        _write(partial, _Extraction(dalf).eval(), OPSET[dalf.architecture], gray, _metadata(dalf, width, height))
+        _write(partial, _Extraction(dalf).eval(), gray, _metadata(dalf, width, height))
         return _compare(partial, dalf, gray)
 
 
@@ -76,10 +76,11 @@ def _metadata(dalf: DALF, width: int, height: int) -> dict[str, str]:
             "threshold": str(dalf.threshold), "top_k": str(dalf.top_k), "image_size": f"{width}x{height}"}
 
 
-def _write(path: Path, module: nn.Module, opset: int, gray: torch.Tensor, metadata: dict[str, str]) -> None:
+def _write(path: Path, module: nn.Module, gray: torch.Tensor, metadata: dict[str, str]) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)         # it warns that torchvision is not installed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        opset = OPSET[metadata["architecture"]]
         names: dict[str, Any] = {"opset_version": opset, "input_names": ["gray"], "output_names": list(Found._fields), "verbose": False}
         if opset < NEW_EXPORTER:
             _write_traced(path, module, gray, metadata, names)

@@ -2,12 +2,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 
 from .geometry import ORIGINAL
 from .keypoints import find_keypoints, strongest_keypoints
+from .network import Network
 
 CHUNK = {"cpu": 64, "cuda": 1024}                   # patches described at once: fits a processor's cache, fills a GPU
 OPENVINO_CHUNK = 1024           # it makes its own small batches
@@ -21,32 +22,6 @@ class Found(NamedTuple):
     keypoints: torch.Tensor
     scores: torch.Tensor
     descriptors: torch.Tensor
-
-
-class Network(Protocol):
-    """What extraction and training need of a network: DalfNetwork or LightNetwork, which say what each part takes and gives.
-
-    architecture: its kind, as checkpoints name it. geometries: see features.geometry; the first is the one it is trained with.
-    """
-
-    architecture: str
-    geometries: tuple[str, ...]
-    backbone: Any
-    patch_descriptor: Any
-    fusion: Any
-
-    def __call__(self, gray: torch.Tensor, tile_above: float = ...) -> tuple[torch.Tensor, torch.Tensor]:
-        """Heatmap and features of gray (B, 1, H, W)."""
-
-    def describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor, *, geometry: str = ..., descriptor: str = ...,
-                 chunk: int | None = ...) -> torch.Tensor:
-        """Unit descriptors (N, D) of pixels xy (N, 2) in one image."""
-
-    def folded(self) -> Any:
-        """A copy for inference."""
-
-    def to_half(self) -> Any:
-        """Turn the costly layers to float16, in place."""
 
 
 @dataclass(frozen=True)
@@ -103,9 +78,9 @@ class Pipeline:
         return found
 
     def run_fixed(self, gray: torch.Tensor, top_k: int) -> Found:
-        """As run for one image (1, 1, H, W) without a mask, with any geometry but the original, always top_k rows: those beyond the last keypoint
-        have a score of -inf. The image is never worked on in tiles. Nothing in here waits for the GPU, so that it can be captured as
-        one graph."""
+        """As run for one image (1, 1, H, W) without a mask, with any geometry but the original, always top_k rows: those beyond the last
+        keypoint have a score of -inf. The image is never worked on in tiles. Nothing in here waits for the GPU, so that it can be captured
+        as one graph."""
         assert self.geometry != ORIGINAL
         heatmap, features = self.network(gray)
         xy, score = strongest_keypoints(heatmap[0, 0], top_k, self.threshold, self.bias, self.geometry)

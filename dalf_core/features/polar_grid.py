@@ -52,7 +52,8 @@ class PolarGrid(nn.Module):
 def sample_patches(gray: torch.Tensor, positions: torch.Tensor, columns: int = PATCH_SIZE) -> torch.Tensor:
     """Read an image bilinearly at positions; beyond the image it is zero.
 
-    gray: (1, 1, H, W). positions: (N, 2, 32 * columns) pixels, x then y, row by row, pixel centres at integers. Returns (N, 1, 32, columns).
+    gray: (1, 1, H, W). positions: (N, 2, 32 * columns) pixels, x then y, row by row, pixel centres at integers. Returns
+    (N, 1, 32, columns).
     """
     height, width = gray.shape[-2:]
     grid = ((positions.transpose(1, 2) * 2 + 1) / constant((width, height), positions) - 1).reshape(1, -1, PATCH_SIZE, 2)

@@ -9,8 +9,7 @@ import torch.nn.functional as F
 
 from dalf_core.features.geometry import CORRECTED, constant, image_to_features, image_to_warper
 from dalf_core.features.light_network import LightNetwork
-from dalf_core.features.network import DESCRIPTORS, DalfNetwork
-from dalf_core.features.pipeline import Network
+from dalf_core.features.network import DESCRIPTORS, DalfNetwork, Network
 from dalf_core.features.polar_grid import PATCH_SIZE
 
 from .fast_layers import full_precision
@@ -73,8 +72,8 @@ def straight_patches(network: LightNetwork, gray: torch.Tensor, xy: torch.Tensor
 def sample_atlas(gray: torch.Tensor, image: torch.Tensor, positions: torch.Tensor, columns: int = PATCH_SIZE) -> torch.Tensor:
     """As dalf_core.features.polar_grid.sample_patches, but each patch from an image of its own: (M, 1, 32, columns).
 
-    gray: (B, 1, H, W). image: (M,) index. positions: (M, 2, 32 * columns) pixels. The images, each in a frame of zeros, are stacked to one tall
-    picture that is read in one go; positions are held within the frame, which is where an image reads as zero anyway.
+    gray: (B, 1, H, W). image: (M,) index. positions: (M, 2, 32 * columns) pixels. The images, each in a frame of zeros, are stacked to one
+    tall picture that is read in one go; positions are held within the frame, which is where an image reads as zero anyway.
     """
     batch, _, height, width = gray.shape
     atlas = F.pad(gray, (1, 1, 1, 1)).reshape(1, 1, batch * (height + 2), width + 2)

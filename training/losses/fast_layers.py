@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dalf_core.features.network import CircularRows, DalfNetwork
-from dalf_core.features.pipeline import Network
+from dalf_core.features.network import CircularRows, DalfNetwork, Network
 
 
 def make_fast(network: Network, autocast: torch.dtype | None) -> None:
