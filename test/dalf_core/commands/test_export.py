@@ -6,6 +6,7 @@ import pytest
 import torch
 
 pytest.importorskip("onnxscript")
+onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from dalf_core import DALF  # noqa: E402
