@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.bending_sheet import make_task
 from dalf_core import NonRigidRegistration
-from dalf_core.registration.block_tridiagonal import inverse_blocks
+from dalf_core.registration.uncertainty.block_tridiagonal import inverse_blocks
 
 
 def registered(level: str, seed: int):

@@ -4,7 +4,7 @@ from __future__ import annotations
 import numpy as np
 from scipy.linalg import cho_solve
 
-from .graph import DeformationGraph
+from ..graph import DeformationGraph
 
 
 def inverse_blocks(diagonal: np.ndarray, coupling: np.ndarray, graph: DeformationGraph) -> tuple[np.ndarray, np.ndarray]:
