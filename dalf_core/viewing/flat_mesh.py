@@ -9,12 +9,12 @@ import numpy as np
 from ..image_registration.image_warp import ImageWarp
 from ..sixteen_bit import to_eight_bit
 
-CELLS = 64          # along the template's longer side
+CELLS = 128         # along the template's longer side
 
 
 @dataclass(frozen=True)
 class FlatMesh:
-    """A grid over the template. xy: (V, 2) template pixels; triangles: (F, 3), counter-clockwise as seen; colors: (V, 3) uint8 RGB."""
+    """A grid over the template. xy: (V, 2) int, template pixels; triangles: (F, 3), counter-clockwise as seen; colors: (V, 3) uint8 RGB."""
 
     xy: np.ndarray
     triangles: np.ndarray
@@ -27,7 +27,7 @@ class FlatMesh:
         spacing = max(width, height) / CELLS
         columns, rows = (max(2, round(size / spacing) + 1) for size in (width, height))
         x, y = np.meshgrid(np.linspace(0, width - 1, columns), np.linspace(0, height - 1, rows))
-        xy = np.stack([x, y], axis=-1).reshape(-1, 2)
+        xy = np.rint(np.stack([x, y], axis=-1).reshape(-1, 2)).astype(int)
         index = np.arange(rows * columns).reshape(rows, columns)
         a, b, c, d = (part.reshape(-1) for part in (index[:-1, :-1], index[1:, :-1], index[:-1, 1:], index[1:, 1:]))
         triangles = np.concatenate([np.stack([a, b, c], axis=1), np.stack([c, b, d], axis=1)])
@@ -38,6 +38,6 @@ class FlatMesh:
 
     def moved(self, warp: ImageWarp) -> tuple[np.ndarray, np.ndarray]:
         """Vertices (V, 3), in widths of the image, z 0; and which of them are seen (V,) bool."""
-        image = warp.image_positions(self.xy) / warp.image_size[0]
-        x, y = np.rint(self.xy).astype(int).T
+        x, y = self.xy.T
+        image = warp.image_map[y, x] / warp.image_size[0]
         return np.column_stack([image, np.zeros(len(image))]).astype(np.float32), warp.support[y, x]

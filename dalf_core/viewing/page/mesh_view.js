@@ -28,6 +28,7 @@ export class MeshView {
     this.triangles = null;
     this.frame = null;          // { centre, radius } of the surface when it was first shown
     this.asked = false;
+    this.drawn = 0;             // times, for tests
     this.gl = canvas.getContext("webgl2", { antialias: true, preserveDrawingBuffer: true });
     if (!this.gl) { document.getElementById("note").textContent = "this browser has no WebGL 2: the surface is not shown"; return; }
     this.program = link(this.gl, VERTEX, FRAGMENT);
@@ -62,6 +63,7 @@ export class MeshView {
   }
 
   render() {
+    this.drawn++;
     const { gl, canvas } = this;
     const width = Math.round(canvas.clientWidth * devicePixelRatio), height = Math.round(canvas.clientHeight * devicePixelRatio);
     if (canvas.width !== width || canvas.height !== height) { canvas.width = width; canvas.height = height; }
