@@ -21,6 +21,7 @@ from ..options import SECOND_LOOK, add_features_every, add_options
 from ..progress_bar import progress_bar
 from ..recordings.live_video import LiveVideo, is_live
 from ..recordings.picture_sequence import FPS, PictureSequence, find_pictures
+from ..viewing.rerun_log import RerunLog, add_rerun_option, rerun_log
 from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor, program
 from .files import check_output
 from .frame_table import SUFFIXES, FrameRow, summarise, write_table
@@ -45,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
     add_extractor_options(p)
     add_features_every(p)
     add_options(p, SECOND_LOOK)
+    add_rerun_option(p)
     return p
 
 
@@ -64,9 +66,12 @@ def run(options: argparse.Namespace) -> int:
         tracker = TemplateTracker(make_extractor(options), template, look_every=options.features_every,
                                  second_look=options.second_look)
         job = Job(options, clip, tracker, template)
-        with Interruption() as interruption:
-            rows = job.work(interruption)
-        total = job.total
+        with rerun_log(options.rerun, clip_name(options.clip)) as log:
+            with Interruption() as interruption:
+                rows = job.work(interruption, log)
+            total = job.total
+            if log is not None and not interruption.asked:
+                log.wait()
     if interruption.asked:
         of = "" if total is None else f" of {total}"
         print(f"interrupted after {len(rows)}{of} frames; what was done is kept", file=sys.stderr)
@@ -122,15 +127,21 @@ class Job:
         known = [count for count in (self.clip.frames, self.options.max_frames) if count is not None]
         return min(known, default=None)
 
-    def work(self, interruption: Interruption) -> list[FrameRow]:
+    def work(self, interruption: Interruption, log: RerunLog | None = None) -> list[FrameRow]:
         """Register frame by frame until the clip ends or somebody asks to stop. The film is closed however this ends."""
+        from ..viewing.flat_mesh import FlatMesh
+        from .rerun_frames import log_frame
+
         from ..image_registration.video import VideoWriter
 
         rows = []
+        mesh = FlatMesh.of(self.template)
         with VideoWriter(self.options.output, self.clip.fps) as film, progress_bar(total=self.total, unit="frame") as bar:
             for number, image, frame in self._frames():
                 rows.append(FrameRow.of(number, float(self.clip.times[number]), frame))
                 film.write(self._picture(number, image, frame), float(self.clip.times[number]))
+                if log is not None:
+                    log_frame(log, mesh, number, float(self.clip.times[number]), image, frame)
                 bar.set_postfix_str(f"{frame.method}, {frame.used} used", refresh=False)
                 bar.update()
                 if interruption.asked:
