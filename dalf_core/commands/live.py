@@ -78,6 +78,8 @@ def run(options: argparse.Namespace) -> int:
                 tracker.warm_up()
                 Live(page, tracker, asked).follow(source, options, interruption)
             executor.shutdown(wait=False, cancel_futures=True)
+        if isinstance(source, LiveVideo) and source.problem and not interruption.asked:
+            raise RuntimeError(source.problem)
     return 0
 
 

@@ -69,18 +69,25 @@ def run(options: argparse.Namespace) -> int:
         with rerun_log(options.rerun, clip_name(options.clip)) as log:
             with Interruption() as interruption:
                 rows = job.work(interruption, log)
-            total = job.total
+            broken = clip.problem if isinstance(clip, LiveVideo) else ""
+            _report(options, rows, job.total, interruption, broken)
             if log is not None and not interruption.asked:
                 log.wait()
+    return interruption.exit_code or (2 if broken else 0)
+
+
+def _report(options: argparse.Namespace, rows: list[FrameRow], total: int | None, interruption: Interruption, broken: str) -> None:
+    """Write the table, and tell what came out. broken: why a stream ended early."""
     if interruption.asked:
         of = "" if total is None else f" of {total}"
         print(f"interrupted after {len(rows)}{of} frames; what was done is kept", file=sys.stderr)
+    elif broken:
+        print(f"error: {broken}; what was done is kept", file=sys.stderr)
     if rows:
         if options.table:
             write_table(options.table, rows, clip_name(options.clip), options.reference)
         print(summarise(rows))
         print(f"written: {options.output}")
-    return interruption.exit_code
 
 
 def check_options(options: argparse.Namespace) -> None:

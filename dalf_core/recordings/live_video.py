@@ -32,7 +32,8 @@ class LiveVideo:
 
     Reads like image_registration.video_reader.VideoReader, except that it ends only when the stream does: frames is None, and times grows
     as pictures are taken: seconds from the first one, by the clock. left_out: pictures that came and were not taken, because newer ones did.
-    LiveVideoError: no such camera or stream, or ten seconds without a picture.
+    A stream that breaks off, or is silent for ten seconds, ends there too; problem then says why, else it is empty.
+    LiveVideoError: no such camera or stream, or not even a first picture.
     """
 
     frames = None
@@ -46,7 +47,7 @@ class LiveVideo:
         self._newest: tuple[np.ndarray, float] | None = None
         self._first: np.ndarray | None = None
         self._began = 0.0
-        self._over, self._problem = False, ""
+        self._over, self.problem = False, ""
         self._thread = threading.Thread(target=self._receive, name="camera", daemon=True)
         self._thread.start()
 
@@ -68,7 +69,7 @@ class LiveVideo:
         if self._first is None:
             taken = self._take()
             if taken is None:
-                raise LiveVideoError(f"{self.name} ended before its first picture")
+                raise LiveVideoError(self.problem or f"{self.name} ended before its first picture")
             self._first, self._began = taken
         return self._first
 
@@ -85,10 +86,8 @@ class LiveVideo:
         """The newest picture, once there is one that was not taken, and when it came; None at the end of the stream."""
         with self._news:
             if not self._news.wait_for(lambda: self._newest is not None or self._over, SILENCE_S):
-                raise LiveVideoError(f"{self.name}: no picture for {SILENCE_S:g} s; is it still connected?")
+                self.problem = f"{self.name}: no picture for {SILENCE_S:g} s; is it still connected?"
             taken, self._newest = self._newest, None
-        if taken is None and self._problem:
-            raise LiveVideoError(f"{self.name}: {self._problem}")
         return taken
 
     def _receive(self) -> None:
@@ -100,7 +99,7 @@ class LiveVideo:
                     self._newest = (picture, time.monotonic())
                     self._news.notify_all()
         except Exception as error:      # of any kind, of foreign code: told where pictures are asked for
-            self._problem = _reason(error)
+            self.problem = f"{self.name} broke off: {_reason(error)}"
         finally:
             self._close()
             with self._news:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from contextlib import AbstractContextManager, nullcontext, suppress
 from types import TracebackType
 from typing import Any
@@ -53,6 +54,7 @@ class RerunLog:
         self._log = rerun.RecordingStream(f"dalf {name}")
         self.served = ""            # where, in a browser
         if target == SERVE:
+            print(f"warning: Rerun serves to the whole network (ports {WEB_PORT} and {GRPC_PORT}), and nothing protects it", file=sys.stderr)
             rerun.serve_web_viewer(web_port=WEB_PORT, open_browser=False, connect_to=self._log.serve_grpc(grpc_port=GRPC_PORT))
             self.served = f"http://localhost:{WEB_PORT}/?url=rerun%2Bhttp%3A%2F%2Flocalhost%3A{GRPC_PORT}%2Fproxy"
         else:

@@ -37,7 +37,7 @@ def test_every_picture_for_who_is_quick():
         numbers = [number_of(picture) for picture in video]
     assert numbers == sorted(set(numbers)) and len(numbers) >= 15
     assert len(video.times) == len(numbers) and video.times[0] == 0 and np.all(np.diff(video.times) > 0)
-    assert video.frames is None
+    assert video.frames is None and "broke off" in video.problem       # the server closed in the middle: no end was sent
 
 
 def test_the_newest_picture_for_who_is_slow():
@@ -66,8 +66,8 @@ def test_only_the_first_frame_can_be_the_reference():
 def test_silence_is_told(monkeypatch):
     with mjpeg_server(pictures(20), 20, repeat=False, pause_s=8) as url, LiveVideo(url) as video:
         monkeypatch.setattr(live_video, "SILENCE_S", 1.0)
-        with pytest.raises(LiveVideoError, match="no picture for 1 s"):
-            list(video)
+        assert len(list(video)) >= 10
+        assert "no picture for 1 s" in video.problem
 
 
 def test_what_is_not_there(tmp_path, monkeypatch):
