@@ -78,11 +78,14 @@ class Viewer:
             return
         self._ask(bool(self.page.viewers))
         complaint = self._missing() if self.page.viewers else ""
-        if complaint and complaint != self._complaint:
+        kind = complaint.partition(" for ")[0]          # without the seconds, which grow
+        if kind and kind != self._complaint:
             print(complaint, flush=True)
         if complaint:
             self.page.show_status("lost" if self._statuses.hz else "waiting", complaint)
-        self._complaint = complaint
+        elif self._complaint:
+            self.page.show_status("waiting", "images come, waiting for the surface")
+        self._complaint = kind
 
     def _ask(self, wanted: bool) -> None:
         """Subscribe to what nodes make only while it is asked for, or leave it."""
