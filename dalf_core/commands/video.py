@@ -35,8 +35,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog=program("video"), description=__doc__, formatter_class=HelpWithDefaults)
     p.add_argument("clip", metavar="CLIP",
-                   help="any film that FFmpeg reads; pictures: a folder, a pattern (rgb_%%03d.png) or a glob ('*.png'); a camera: 0, /dev/video0; "
-                        "a stream: rtsp://…, http://… (of these two, pictures that come while one is worked on are left out)")
+                   help="any film that FFmpeg reads; pictures: a folder, a pattern (rgb_%%03d.png) or a glob ('*.png'); a camera: 0, "
+                        "/dev/video0; a stream: rtsp://…, http://… (of these two, pictures that come while one is worked on are left out)")
     p.add_argument("--fps", type=float, default=FPS, help="pictures a second, where CLIP is pictures")
     p.add_argument("--output", type=Path, default=Path("out/registered.mp4"), help="the film to make, .mp4; replaced if it is there")
     p.add_argument("--table", type=Path, help="counts of every frame, as .csv or .json")
@@ -136,10 +136,9 @@ class Job:
 
     def work(self, interruption: Interruption, log: RerunLog | None = None) -> list[FrameRow]:
         """Register frame by frame until the clip ends or somebody asks to stop. The film is closed however this ends."""
+        from ..image_registration.video import VideoWriter
         from ..viewing.flat_mesh import FlatMesh
         from .rerun_frames import log_frame
-
-        from ..image_registration.video import VideoWriter
 
         rows = []
         mesh = FlatMesh.of(self.template)

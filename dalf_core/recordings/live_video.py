@@ -31,7 +31,7 @@ class LiveVideo:
     """A camera's or stream's newest pictures, HxWx3 uint8 BGR. Use it in a `with` block.
 
     Reads like image_registration.video_reader.VideoReader, except that it ends only when the stream does: frames is None, and times grows
-    as pictures are taken: seconds from the first one, by the clock. left_out: pictures that came and were not taken, because newer ones did.
+    as pictures are taken: seconds from the first one, by the clock. left_out: pictures that came and were not taken, for newer ones did.
     A stream that breaks off, or is silent for ten seconds, ends there too; problem then says why, else it is empty.
     LiveVideoError: no such camera or stream, or not even a first picture.
     """

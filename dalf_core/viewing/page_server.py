@@ -5,6 +5,7 @@ The page is plain WebGL and connects to nothing but this server. Whoever is too 
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
 import threading
@@ -14,6 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 from urllib.parse import urlsplit
+
+import numpy as np
 
 HOST, PORT = "localhost", 8200
 FILES = {"/": ("index.html", "text/html"), "/view.js": ("view.js", "text/javascript"), "/mesh_view.js": ("mesh_view.js", "text/javascript")}
@@ -73,19 +76,16 @@ class PageServer:
         self._send("image", b"I\0\0\0" + jpeg)
 
     def show_topology(self, triangles: Any, colors: Any) -> None:
-        """The mesh that show_surface() moves. triangles: (F, 3) vertex indices, counter-clockwise seen from the front; colors: (V, 3) uint8 RGB."""
-        import numpy as np
-
+        """The mesh that show_surface() moves. triangles: (F, 3) vertex indices, counter-clockwise seen from the front; colors: (V, 3) uint8
+        RGB."""
         head = np.array([len(colors), len(triangles)], "<u4").tobytes()
         self._send("surface", None)
-        self._send("topology", b"T\0\0\0" + head + np.ascontiguousarray(triangles, "<u4").tobytes() + np.ascontiguousarray(colors, "u1").tobytes())
+        self._send("topology", b"T\0\0\0" + head + _bytes(triangles, "<u4") + _bytes(colors, "u1"))
 
     def show_surface(self, vertices: Any, visible: Any) -> None:
         """Where the mesh is: vertices (V, 3), x right, y down, z away from the viewer, any unit; visible (V,) bool: the others are pink."""
-        import numpy as np
-
         head = np.array([len(vertices)], "<u4").tobytes()
-        self._send("surface", b"S\0\0\0" + head + np.ascontiguousarray(vertices, "<f4").tobytes() + np.ascontiguousarray(visible, "u1").tobytes())
+        self._send("surface", b"S\0\0\0" + head + _bytes(vertices, "<f4") + _bytes(visible, "u1"))
 
     def show_status(self, state: str, text: str) -> None:
         """The status line. state, which gives its colour: "tracked", "degraded", "lost" or "waiting"."""
@@ -193,9 +193,11 @@ class _Client:
             pass
 
 
-def _why_not(error: OSError, host: str, port: int) -> str:
-    import errno
+def _bytes(values: Any, kind: str) -> bytes:
+    return np.ascontiguousarray(values, kind).tobytes()
 
+
+def _why_not(error: OSError, host: str, port: int) -> str:
     if error.errno == errno.EADDRINUSE:
         return f"port {port} is in use, perhaps by another view; --port names another one"
     if error.errno == errno.EACCES:

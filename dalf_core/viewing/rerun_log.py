@@ -39,8 +39,8 @@ def rerun_log(target: str | None, name: str) -> AbstractContextManager[RerunLog 
 
 
 class RerunLog:
-    """Entities: `image` (with `image/matches`), `surface` (x right, y down, z forward), `status`, and the plots `residual`, `matches`,
-    `visible`; on the time lines `frame` and `time` (seconds from the first frame). Use it in a `with` block.
+    """Entities: `image` (with `image/matches`), `surface` (x right, y down, z forward), `status`, and the plots `residual` (mm), `zncc`,
+    `matches`, `visible`; on the time lines `frame` and `time` (seconds from the first frame). Use it in a `with` block.
 
     target: a file, or "serve". RuntimeError: rerun-sdk is not installed. OSError: the file cannot be written.
     """
@@ -54,7 +54,7 @@ class RerunLog:
         self._log = rerun.RecordingStream(f"dalf {name}")
         self.served = ""            # where, in a browser
         if target == SERVE:
-            print(f"warning: Rerun serves to the whole network (ports {WEB_PORT} and {GRPC_PORT}), and nothing protects it", file=sys.stderr)
+            print(f"warning: Rerun serves to the whole network (ports {WEB_PORT}, {GRPC_PORT}); nothing protects it", file=sys.stderr)
             rerun.serve_web_viewer(web_port=WEB_PORT, open_browser=False, connect_to=self._log.serve_grpc(grpc_port=GRPC_PORT))
             self.served = f"http://localhost:{WEB_PORT}/?url=rerun%2Bhttp%3A%2F%2Flocalhost%3A{GRPC_PORT}%2Fproxy"
         else:

@@ -37,8 +37,9 @@ MAY_IMPORT = {
     "dalf_ros.bags": {"dalf_ros.images", "dalf_core", "dalf_core.recordings", "dalf_ros.conversions"},
     "dalf_ros.nodes": {"dalf_ros.images", "dalf_core", "dalf_core.tracking", "dalf_ros.conversions"},
     "dalf_ros.view": {"dalf_core", "dalf_core.commands", "dalf_core.viewing", "dalf_ros.conversions", "dalf_ros.nodes"},
-    "dalf_ros.offline": {"dalf_core.viewing", "dalf_ros.images", "dalf_core", "dalf_core.tracking", "dalf_core.matching", "dalf_core.drawing",
-                         "dalf_core.image_registration", "dalf_core.recordings", "dalf_ros.bags", "dalf_ros.conversions"},
+    "dalf_ros.offline": {"dalf_ros.images", "dalf_core", "dalf_core.tracking", "dalf_core.matching", "dalf_core.drawing",
+                         "dalf_core.image_registration", "dalf_core.recordings", "dalf_core.viewing", "dalf_ros.bags",
+                         "dalf_ros.conversions"},
     "dalf_ros.launch_support": {"dalf_ros.bags", "dalf_ros.conversions", "dalf_ros.nodes"},
     "dalf_ros.simulation": {"dalf_ros.images", "dalf_core", "dalf_ros.bags", "dalf_ros.conversions"},
 }
