@@ -23,7 +23,7 @@ setup(
                     "ros-bags": ["rosbags>=0.11", "mcap", "apsw", "ruamel.yaml>=0.18", "zstandard", "av", "matplotlib", "pyvista",
                                  "fast-simplification"],
                     "train": ["kornia>=0.8", "matplotlib", "pyyaml", "tensorboard"], "export": ["onnx", "onnxscript", "onnxruntime"],
-                    "view": ["websockets>=14", "av"], "rerun": ["rerun-sdk>=0.24"],
+                    "view": ["websockets>=14", "av"], "rerun": ["rerun-sdk>=0.23"],
                     "cuda": ["warp-lang>=1.19"]},
     # Of dalf_ros, only what reads recordings runs without ROS; for it the messages and the version are there as in an installed package.
     data_files=[("share/dalf", ["package.xml"]), ("share/dalf/msg", sorted(str(path) for path in Path("msg").glob("*.msg")))],

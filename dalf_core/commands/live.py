@@ -42,7 +42,13 @@ def parser() -> argparse.ArgumentParser:
 def add_page_options(p: argparse.ArgumentParser) -> None:
     """--host, --port: where the page is served."""
     p.add_argument("--host", default=HOST, help="address to serve the page at; 0.0.0.0: to the whole network, which nothing protects")
-    p.add_argument("--port", type=int, default=PORT, help="of the page")
+    p.add_argument("--port", type=_port, default=PORT, help="of the page")
+
+
+def _port(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= 65535:
+        raise argparse.ArgumentTypeError(f"a number from 1 to 65535, not {text!r}")
+    return int(text)
 
 
 def main(args: list[str] | None = None) -> int:
@@ -73,11 +79,13 @@ def run(options: argparse.Namespace) -> int:
             page.show_status("waiting", "loading the network")
             print(f"open {page.url} in a browser; Ctrl-C ends", flush=True)
             executor = background_executor()
-            with Interruption() as interruption:
-                tracker = BackgroundTracker(FeatureTracker(make_extractor(options), max_keyframes=0), executor)
-                tracker.warm_up()
-                Live(page, tracker, asked).follow(source, options, interruption)
-            executor.shutdown(wait=False, cancel_futures=True)
+            try:
+                with Interruption() as interruption:
+                    tracker = BackgroundTracker(FeatureTracker(make_extractor(options), max_keyframes=0), executor)
+                    tracker.warm_up()
+                    Live(page, tracker, asked).follow(source, options, interruption)
+            finally:
+                executor.shutdown(wait=False, cancel_futures=True)
         if isinstance(source, LiveVideo) and source.problem and not interruption.asked:
             raise RuntimeError(source.problem)
     return 0

@@ -6,10 +6,13 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import ipaddress
 import json
 import logging
+import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http import HTTPStatus
 from pathlib import Path
 from types import TracebackType
@@ -28,7 +31,7 @@ MISSING = "the page in the browser needs the Python package websockets: pip inst
 class PageServer:
     """Serves the page while the `with` block lasts. All methods may be called from any thread and return at once.
 
-    buttons: caption to what a click does; it runs on a thread of its own and returns the text that the page shows.
+    buttons: caption to what a click does; it runs on a thread of its own, one at a time, and returns the text that the page shows.
     RuntimeError: websockets is not installed. OSError: the address cannot be used; the message says why.
     """
 
@@ -47,6 +50,7 @@ class PageServer:
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
         self._ready = threading.Event()
         self._error: OSError | None = None
+        self._click: threading.Thread | None = None
 
     def __enter__(self) -> PageServer:
         self._thread.start()
@@ -98,7 +102,7 @@ class PageServer:
     # ---------------------------------------------------------------- on the server's thread
 
     def _send(self, kind: str, data: bytes | str | None) -> None:
-        if not self._loop.is_closed():
+        with suppress(RuntimeError):        # the server has ended
             self._loop.call_soon_threadsafe(self._take, kind, data)
 
     def _take(self, kind: str, data: bytes | str | None) -> None:
@@ -135,22 +139,45 @@ class PageServer:
         try:
             async for word in socket:
                 if word in self._buttons:
-                    self.show_note(await asyncio.to_thread(self._buttons[word]))
+                    self._press(word)
         except ConnectionClosed:
             pass
         finally:
             self._clients.discard(client)
             sender.cancel()
 
+    def _press(self, caption: str) -> None:
+        """Do what a click asks for, unless one before it is still being done."""
+        if self._click is not None and self._click.is_alive():
+            self.show_note(f"{caption}: not done, the click before is still being done")
+            return
+        self._click = threading.Thread(target=self._do, args=(caption,), name="click", daemon=True)
+        self._click.start()
+
+    def _do(self, caption: str) -> None:
+        try:
+            self.show_note(self._buttons[caption]())
+        except Exception as error:      # of any kind: whoever clicked is to know
+            self.show_note(f"{caption} failed: {error}")
+
+    def _may_call_it(self, host: str) -> bool:
+        """Whether the name in a request is one of this server's. Another site's page can have its own name resolved to this machine."""
+        name = (urlsplit(f"//{host}").hostname or "").lower()
+        machine = socket.gethostname().lower()
+        return name in ("localhost", self._host.lower(), machine, f"{machine}.local") or _is_address(name)
+
     def _answer(self, connection: Any, request: Any) -> Any:
         """The page's files; nothing for the stream, which goes on as a WebSocket, unless another site's page asks for it."""
         from websockets.datastructures import Headers
         from websockets.http11 import Response
 
-        path = urlsplit(request.path).path
+        path = request.path.partition("?")[0]
+        host = request.headers.get("Host", "")
+        if not self._may_call_it(host):
+            return connection.respond(HTTPStatus.FORBIDDEN, f"open {self.url} or the address in numbers\n")
         if path == STREAM:
             origin = request.headers.get("Origin")
-            if origin is not None and urlsplit(origin).netloc != request.headers.get("Host"):
+            if origin is not None and origin.partition("://")[2] != host:
                 return connection.respond(HTTPStatus.FORBIDDEN, "a page of another site may not connect\n")
             return None
         if path not in FILES:
@@ -191,6 +218,14 @@ class _Client:
                         await self._socket.send(self._waiting.pop(kind))
         except ConnectionClosed:
             pass
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
 
 
 def _bytes(values: Any, kind: str) -> bytes:

@@ -1,20 +1,28 @@
 """What a run saw, for the Rerun viewer: as a file (.rrd), or served to a browser while the run lasts and after."""
 from __future__ import annotations
 
+import ctypes
 import re
-import sys
-from contextlib import AbstractContextManager, nullcontext, suppress
+import signal
+import socket
+import subprocess
+import time
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import numpy as np
 
 from ..drawing.draw import flow_colors
+from ..drawing.render import UNSEEN
+from ..interruption import Interruption
 
 SERVE = "serve"
-WEB_PORT, GRPC_PORT = 9090, 9876
+HOST, WEB_PORT, GRPC_PORT = "127.0.0.1", 9090, 9876
+START_S = 20.0
+PR_SET_PDEATHSIG = 1        # of <sys/prctl.h>
 JPEG_QUALITY = 85
-UNSEEN = np.array([214, 66, 150.0])         # RGB, as in the other pictures
 MISSING = "--rerun needs the Python package rerun-sdk (0.7 GB): pip install 'dalf[rerun]', or ./run, which installs it"
 
 
@@ -42,7 +50,7 @@ class RerunLog:
     """Entities: `image` (with `image/matches`), `surface` (x right, y down, z forward), `status`, and the plots `residual` (mm), `zncc`,
     `matches`, `visible`; on the time lines `frame` and `time` (seconds from the first frame). Use it in a `with` block.
 
-    target: a file, or "serve". RuntimeError: rerun-sdk is not installed. OSError: the file cannot be written.
+    target: a file, or "serve". RuntimeError: rerun-sdk is not installed, or its server does not start. OSError: the file cannot be written.
     """
 
     def __init__(self, target: str, name: str) -> None:
@@ -51,12 +59,13 @@ class RerunLog:
         except ModuleNotFoundError as error:
             raise RuntimeError(MISSING) from error
         self._rerun = rerun
+        self._server: subprocess.Popen[bytes] | None = None
         self._log = rerun.RecordingStream(f"dalf {name}")
         self.served = ""            # where, in a browser
         if target == SERVE:
-            print(f"warning: Rerun serves to the whole network (ports {WEB_PORT}, {GRPC_PORT}); nothing protects it", file=sys.stderr)
-            rerun.serve_web_viewer(web_port=WEB_PORT, open_browser=False, connect_to=self._log.serve_grpc(grpc_port=GRPC_PORT))
-            self.served = f"http://localhost:{WEB_PORT}/?url=rerun%2Bhttp%3A%2F%2Flocalhost%3A{GRPC_PORT}%2Fproxy"
+            self._server = _start_server()
+            self._log.connect_grpc(f"rerun+http://{HOST}:{GRPC_PORT}/proxy")
+            self.served = f"http://{HOST}:{WEB_PORT}/?url=rerun%2Bhttp%3A%2F%2F{HOST}%3A{GRPC_PORT}%2Fproxy"
         else:
             with open(target, "wb"):        # Rerun itself would only warn
                 pass
@@ -68,17 +77,18 @@ class RerunLog:
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
         self._log.flush()
-        if not self.served:
-            self._log.disconnect()
+        self._log.disconnect()
+        if self._server is not None:
+            self._server.terminate()
+            self._server.wait()
 
     def wait(self) -> None:
         """Where it is served: until Ctrl-C."""
-        import threading
-
         if self.served:
             print(f"served at {self.served} until Ctrl-C", flush=True)
-            with suppress(KeyboardInterrupt):
-                threading.Event().wait()
+            with Interruption() as interruption:
+                while not interruption.asked:
+                    time.sleep(0.2)
 
     def frame(self, number: int, time_s: float) -> None:
         """All that is logged from now on belongs to this frame."""
@@ -111,3 +121,34 @@ class RerunLog:
     def status(self, text: str) -> None:
         """In words."""
         self._log.log("status", self._rerun.TextLog(text))
+
+
+def _start_server() -> subprocess.Popen[bytes]:
+    """Rerun's own server, as a process: what its library starts within this one listens to the whole network, this to this machine alone."""
+    import rerun_cli
+
+    for port in (WEB_PORT, GRPC_PORT):
+        if _listens(port):
+            raise RuntimeError(f"--rerun {SERVE}: port {port} is in use, perhaps by another run; end that one, or write a FILE.rrd")
+    program = Path(rerun_cli.__file__).with_name("rerun")      # not `python -m rerun`: that is a second process, which would outlive it
+    server = subprocess.Popen([program, "--serve-web", "--bind", HOST, "--port", str(GRPC_PORT), "--web-viewer-port", str(WEB_PORT)],
+                              stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
+                              preexec_fn=_die_with_parent)
+    deadline = time.monotonic() + START_S
+    while not (_listens(WEB_PORT) and _listens(GRPC_PORT)):
+        if server.poll() is not None or time.monotonic() > deadline:
+            server.kill()
+            server.wait()
+            raise RuntimeError(f"--rerun {SERVE}: Rerun's server did not start; {program} --serve-web tells why")
+        time.sleep(0.05)
+    return server
+
+
+def _die_with_parent() -> None:
+    """In the new process: that it ends even where this one is killed."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
+def _listens(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex((HOST, port)) == 0

@@ -9,7 +9,7 @@ import sys
 import time
 from functools import partial
 
-from dalf_core.commands.command_line import HelpWithDefaults
+from dalf_core.commands.command_line import HelpWithDefaults, exit_status
 from dalf_core.commands.live import add_page_options
 from dalf_core.interruption import Interruption
 from dalf_core.viewing.page_server import PageServer
@@ -32,13 +32,7 @@ def main(args: list[str] | None = None) -> int:
     words = list(sys.argv[1:] if args is None else args)
     at = words.index("--ros-args") if "--ros-args" in words else len(words)
     options = parser().parse_args(words[:at])
-    try:
-        return view(options, words[at:])
-    except KeyboardInterrupt:
-        return 130
-    except (RuntimeError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
+    return exit_status(lambda: view(options, words[at:]))
 
 
 def view(options: argparse.Namespace, ros_args: list[str]) -> int:

@@ -64,7 +64,9 @@ class Viewer:
     def _on_status(self, page: PageServer, message: Any) -> None:
         self._statuses.tick()
         state = STATUS_NAMES[message.status]
-        parts = [state, f"{self._statuses.hz:.0f} Hz"]
+        parts = [state]
+        if self._statuses.hz:
+            parts.append(f"{self._statuses.hz:.0f} Hz")
         if state != "waiting":
             parts += [f"{1e3 * message.residual_m:.1f} mm", f"{message.inliers} of {message.matches} matches",
                       f"{message.visible_fraction:.0%} of the surface seen"]
@@ -108,6 +110,8 @@ class Viewer:
             return f"no image for {self._images.silent_s:.0f} s: {NODE} runs, but publishes none; its own warnings say why"
         if not count(status):
             return f"no registration_node: nobody publishes {status}; without it there are matches, but no surface"
+        if self._statuses.silent_s > SILENCE_S:
+            return f"no status for {self._statuses.silent_s:.0f} s: registration_node runs, but publishes none; its own warnings say why"
         return ""
 
     # ---------------------------------------------------------------- buttons
