@@ -30,8 +30,9 @@ class LoopedFilm:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         while True:
-            began = time.monotonic()
+            began = None        # to open the film anew takes its time
             for picture, due in zip(self._film, self._film.times, strict=False):
+                began = time.monotonic() if began is None else began
                 late = time.monotonic() - began - due
                 if late > 1 / self._film.fps and due < self._film.times[-1]:
                     continue

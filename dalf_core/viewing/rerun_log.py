@@ -124,7 +124,7 @@ class RerunLog:
 
 
 def _start_server() -> subprocess.Popen[bytes]:
-    """Rerun's own server, as a process: what its library starts within this one listens to the whole network, this to this machine alone."""
+    """Rerun's own server, as a process that listens to this machine alone: what its library starts listens to the whole network."""
     import rerun_cli
 
     for port in (WEB_PORT, GRPC_PORT):

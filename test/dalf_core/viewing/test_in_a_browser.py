@@ -1,4 +1,7 @@
-"""The page in a real browser: what is drawn where, in which colours, and what clicks do."""
+"""The page in a real browser: what is drawn where, in which colours, and what clicks do.
+
+The browser is the first of NAMES that is on the PATH, without a window; Playwright drives it. Skipped where either is missing.
+"""
 from __future__ import annotations
 
 import io

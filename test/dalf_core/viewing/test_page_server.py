@@ -1,8 +1,10 @@
 """What a page is sent, byte for byte, and who may connect."""
 from __future__ import annotations
 
+import http.client
 import json
 import socket
+import threading
 import time
 import urllib.error
 import urllib.request
@@ -12,7 +14,7 @@ import pytest
 
 pytest.importorskip("websockets")
 
-from websockets.exceptions import InvalidStatus  # noqa: E402
+from websockets.exceptions import ConnectionClosed, InvalidStatus  # noqa: E402
 from websockets.sync.client import connect  # noqa: E402
 
 from dalf_core.viewing.page_server import PageServer  # noqa: E402
@@ -104,6 +106,55 @@ def test_pages_of_other_sites_are_refused(page):
         connect(stream(page), origin="http://elsewhere.example")
     with connect(stream(page), origin=page.url) as client:
         client.recv(5)
+
+
+@pytest.mark.parametrize("host, status", [("localhost", 200), ("127.0.0.1", 200), ("[::1]", 200), (socket.gethostname(), 200),
+                                          ("evil.example", 403), ("127.0.0.1.evil.example", 403), ("", 403)])
+def test_names_that_are_not_this_machines_are_refused(page, host, status):
+    """Another site can have its name resolved to this machine (DNS rebinding): its page is then of the same origin."""
+    port = int(page.url.rpartition(":")[2])
+    for path in ("/", "/stream"):
+        connection = http.client.HTTPConnection("localhost", port, timeout=5)
+        connection.request("GET", path, headers={"Host": f"{host}:{port}" if host else ""})
+        answer = connection.getresponse().status
+        connection.close()
+        assert answer == (426 if (path, status) == ("/stream", 200) else status)      # 426: a WebSocket is expected there
+
+
+def test_clicks_that_take_long_or_fail_are_told():
+    over, done = threading.Event(), []
+
+    def slow() -> str:
+        done.append(over.wait(10))
+        return "at last"
+
+    def wrong() -> str:
+        raise ValueError("no camera")
+
+    with PageServer("title", {"slow": slow, "wrong": wrong}, port=free_port()) as server, connect(stream(server)) as client:
+        client.recv(5)
+        client.send("slow")
+        client.send("slow")
+        assert "slow: not done" in client.recv(5)
+        over.set()
+        assert "at last" in client.recv(5) and done == [True]
+        server._click.join(5)
+        client.send("wrong")
+        assert json.loads(client.recv(5)) == {"note": "wrong failed: no camera"}
+
+
+def test_the_end_leaves_nothing_behind():
+    """Neither a thread nor an open page; and what still wants to show something is not disturbed."""
+    server = PageServer("title", {}, port=free_port())
+    with server:
+        client = connect(stream(server))
+        client.recv(5)
+    assert not any(thread.name == "page" for thread in threading.enumerate())
+    with pytest.raises(ConnectionClosed):
+        client.recv(5)
+    server.show_status("lost", "too late")
+    with PageServer("again", {}, port=int(server.url.rpartition(":")[2])):
+        pass
 
 
 def test_a_port_in_use_is_told(page):

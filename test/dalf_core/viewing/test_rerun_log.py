@@ -2,12 +2,16 @@
 from __future__ import annotations
 
 import argparse
+import socket
+import time
+import urllib.request
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from dalf_core.viewing.rerun_log import RerunLog, rerun_target
+from dalf_core.viewing.rerun_log import GRPC_PORT, WEB_PORT, RerunLog, rerun_target
 
 rerun = pytest.importorskip("rerun", reason="rerun-sdk is not installed: pip install -r requirements/rerun.txt")
 chunk = pytest.importorskip("rerun.chunk", reason="this rerun-sdk cannot read its own files")
@@ -62,3 +66,33 @@ def test_what_cannot_be(tmp_path):
             rerun_target(wrong)
     with pytest.raises(OSError, match="none"):
         RerunLog(str(tmp_path / "none" / "x.rrd"), "test")
+
+
+def listening() -> set[str]:
+    """Addresses, as the kernel writes them, at which somebody listens to Rerun's ports."""
+    rows = [line.split() for name in ("tcp", "tcp6") for line in Path(f"/proc/net/{name}").read_text().splitlines()[1:]]
+    return {row[1].partition(":")[0] for row in rows if row[3] == "0A" and int(row[1].partition(":")[2], 16) in (WEB_PORT, GRPC_PORT)}
+
+
+def test_it_is_served_to_this_machine_alone_and_ends_with_the_run():
+    if listening():
+        pytest.skip("Rerun's ports are in use")
+    with RerunLog("serve", "test") as log:
+        assert listening() == {"0100007F"}              # 127.0.0.1
+        with urllib.request.urlopen(log.served, timeout=10) as answer:
+            assert answer.status == 200
+        log.frame(0, 0.0)
+        log.status("here")
+        with pytest.raises(RuntimeError, match=f"port {WEB_PORT} is in use"):
+            RerunLog("serve", "second")
+    deadline = time.monotonic() + 5
+    while listening():
+        assert time.monotonic() < deadline
+
+
+def test_half_a_server_is_not_started():
+    if listening():
+        pytest.skip("Rerun's ports are in use")
+    with socket.create_server(("127.0.0.1", GRPC_PORT)), pytest.raises(RuntimeError, match=f"port {GRPC_PORT} is in use"):
+        RerunLog("serve", "test")
+    assert not listening()

@@ -139,6 +139,8 @@ def test_from_topics_to_the_page_and_from_buttons_to_services(ros_process, nodes
     assert "1.2 mm, 37 of 40 matches, 50% of the surface seen" in page.texts["text"] and page.texts["state"] == "tracked"
     assert page.surface() == moved.reshape(-1).tolist()
 
+    page.wait(lambda: "no status for" in page.texts["text"],        # one that is told for ever would be taken for news
+              lambda: nodes.publish(IMAGE, header=convert.header(7, "camera"), format="jpeg", data=np.frombuffer(b"picture", np.uint8)))
     page.socket.send("reset")
     page.wait(lambda: page.texts["note"] == "reset: told of reset")
     page.socket.send("set reference")
