@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--max-frames", type=int, help="stop after so many frames")
     p.add_argument("--descriptors", choices=("none", "float16", "float32"), default="none", help="write descriptors to the results bag")
     add_rerun_option(p)
+    p.add_argument("--covariance", action="store_true", help="write how sure each vertex of each frame is to the results bag; takes time")
     p.add_argument("--no-video", action="store_true", help="write no film")
     return p
 
