@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from numba.core import event
 
 from .files.user_cache import cache_folder
 
@@ -69,8 +70,24 @@ def kernel_folder() -> Path | None:
             continue
         if is_new:
             _remove_old(parent, folder)
+            _tell_of_compiling()
         return folder
     return _temporary(name, tried)
+
+
+def _tell_of_compiling() -> None:
+    """Say it when the first kernel is compiled: before that nothing takes long."""
+    class Teller(event.Listener):
+        told = False
+
+        def on_start(self, _: Any) -> None:
+            if not self.told:
+                self.told = True
+                _log.warning("compiling, once: it takes up to a minute, and later starts are without it")
+
+        def on_end(self, _: Any) -> None: ...
+
+    event.register("numba:compile", Teller())
 
 
 def _sources_hash(package: Path) -> str:

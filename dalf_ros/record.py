@@ -26,9 +26,14 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="record", description=__doc__, epilog=EXIT_STATUS,
                                 formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("topics", nargs="+", metavar="TOPIC", help="topics to record")
-    p.add_argument("--output", type=Path, required=True, help="folder to make; it must not exist")
+    p.add_argument("--output", type=Path, help="folder to make; it must not exist (default: out/recording_ and the time)")
     p.add_argument("--duration", type=float, metavar="SECONDS", help="stop by itself after so long")
     return p
+
+
+def default_output() -> Path:
+    """Below out/, named by the time, as `ros2 bag record` does."""
+    return Path("out") / time.strftime("recording_%Y_%m_%d-%H_%M_%S")
 
 
 def main(args: list[str] | None = None) -> int:
@@ -52,7 +57,10 @@ def record(options: argparse.Namespace, ros_args: list[str], interruption: Inter
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
-    with BagWriter(options.output) as bag:
+    output = options.output or default_output()
+    output.parent.mkdir(parents=True, exist_ok=True)
+    print(f"recording to {output}", flush=True)
+    with BagWriter(output) as bag:
         ensure_ros_home()
         rclpy.init(args=ros_args, signal_handler_options=SignalHandlerOptions.NO)
         try:

@@ -37,7 +37,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog="rviz_picture", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("recording", type=Path, help="of the results: `results` of register, or what record wrote")
-    p.add_argument("--output", type=Path, required=True, help="the picture: .png or .jpg")
+    p.add_argument("--output", type=Path, default=Path("out/rviz.png"), help="the picture: .png or .jpg (default out/rviz.png)")
     p.add_argument("--time", type=float, metavar="S", help="seconds after the recording's first message; its end when not given")
     p.add_argument("--layout", type=Path, help="the .rviz file; dalf.rviz when not given")
     p.add_argument("--yaw", type=float, metavar="DEG", help="viewpoint: about the z axis; the layout's when not given")

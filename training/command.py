@@ -23,7 +23,8 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog=program("train"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("--images", type=Path, required=True, metavar="DIR", help="folder of photos; folders below it are searched, too")
-    p.add_argument("--output", type=Path, required=True, metavar="RUN", help="folder of the run; made when it is not there")
+    p.add_argument("--output", type=Path, default=Path("out/training"), metavar="RUN",
+                   help="folder of the run; made when it is not there (default out/training)")
     source = p.add_mutually_exclusive_group()
     source.add_argument("--config", type=Path, metavar="FILE",
                         help="YAML settings: a file, or a name such as finetune for one of the trainer's own (default: default)")

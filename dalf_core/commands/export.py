@@ -30,7 +30,8 @@ def image_size(text: str) -> tuple[int, int]:
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog=program("export"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--output", type=Path, required=True, metavar="FILE", help="the .onnx file to write")
+    p.add_argument("--output", type=Path, default=Path("out/dalf.onnx"), metavar="FILE",
+                   help="the .onnx file to write (default out/dalf.onnx)")
     p.add_argument("--size", type=image_size, default=(640, 480), metavar="WxH", help="image size (default 640x480)")
     p.add_argument("--top-k", type=int, default=2048, help="keypoints (default 2048)")
     p.add_argument("--weights", help='"official" or a checkpoint file (default: as for DALF)')
@@ -52,6 +53,7 @@ def export(options: argparse.Namespace) -> int:
         raise RuntimeError(f"the export needs more packages: pip install {' '.join(PACKAGES)}")
     dalf = DALF(options.weights, "cpu", options.top_k, threshold=options.threshold, descriptor=options.descriptor, backend="pytorch")
     print(f"Exporting for {width}x{height}, {options.top_k} keypoints; this takes some seconds…", file=sys.stderr)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
     agreement = export_onnx(options.output, dalf, width, height)
     print(f"Wrote {options.output} ({options.output.stat().st_size / 1e6:.1f} MB). Against PyTorch on {agreement.keypoints} keypoints: "
           f"{agreement.common:.1%} the same, worst descriptor cosine {agreement.cosine:.6f}")

@@ -97,6 +97,13 @@ def test_without_any_place_kernels_are_compiled_each_time_and_that_is_said(packa
     assert done.stderr.count("compiled anew at each start") == 1 and "/dev/null/kernels" in done.stderr
 
 
+def test_compiling_is_told_once_ever(package: Path, tmp_path: Path) -> None:
+    first, second = (run(package, PLANE + "print(plane_at(depth, *room, 3, 0.1, 4.0, 4.0)[1])", NUMBA_CACHE_DIR=str(tmp_path / "kernels"))
+                     for _ in range(2))
+    assert first.stderr.splitlines() == ["compiling, once: it takes up to a minute, and later starts are without it"]
+    assert second.stderr == "" and second.stdout == first.stdout
+
+
 def test_the_setting_of_other_packages_stays(monkeypatch: pytest.MonkeyPatch) -> None:
     compiled.kernel_folder()            # before it sees the other setting
     monkeypatch.setattr(compiled.numba.config, "CACHE_DIR", "theirs")

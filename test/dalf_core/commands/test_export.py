@@ -97,8 +97,9 @@ def test_a_graph_that_differs_is_not_kept(tmp_path, weights, monkeypatch):
 
 
 def test_what_cannot_be_exported_is_named(tmp_path, weights, capsys):
-    assert export.main(["--output", str(tmp_path / "no" / "dalf.onnx"), "--weights", weights, "--size", "32x32"]) == 2
-    assert "No such file" in capsys.readouterr().err
+    (tmp_path / "file").touch()
+    assert export.main(["--output", str(tmp_path / "file" / "dalf.onnx"), "--weights", weights, "--size", "32x32"]) == 2
+    assert "File exists" in capsys.readouterr().err
     assert export.main(["--output", str(tmp_path / "dalf.onnx"), "--weights", str(tmp_path / "none.pth")]) == 2
     assert "none.pth" in capsys.readouterr().err
     with pytest.raises(SystemExit) as exit_status:
