@@ -26,13 +26,14 @@ from .features.network import DalfNetwork, Network, rename_official
 from .files.user_cache import cache_folder
 from .files.whole_file import whole_file
 
-OFFICIAL = "official"
+OFFICIAL, LIGHT = "official", "light"
 OFFICIAL_URL = "https://raw.githubusercontent.com/verlab/DALF_CVPR_2023/main/weights/model_ts-fl_final.pth"
 OFFICIAL_SHA256 = "ffe8160a64a3f33b267e5a7d5a0390ab1703674305cda7626c4fce8fbcae296b"
 OFFICIAL_KEYPOINT_BIAS = 0.25    # measured: keypoints of mirrored images differ by twice that, wherever they lie
 OFFICIAL_THRESHOLD = 25.0       # of the heatmap; the official code's
 OFFICIAL_FILE = "model_ts-fl_final.pth"
 BUILT_IN = Path(__file__).parent / "weights" / "dalf.safetensors"   # its model card lies beside it
+BUILT_IN_LIGHT = BUILT_IN.with_name("light.safetensors")
 ENVIRONMENT = "DALF_WEIGHTS"
 FORMAT = "dalf"
 ARCHITECTURES: dict[str, type[DalfNetwork] | type[LightNetwork]] = {kind.architecture: kind for kind in (DalfNetwork, LightNetwork)}
@@ -70,8 +71,8 @@ class Weights:
 def load_network(weights: str | os.PathLike | None = None) -> tuple[Network, Weights]:
     """The network with its weights in evaluation mode, on the CPU.
 
-    weights: None: $DALF_WEIGHTS if set, else the built-in ones, else the official ones; "official"; or a path to a .pth
-    of the official kind or a .safetensors of ours. Raises WeightsError.
+    weights: None: $DALF_WEIGHTS if set, else the built-in ones, else the official ones; "official"; "light": the built-in light network;
+    or a path to a .pth of the official kind or a .safetensors of ours. Raises WeightsError.
     """
     loaded = read_weights(resolve(weights))
     network = ARCHITECTURES[loaded.architecture]()
@@ -87,17 +88,19 @@ def resolve(weights: str | os.PathLike | None = None) -> Path:
         return _existing(Path(named), f"{ENVIRONMENT}={named}")
     if weights is None and BUILT_IN.is_file():
         return BUILT_IN
+    if weights == LIGHT:
+        return BUILT_IN_LIGHT
     if weights is None or weights == OFFICIAL:
         return official_file()
     try:
         path = Path(weights).expanduser()
     except TypeError:
-        raise WeightsError(f'weights must be None, "{OFFICIAL}" or a path, not {type(weights).__name__}') from None
+        raise WeightsError(f'weights must be None, "{OFFICIAL}", "{LIGHT}" or a path, not {type(weights).__name__}') from None
     return _existing(path, f"weights={str(weights)!r}")
 
 
 def _existing(path: Path, choice: str) -> Path:
-    hint = f'Give the path of a DALF checkpoint (.pth or .safetensors), or "{OFFICIAL}"'
+    hint = f'Give the path of a DALF checkpoint (.pth or .safetensors), "{OFFICIAL}" or "{LIGHT}"'
     if path.is_dir():
         raise WeightsError(f"{choice} is a directory, not a file. {hint}, e.g. {path / OFFICIAL_FILE}")
     if not path.is_file():

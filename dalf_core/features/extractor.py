@@ -32,8 +32,9 @@ log = logging.getLogger(__name__)
 class DALF:
     """The DALF detector and descriptor (Potje et al., CVPR 2023).
 
-    weights: None = the default, "official", or a path; see dalf_core.weights. They also tell which network it is: DALF's own, or the light
-    one (features.light_network), which gives keypoints and descriptors of the same kinds. The attribute architecture names it.
+    weights: None = the default, "official", "light", or a path; see dalf_core.weights. They also tell which network it is: DALF's own, or
+    the light one (features.light_network), which gives keypoints and descriptors of the same kinds: they match those of the same
+    weights only. The attribute architecture names the network.
     device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:N".
     top_k: the largest number of keypoints; the strongest are kept.
     geometry: "corrected" samples the network's maps where they belong and places keypoints between pixels; "original" samples them as
