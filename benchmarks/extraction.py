@@ -69,7 +69,7 @@ def main() -> None:
     parser.add_argument("--size", type=size, default=(640, 480), metavar="WxH", help="pixels; default 640x480")
     parser.add_argument("--official", type=Path, help="checkout of the official code")
     parser.add_argument("--weights", default=os.environ.get("DALF_WEIGHTS"), help="the official checkpoint; default $DALF_WEIGHTS")
-    parser.add_argument("--light", metavar="WEIGHTS", help="weights of the light network")
+    parser.add_argument("--light", default="light", metavar="WEIGHTS", help="of the light network; default: the built-in ones")
     parser.add_argument("--top-k", type=int, default=2048)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
@@ -81,8 +81,7 @@ def main() -> None:
         print(json.dumps(measure(options, options.variant)))
         return
     variants = ["pytorch float32", "openvino float32", "openvino bfloat16"]
-    if options.light:
-        variants += [f"light {variant}" for variant in variants]
+    variants += [f"light {variant}" for variant in variants]
     if options.official:
         variants.insert(0, "official")
     rows = {}
