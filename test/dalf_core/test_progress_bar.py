@@ -35,7 +35,9 @@ def test_ctrl_c_before_a_bar_is_made(monkeypatch: pytest.MonkeyPatch, made: dict
     """What there is of it goes without a word."""
     noise: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", noise.append)
-    vars(ProgressLog.__new__(ProgressLog)).update(made)
+    bar = ProgressLog.__new__(ProgressLog)
+    vars(bar).update(made)
+    del bar
     gc.collect()
     assert noise == []
 
