@@ -23,7 +23,7 @@ RUN_MODULES = {name: f"dalf_ros.{name}" for name in ("demo", "play", "record", "
     name: f"dalf_core.commands.{name}" for name in ("match", "video", "export")} | {
     "train": "dalf_training.command", "evaluate": "dalf_training.evaluate"}
 NODES = ("feature_node", "registration_node", "tracker")
-SHELL = {"cd", "git", "for", "done", "source", "mkdir", "touch", "sudo", "pip", "rosdep", "uv"}      # of others; what they do is not ours
+SHELL = {"cd", "echo", "git", "for", "done", "source", "mkdir", "touch", "sudo", "pip", "rosdep", "uv"}      # of others; what they do is not ours
 STAND_INS = {"N": "1", "M": "1"}
 
 
@@ -75,9 +75,13 @@ def commands(text: str) -> list[list[str]]:
         if line.count("[") == line.count("]") and "[--" in line:
             line = line.replace("[", "").replace("]", "")
         line = re.sub(r"<\((.*?)\)", "FILE", line)
-        for part in re.split(r"&&|;", line):
-            if tokens := shlex.split(part, comments=True):
-                words.append([re.sub(r"^([a-z_.]+)\|.*", r"\1", token) for token in tokens])
+        command: list[str] = []
+        for token in [*shlex.split(line.replace(";", " ; "), comments=True), ";"]:
+            if token not in ("&&", ";", "do"):
+                command.append(re.sub(r"^([a-z_.]+)\|.*", r"\1", token))
+            elif command:
+                words.append(command)
+                command = []
     return words
 
 
@@ -160,7 +164,8 @@ def check_command(monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
         case ["python", script, *arguments]:
             assert (ROOT / script).is_file(), f"there is no {script}"
             monkeypatch.syspath_prepend(str(ROOT / Path(script).parent))
-            parses(monkeypatch, lambda: runpy.run_path(str(ROOT / script), run_name="__main__"), arguments)
+            # not as "__main__": some start themselves anew with other variables of the environment
+            parses(monkeypatch, lambda: runpy.run_path(str(ROOT / script), run_name="script")["main"](), arguments)
         case ["torchrun", *rest] if "dalf_training" in rest:
             check_module(monkeypatch, "dalf_training", [word for word in rest[rest.index("dalf_training") + 1:] if word != "..."])
         case ["ros2", "launch", "dalf", file, *arguments]:
@@ -208,7 +213,8 @@ def test_marks_stand_before_blocks() -> None:
     assert len(BLOCKS) > 25 and len(BLOCKS) - len(CHECKED) == marked
 
 
-@pytest.mark.parametrize("text", ["./run matsch A B", "./run match A B --no-such-option", "ros2 launch dalf live.launch.py kamera:=realsense",
+@pytest.mark.parametrize("text", ["./run matsch A B", "./run match A B --no-such-option",
+                                  "ros2 launch dalf live.launch.py kamera:=realsense",
                                   "ros2 launch dalf live.launch.py camera:=no_such_camera", "ros2 launch dalf none.launch.py",
                                   "ros2 run dalf feature_node --ros-args -p no_such:=1", "python benchmarks/none.py", "frobnicate"])
 def test_wrong_lines_are_found(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
