@@ -23,12 +23,14 @@ setup(
                     "ros-bags": ["rosbags>=0.11", "mcap", "apsw", "ruamel.yaml>=0.18", "zstandard", "av", "matplotlib", "pyvista",
                                  "fast-simplification"],
                     "train": ["kornia>=0.8", "matplotlib", "pyyaml", "tensorboard"], "export": ["onnx", "onnxscript", "onnxruntime"],
+                    "view": ["websockets>=14", "av"], "rerun": ["rerun-sdk>=0.23"],
                     "cuda": ["warp-lang>=1.19"]},
     # Of dalf_ros, only what reads recordings runs without ROS; for it the messages and the version are there as in an installed package.
     data_files=[("share/dalf", ["package.xml"]), ("share/dalf/msg", sorted(str(path) for path in Path("msg").glob("*.msg")))],
     entry_points={
         "console_scripts": ["dalf = dalf_core.commands.main:main"],
         "dalf.commands": ["match = dalf_core.commands.match:main", "video = dalf_core.commands.video:main",
-                          "export = dalf_core.commands.export:main", "register = dalf_ros.register:main",
+                          "live = dalf_core.commands.live:main", "export = dalf_core.commands.export:main",
+                          "register = dalf_ros.register:main",
                           "train = dalf_training.command:main", "evaluate = dalf_training.evaluate:main"]},
 )

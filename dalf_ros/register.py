@@ -11,6 +11,7 @@ from dalf_core import options
 from dalf_core.camera import PinholeCamera
 from dalf_core.commands.command_line import HelpWithDefaults, program
 from dalf_core.recordings.picture_folder import FPS
+from dalf_core.viewing.rerun_log import add_rerun_option
 
 from .bags.bag_source import BagError
 from .conversions.transforms import RigidTransform, rigid_transform
@@ -43,6 +44,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--fps", type=float, default=FPS, help="frames a second of pictures that have numbers for names")
     p.add_argument("--max-frames", type=int, help="stop after so many frames")
     p.add_argument("--descriptors", choices=("none", "float16", "float32"), default="none", help="write descriptors to the results bag")
+    add_rerun_option(p)
+    p.add_argument("--covariance", action="store_true", help="write how sure each vertex of each frame is to the results bag; takes time")
     p.add_argument("--no-video", action="store_true", help="write no film")
     return p
 

@@ -194,14 +194,16 @@ class RegistrationNode(WorkerNode):
             self.outputs.publish([(topics.PREDICTION, prediction_message(prediction, frame_id))])
 
     def _publish(self, frame: Any, view: PinholeView, frame_id: str, started: float) -> None:
-        """Results in the order of their use, the status last and always."""
+        """Results in the order of their use, the status always; last what takes long."""
         results, outputs = self._results, self.outputs
         assert results is not None and outputs is not None
         results.marker_triangles, results.marker_rate = self.values["marker_triangles"], self.values["marker_rate"]
+        results.covariance_rate = self.values["covariance_rate"]
         wanted = outputs.wanted()
         outputs.publish(results.surface(frame, frame_id, wanted))
         outputs.publish(results.landmarks(frame, view.matches, view.depth_m, view.camera, frame_id, wanted))
         outputs.publish([results.status(frame, frame_id, 1e3 * (time.perf_counter() - started), self.mailbox.dropped)])
+        outputs.publish(results.covariance(frame, frame_id, wanted))
         self._tell(frame)
 
     def _tell(self, frame: Any) -> None:

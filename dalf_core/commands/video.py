@@ -19,7 +19,9 @@ import numpy as np
 from ..interruption import Interruption
 from ..options import SECOND_LOOK, add_features_every, add_options
 from ..progress_bar import progress_bar
+from ..recordings.live_video import LiveVideo, is_live
 from ..recordings.picture_sequence import FPS, PictureSequence, find_pictures
+from ..viewing.rerun_log import RerunLog, add_rerun_option, rerun_log
 from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor, program
 from .files import check_output
 from .frame_table import SUFFIXES, FrameRow, summarise, write_table
@@ -32,17 +34,19 @@ if TYPE_CHECKING:
 def parser() -> argparse.ArgumentParser:
     """The command line."""
     p = argparse.ArgumentParser(prog=program("video"), description=__doc__, formatter_class=HelpWithDefaults)
-    p.add_argument("clip", type=Path, metavar="CLIP",
-                   help="any film that FFmpeg reads; or pictures: a folder, a pattern (rgb_%%03d.png) or a glob ('*.png')")
+    p.add_argument("clip", metavar="CLIP",
+                   help="any film that FFmpeg reads; pictures: a folder, a pattern (rgb_%%03d.png) or a glob ('*.png'); a camera: 0, "
+                        "/dev/video0; a stream: rtsp://…, http://… (of these two, pictures that come while one is worked on are left out)")
     p.add_argument("--fps", type=float, default=FPS, help="pictures a second, where CLIP is pictures")
     p.add_argument("--output", type=Path, default=Path("out/registered.mp4"), help="the film to make, .mp4; replaced if it is there")
     p.add_argument("--table", type=Path, help="counts of every frame, as .csv or .json")
     p.add_argument("--reference", type=int, default=0, metavar="N", help="number of the frame to register to")
-    p.add_argument("--max-frames", type=int, metavar="N", help="stop after so many frames")
+    p.add_argument("--max-frames", "--frames", type=int, metavar="N", help="stop after so many frames")
     p.add_argument("--panel-width", type=int, default=640, help="pixels; wider clips are reduced to it in the film")
     add_extractor_options(p)
     add_features_every(p)
     add_options(p, SECOND_LOOK)
+    add_rerun_option(p)
     return p
 
 
@@ -54,27 +58,36 @@ def main(args: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command line says. Raises ValueError, OSError, RuntimeError with what is wrong."""
-    from ..image_registration.video_reader import VideoReader
     from ..tracking.template_tracking import TemplateTracker
 
     check_options(options)
-    pictures = find_pictures(options.clip)
-    with VideoReader(options.clip) if pictures is None else PictureSequence(pictures, options.fps) as clip:
+    with open_clip(options.clip, options.fps) as clip:
         template = clip.frame(options.reference)
         tracker = TemplateTracker(make_extractor(options), template, look_every=options.features_every,
                                  second_look=options.second_look)
         job = Job(options, clip, tracker, template)
-        with Interruption() as interruption:
-            rows = job.work(interruption)
-        total = job.total
+        with rerun_log(options.rerun, clip_name(options.clip)) as log:
+            with Interruption() as interruption:
+                rows = job.work(interruption, log)
+            broken = clip.problem if isinstance(clip, LiveVideo) else ""
+            _report(options, rows, job.total, interruption, broken)
+            if log is not None and not interruption.asked:
+                log.wait()
+    return interruption.exit_code or (2 if broken else 0)
+
+
+def _report(options: argparse.Namespace, rows: list[FrameRow], total: int | None, interruption: Interruption, broken: str) -> None:
+    """Write the table, and tell what came out. broken: why a stream ended early."""
     if interruption.asked:
-        print(f"interrupted after {len(rows)} of {total} frames; what was done is kept", file=sys.stderr)
+        of = "" if total is None else f" of {total}"
+        print(f"interrupted after {len(rows)}{of} frames; what was done is kept", file=sys.stderr)
+    elif broken:
+        print(f"error: {broken}; what was done is kept", file=sys.stderr)
     if rows:
         if options.table:
-            write_table(options.table, rows, options.clip.name, options.reference)
+            write_table(options.table, rows, clip_name(options.clip), options.reference)
         print(summarise(rows))
         print(f"written: {options.output}")
-    return interruption.exit_code
 
 
 def check_options(options: argparse.Namespace) -> None:
@@ -85,9 +98,25 @@ def check_options(options: argparse.Namespace) -> None:
             raise ValueError(f"--{name.replace('_', '-')} {value}: must be at least 1")
     if not (np.isfinite(options.fps) and options.fps > 0):
         raise ValueError(f"--fps {options.fps:g}: must be greater than 0")
-    check_output(options.output, (".mp4",), [options.clip])
+    inputs = [] if is_live(options.clip) else [Path(options.clip)]
+    check_output(options.output, (".mp4",), inputs)
     if options.table:
-        check_output(options.table, SUFFIXES, [options.clip, options.output])
+        check_output(options.table, SUFFIXES, [*inputs, options.output])
+
+
+def open_clip(name: str, fps: float) -> VideoReader | PictureSequence | LiveVideo:
+    """What a name stands for: a camera or stream, pictures, or a film. Raises what these raise."""
+    from ..image_registration.video_reader import VideoReader
+
+    if is_live(name):
+        return LiveVideo(name)
+    pictures = find_pictures(Path(name))
+    return VideoReader(name) if pictures is None else PictureSequence(pictures, fps)
+
+
+def clip_name(name: str) -> str:
+    """A film's name without its folder; a camera or stream as it is."""
+    return name if is_live(name) else Path(name).name
 
 
 @dataclass(frozen=True)
@@ -95,24 +124,30 @@ class Job:
     """One clip's way through the tracker into the film."""
 
     options: argparse.Namespace
-    clip: VideoReader | PictureSequence
+    clip: VideoReader | PictureSequence | LiveVideo
     tracker: TemplateTracker
     template: np.ndarray
 
     @property
-    def total(self) -> int:
-        """Frames to do."""
-        return min(self.clip.frames, self.options.max_frames or self.clip.frames)
+    def total(self) -> int | None:
+        """Frames to do; None: until the stream ends."""
+        known = [count for count in (self.clip.frames, self.options.max_frames) if count is not None]
+        return min(known, default=None)
 
-    def work(self, interruption: Interruption) -> list[FrameRow]:
+    def work(self, interruption: Interruption, log: RerunLog | None = None) -> list[FrameRow]:
         """Register frame by frame until the clip ends or somebody asks to stop. The film is closed however this ends."""
         from ..image_registration.video import VideoWriter
+        from ..viewing.flat_mesh import FlatMesh
+        from .rerun_frames import log_frame
 
         rows = []
+        mesh = FlatMesh.of(self.template)
         with VideoWriter(self.options.output, self.clip.fps) as film, progress_bar(total=self.total, unit="frame") as bar:
             for number, image, frame in self._frames():
                 rows.append(FrameRow.of(number, float(self.clip.times[number]), frame))
                 film.write(self._picture(number, image, frame), float(self.clip.times[number]))
+                if log is not None:
+                    log_frame(log, mesh, number, float(self.clip.times[number]), image, frame)
                 bar.set_postfix_str(f"{frame.method}, {frame.used} used", refresh=False)
                 bar.update()
                 if interruption.asked:

@@ -19,6 +19,7 @@ from .growing import carried_over, grow, unwarp
 from .landmarks import PIXEL_NOISE, TRUSTED, initial_state, lift_pixels, prune
 from .solver import Fit, Landmarks, Solver, State
 from .stages import cold_stages, final_stage, warm_stages
+from .uncertainty.vertex_covariance import VertexCovariance
 from .visibility import supported_share, visible_vertices
 
 MIN_LANDMARKS = 8            # trusted landmarks needed to find a surface that is not tracked
@@ -120,6 +121,7 @@ class NonRigidRegistration:
         self.near_m, self.far_m, self.depth_noise_m = near_m, far_m, depth_noise_m
         self._model: Model | None = None
         self._reference_depth: np.ndarray | None = None
+        self._uncertainty: tuple[Model, VertexCovariance] | None = None
 
     @property
     def surface(self) -> Surface | None:
@@ -162,6 +164,7 @@ class NonRigidRegistration:
         self._frames = 0
         self._last: Registration | None = None
         self._depth: np.ndarray | None = None
+        self._landmarks_used: Landmarks | None = None
 
     def _modelled(self, surface: Surface, spacing: float | None) -> Model:
         graph = build_graph(surface, spacing)
@@ -289,6 +292,25 @@ class NonRigidRegistration:
         clock.lap("cold")
         return fit, landmarks
 
+    # ---------------------------------------------------------------- uncertainty
+
+    def covariance(self) -> np.ndarray:
+        """How sure the vertices of the frame registered last are: (V, 3, 3) float32 covariances, square metres, camera optical frame.
+
+        Standard deviations are the square roots of its eigenvalues. They are large where nothing holds a vertex: where it is hidden, and,
+        along the surface, where that is plain. A point of result.warp has the covariance of its nearest vertex (result.warp.nearest).
+        On the demo's cloth 75 % and 91 % of the errors are within one and two of them; of hidden vertices, which may be lost in a fold,
+        52 % and 62 %. Costs more than registering the frame. Raises RuntimeError before a frame was registered, and after one in which
+        the surface was lost.
+        """
+        model = self._require_model()
+        if self._last is None or self._landmarks_used is None or self._depth is None or not self._tracking:
+            raise RuntimeError("no covariance: the surface was not found in the frame registered last" if self._frames else
+                               "no covariance: no frame is registered yet")
+        if self._uncertainty is None or self._uncertainty[0] is not model:
+            self._uncertainty = model, VertexCovariance(model.surface, model.graph, self.camera)
+        return self._uncertainty[1].covariance(self._last, self._depth, self._landmarks_used, self._length)
+
     # ---------------------------------------------------------------- growing
 
     def _may_grow(self, result: Registration) -> bool:
@@ -297,7 +319,7 @@ class NonRigidRegistration:
 
     def _grown(self, result: Registration, depth: np.ndarray, pairs: Pairs) -> Registration:
         """Add to the model what this frame shows beside it, and solve again. Where that loses the surface, model and result stay."""
-        model, kept = self._require_model(), (self._model, self._state, self._before, self._last)
+        model, kept = self._require_model(), (self._model, self._state, self._before, self._last, self._landmarks_used)
         grown = grow(model.surface, model.graph, self._state, result.vertices, result.confidence, depth, self.camera, self.grow_to)
         if grown is None:
             return result
@@ -307,7 +329,7 @@ class NonRigidRegistration:
         found = self._judge(self._model.solver.solve(self._state, depth, landmarks, warm_stages(self._length)), landmarks)
         if found.status != LOST:
             return found
-        self._model, self._state, self._before, self._last = kept
+        self._model, self._state, self._before, self._last, self._landmarks_used = kept
         self._tracking = True
         return result
 
@@ -354,7 +376,7 @@ class NonRigidRegistration:
         elif agree.sum() < FEW_LANDMARKS:
             status, reason = DEGRADED, f"only {int(agree.sum())} landmarks: depth alone can slide along the surface"
         self._before, self._state, self._tracking = self._state if self._tracking else fit.state, fit.state, True
-        self._last = self._result(status, reason, fit, visible, agree)
+        self._last, self._landmarks_used = self._result(status, reason, fit, visible, agree), landmarks
         return self._last
 
     def _result(self, status: str, reason: str, fit: Fit, visible: np.ndarray, inlier: np.ndarray) -> Registration:

@@ -140,8 +140,8 @@ class Solver:
         # so that weights do not depend on the number of vertices a node has
         self.vertex_weight = VERTICES_PER_NODE * len(graph) / len(self.vertices)
         self._here, self._there = self._equations(), self._equations()
-        self._frame = _node_frames(graph, self.normals)
-        self._shape = RestShape(graph, self._frame)
+        self.frame = _node_frames(graph, self.normals)
+        self._shape = RestShape(graph, self.frame)
         self._rest = self._shape.reference
 
     def solve(self, state: State, depth: np.ndarray, landmarks: Landmarks, stages: list[Stage]) -> Fit:
@@ -166,6 +166,16 @@ class Solver:
         """The energy of a fit to the depth image solved last, with the stage's own stiffness, so that fits can be compared."""
         self._rest = self._shape.following(fit.state.R, fit.state.t, fit.seen, np.zeros(len(self.graph))).offsets
         return self._evaluate(fit.state, depth, landmarks, stage, None).energy
+
+    def information(self, state: State, depth: np.ndarray, landmarks: Landmarks, stage: Stage) -> tuple[np.ndarray, np.ndarray]:
+        """The matrix of the normal equations at a state: blocks (K, 6, 6) of the nodes and (E, 6, 6) of the edges, float64, see
+        NormalEquations. Rigidity is measured against the reference. stage: its weights, and no free space."""
+        self._planes.forget()
+        self._rest = self._shape.reference
+        self._evaluate(state, depth, landmarks, stage, self._here)
+        blocks = self._here.diagonal, self._here.coupling
+        diagonal, coupling = (block[:, :, :6].transpose(0, 2, 1).astype(np.float64) for block in blocks)
+        return diagonal, coupling
 
     def deformed(self, state: State) -> tuple[np.ndarray, np.ndarray]:
         """The surface's vertices and normals at a state, (V, 3) float32 each."""
@@ -245,7 +255,7 @@ class Solver:
             value += energy.landmark_term(
                 *equations, landmarks.points, landmarks.vertex, landmarks.targets, landmarks.rays(), landmarks.confidence, *follow,
                 stage.landmark_sigma, stage.landmark_weight, wanted, residuals)
-        value += energy.rigidity_term(*equations, graph.first_edge, graph.edges, self._rest, self._frame, state.R, state.t, graph.position,
+        value += energy.rigidity_term(*equations, graph.first_edge, graph.edges, self._rest, self.frame, state.R, state.t, graph.position,
                                       stage.stretch, stage.bend, wanted)
         if wanted:
             buffer.symmetrise()

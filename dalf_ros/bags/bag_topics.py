@@ -163,7 +163,8 @@ def _color_rank(color: BagTopic) -> tuple:
 
 
 def beside(image: str, infos: list[BagTopic]) -> str | None:
-    """The camera_info in the image's namespace, or in the nearest above it."""
+    """The camera_info in the image's namespace, or in the nearest above it; in a recording of the RealSense SDK below `info` there."""
     names = {info.name for info in infos}
     parts = image.split("/")
-    return next((name for length in range(len(parts) - 1, 1, -1) if (name := "/".join(parts[:length]) + "/camera_info") in names), None)
+    above = ("/".join(parts[:length]) for length in range(len(parts) - 1, 1, -1))
+    return next((name for space in above for name in (f"{space}/camera_info", f"{space}/info/camera_info") if name in names), None)

@@ -7,10 +7,13 @@ from typing import Any
 import numpy as np
 
 from dalf_core.camera import PinholeCamera, is_resized
-from dalf_core.lens import Lens
+from dalf_core.lens import COEFFICIENTS, EQUIDISTANT, PLUMB_BOB, Lens
 
 from ..errors import SetupError
 
+# The RealSense SDK's names. Two of them shift what is bent already, which plumb_bob does not: less than a hundredth of a pixel.
+_SDK_MODELS = {"Brown Conrady": PLUMB_BOB, "Modified Brown Conrady": PLUMB_BOB, "Inverse Brown Conrady": PLUMB_BOB,
+               "Kannala Brandt4": EQUIDISTANT}
 _RECTIFIED = re.compile(r"(?:^|[/_])rect(?:ified)?(?:[/_]|$)", re.IGNORECASE)
 
 
@@ -35,7 +38,10 @@ def lens_of(message: Any, rectified: bool = False) -> Lens:
         camera, coefficients = _in_image(k if k.any() else p, message), _field(message, "d")
         if not np.abs(coefficients).max(initial=0.0) > 1e-9:
             return Lens(camera)
-        return Lens(camera, str(message.distortion_model), tuple(coefficients.tolist()))
+        model = str(message.distortion_model)
+        if model in _SDK_MODELS:        # of its five coefficients the fisheye has four
+            model, coefficients = _SDK_MODELS[model], coefficients[:max(COEFFICIENTS[_SDK_MODELS[model]][:2])]
+        return Lens(camera, model, tuple(coefficients.tolist()))
     except ValueError as error:
         raise SetupError(f"camera_info cannot be used: {error}") from error
 

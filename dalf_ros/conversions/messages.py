@@ -223,6 +223,19 @@ def deformation_field(message_header: dict, reference_header: dict, position: np
     }
 
 
+def surface_covariance(message_header: dict, reference_header: dict, topology_id: int, covariance: np.ndarray) -> dict:
+    """SurfaceCovariance. covariance: (V, 3, 3) square metres, symmetric."""
+    rows, columns = np.triu_indices(3)
+    return {"header": message_header, "reference_header": reference_header, "topology_id": int(topology_id),
+            "covariance": np.asarray(covariance, np.float32)[:, rows, columns].reshape(-1)}
+
+
+def covariance_of(message: Any) -> np.ndarray:
+    """SurfaceCovariance to (V, 3, 3) float32, square metres."""
+    packed = _vectors(message.covariance, 6, "covariance")
+    return packed[:, [0, 1, 2, 1, 3, 4, 2, 4, 5]].reshape(-1, 3, 3)
+
+
 def deformation_of(message: Any) -> dict[str, np.ndarray]:
     """DeformationField to position (K, 3), rotation (K, 3, 3), translation (K, 3), radius (K,)."""
     arrays = {

@@ -11,6 +11,7 @@ from dalf_core.camera import PinholeCamera
 from dalf_core.drawing.draw_warp import draw_registered
 from dalf_core.image_registration.image_warp import ImageWarpError, fit_image_warp
 from dalf_core.tracking import FeatureFrame, FrameMatches, SurfaceFrame, SurfaceTracker, rescale_pixels
+from dalf_core.types import DEGRADED, TRACKED
 
 from ..images.image_conversion import from_color, from_color_compressed
 from . import messages, topics, visual_messages
@@ -67,13 +68,15 @@ class SurfaceResults:
         self.tracker = tracker
         self.marker_triangles = 1000
         self.marker_rate = 5.0
+        self.covariance_rate = 1.0
         self._announced: int | None = None
         self._decimated: tuple[int, int, np.ndarray] | None = None
-        self._last_marker_ns: int | None = None
+        self._last_ns: dict[str, int] = {}      # of the topics that have a rate
 
     def forget(self) -> None:
         """The reference is gone: the next one is announced anew."""
-        self._announced = self._decimated = self._last_marker_ns = None
+        self._announced = self._decimated = None
+        self._last_ns.clear()
 
     def status(self, frame: SurfaceFrame, frame_id: str, milliseconds: float, dropped: int) -> tuple[str, dict]:
         """(topic, fields) of the status message; it is sent for every frame, also without a surface."""
@@ -102,7 +105,7 @@ class SurfaceResults:
             yield topics.MESH, messages.surface_mesh(now, reference, frame.topology_id, result.vertices, result.normals, result.visible)
         if topics.POINTS in wanted:
             yield topics.POINTS, visual_messages.point_cloud(result.vertices, colors, now)
-        if topics.MARKER in wanted and self._marker_is_due(frame.stamp_ns):
+        if topics.MARKER in wanted and self._is_due(topics.MARKER, self.marker_rate, frame.stamp_ns):
             yield topics.MARKER, visual_messages.mesh_marker(result.vertices, self._triangles(frame.topology_id), colors, now)
 
     def landmarks(self, frame: SurfaceFrame, matches: FrameMatches, depth_m: np.ndarray, camera: PinholeCamera,
@@ -121,11 +124,22 @@ class SurfaceResults:
         yield topics.LANDMARKS, visual_messages.landmark_marker(start, end, np.linalg.norm(end - start, axis=1),
                                                                 messages.header(frame.stamp_ns, frame_id))
 
-    def _marker_is_due(self, stamp_ns: int) -> bool:
-        last = self._last_marker_ns
-        if last is not None and 0 <= stamp_ns - last < NANOSECONDS / self.marker_rate:
+    def covariance(self, frame: SurfaceFrame, frame_id: str, wanted: Collection[str]) -> Iterator[tuple[str, dict]]:
+        """How sure the vertices are; nothing of the reference, which is where it is said to be, nor where the surface is lost.
+
+        It takes longer than following the surface, so it comes last, and at most covariance_rate times a second.
+        """
+        if topics.COVARIANCE not in wanted or frame.is_reference or frame.status not in (TRACKED, DEGRADED):
+            return
+        if self._is_due(topics.COVARIANCE, self.covariance_rate, frame.stamp_ns):
+            now, reference = messages.header(frame.stamp_ns, frame_id), messages.header(frame.reference_stamp_ns, frame_id)
+            yield topics.COVARIANCE, messages.surface_covariance(now, reference, frame.topology_id, self.tracker.registration.covariance())
+
+    def _is_due(self, topic: str, rate: float, stamp_ns: int) -> bool:
+        last = self._last_ns.get(topic)
+        if last is not None and 0 <= stamp_ns - last < NANOSECONDS / rate:
             return False
-        self._last_marker_ns = stamp_ns
+        self._last_ns[topic] = stamp_ns
         return True
 
     def _triangles(self, topology_id: int) -> np.ndarray:

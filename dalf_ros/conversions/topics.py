@@ -12,6 +12,7 @@ POINTS = "surface/points"
 MARKER = "surface/marker"
 LANDMARKS = "surface/landmarks"
 MESH = "surface/mesh"
+COVARIANCE = "surface/covariance"
 REFERENCE = "surface/reference"
 DEFORMATION = "deformation"
 STATUS = "status"
@@ -35,16 +36,17 @@ TYPES = {
     MARKER: "visualization_msgs/msg/Marker",
     LANDMARKS: "visualization_msgs/msg/Marker",
     MESH: "dalf/msg/SurfaceMesh",
+    COVARIANCE: "dalf/msg/SurfaceCovariance",
     REFERENCE: "dalf/msg/SurfaceMesh",
     DEFORMATION: "dalf/msg/DeformationField",
     STATUS: "dalf/msg/RegistrationStatus",
     PREDICTION: "dalf/msg/LandmarkPrediction",
 }
 FEATURE_TOPICS = (FEATURES, MATCHES, MATCHES_PREVIOUS, WARP, DEBUG_IMAGE, DEBUG_COMPRESSED, REGISTERED_IMAGE)
-SURFACE_TOPICS = (POINTS, MARKER, LANDMARKS, MESH, REFERENCE, DEFORMATION, STATUS, PREDICTION)
+SURFACE_TOPICS = (POINTS, MARKER, LANDMARKS, MESH, COVARIANCE, REFERENCE, DEFORMATION, STATUS, PREDICTION)
 LATCHED = (REFERENCE,)                  # kept for subscribers that come late
-ON_DEMAND = (DEBUG_IMAGE, DEBUG_COMPRESSED, REGISTERED_IMAGE, WARP, MATCHES_PREVIOUS, POINTS, MARKER, LANDMARKS, MESH, DEFORMATION,
-             FEATURES, PREDICTION)      # made only while someone subscribes
+ON_DEMAND = (DEBUG_IMAGE, DEBUG_COMPRESSED, REGISTERED_IMAGE, WARP, MATCHES_PREVIOUS, POINTS, MARKER, LANDMARKS, MESH, COVARIANCE,
+             DEFORMATION, FEATURES, PREDICTION)      # made only while someone subscribes
 
 
 def of_transport(topic: str, transport: str) -> str:

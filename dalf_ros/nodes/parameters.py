@@ -83,6 +83,7 @@ REGISTRATION_PARAMETERS = (
     Parameter("save_folder", "", "`~/save_surface` writes nothing outside this folder; empty: the working directory"),
     Parameter("marker_triangles", 1000, "most triangles of the RViz marker", "", 10, 20000, read_only=False),
     Parameter("marker_rate", 5.0, "most markers a second", "Hz", 0.1, 10.0, read_only=False),
+    Parameter("covariance_rate", 1.0, "most covariances a second: each delays the next surface", "Hz", 0.01, 100.0, read_only=False),
     _AUTOSTART,
     Parameter("device", "auto", "cpu, or cuda or cuda:N through NVIDIA Warp; auto: cpu; a GPU that is asked for and absent is an error"),
     *_SHARED,

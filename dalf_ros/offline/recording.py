@@ -17,6 +17,7 @@ from ..bags.bag_files import is_bag_folder
 from ..bags.bag_reader import count_frames, read_camera, read_frames
 from ..bags.bag_source import BagError, BagSource
 from ..bags.bag_topics import choose_topics
+from ..bags.realsense_file import is_of_sdk
 from ..bags.topic_kinds import IMAGE_TYPES
 from ..conversions.depth_camera import DepthCamera
 from ..conversions.transforms import IDENTITY, RigidTransform
@@ -82,6 +83,10 @@ class BagRecording:
         masks = [topic.name for topic in self._source.topics.values() if topic.type in IMAGE_TYPES and "mask" in topic.name.lower()]
         if chosen.mask is None and masks:
             self.description += f"\nhint: there are masks; --mask-topic {masks[0]} keeps to the object, without it all is followed"
+        if is_of_sdk(chosen.color):
+            self.description = f"a recording of the RealSense SDK: {self.description}"
+            if unit := self._depth.metres_per_unit:
+                self.description += f"; depth in units of {unit:.6g} m"
         self.count = count_frames(self._source, chosen)
 
     @property
@@ -98,7 +103,8 @@ class BagRecording:
 
     def frames(self) -> Iterator[RgbdFrame]:
         """By stamps, or by the times of recording."""
-        return read_frames(self._source, self._chosen, self._options.tolerance, metres_per_unit=self._options.depth_scale or None,
+        unit = self._options.depth_scale or self._depth.metres_per_unit
+        return read_frames(self._source, self._chosen, self._options.tolerance, metres_per_unit=unit,
                            by_recording_time=self._options.recording_time)
 
     def depth_camera(self, color: Lens, color_frame: str, depth_frame: str) -> DepthCamera | None:

@@ -12,10 +12,12 @@ from dalf_core.lens import Lens
 from dalf_core.progress_bar import progress_bar
 from dalf_core.recordings.rgbd_frame import RgbdFrame
 from dalf_core.surface import save_ply
+from dalf_core.viewing.rerun_log import RerunLog, rerun_log
 
 from ..bags.bag_source import BagError
 from ..bags.bag_writer import BagWriter
 from .recording import Recording, open_recording
+from .rerun_shots import log_shot
 from .run_origin import origin, told_options
 from .run_output import OutputFolder, summarise, why_nothing_followed
 from .run_pictures import RunPictures, Shot
@@ -33,8 +35,11 @@ def run(options: argparse.Namespace) -> int:
         total = recording.count
         if options.max_frames is not None:
             total = min(total, options.max_frames) if total is not None else options.max_frames
-        with Interruption() as interruption:
-            _loop(session, session.look_ahead(recording.frames()), total, output, interruption, options)
+        with rerun_log(options.rerun, options.recording.name) as log:
+            with Interruption() as interruption:
+                _loop(session, session.look_ahead(recording.frames()), total, output, interruption, options, log)
+            if log is not None and not interruption.asked:
+                log.wait()
         if recording.warning:
             print(f"warning: {recording.warning}", file=sys.stderr)
     return _report(session, output, interruption)
@@ -57,7 +62,7 @@ def _announce(recording: Recording) -> None:
 
 
 def _loop(session: Session, frames: Iterator[RgbdFrame], total: int | None, output: OutputFolder, interruption: Interruption,
-          options: argparse.Namespace) -> None:
+          options: argparse.Namespace, log: RerunLog | None) -> None:
     """Every frame in turn. However it ends, the bag, the pictures and the metrics of what was done are finished."""
     started = time.perf_counter()
     output.clear()
@@ -70,6 +75,8 @@ def _loop(session: Session, frames: Iterator[RgbdFrame], total: int | None, outp
                 shot = session.process(frame, bag)
                 if shot is not None:
                     pictures.add(shot)
+                    if log is not None:
+                        log_shot(log, shot, session.frames[-1]["stamp"] - session.frames[0]["stamp"], session.frames[-1]["status"])
                     _write_surfaces(session, shot, pictures.chosen, output)
                 session.seconds = time.perf_counter() - started
                 bar.set_postfix_str(session.frames[-1]["status"], refresh=False)

@@ -5,6 +5,7 @@ import argparse
 import time
 from collections.abc import Iterator
 from itertools import chain, islice
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ class Session:
                                        grow_to=options.grow_to, near_m=options.min_depth, far_m=options.max_depth,
                                        depth_noise_m=options.depth_noise)
         self.results = SurfaceResults(self.surfaces)
+        self.results.covariance_rate = inf
         self.frames: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._last_stamp_ns: int | None = None
@@ -172,6 +174,8 @@ class Session:
         lines = self.results.landmarks(surface, view.matches, view.depth_m, view.camera, frame.frame_id, SURFACE_WANTED)
         bag.write_results(lines, frame.stamp_ns)
         bag.write_results([self.results.status(surface, frame.frame_id, sum(entry["milliseconds"].values()), 0)], frame.stamp_ns)
+        if self.options.covariance:
+            bag.write_results(self.results.covariance(surface, frame.frame_id, SURFACE_WANTED), frame.stamp_ns)
 
 
 def _size(image: np.ndarray) -> tuple[int, int]:

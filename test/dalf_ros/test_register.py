@@ -49,7 +49,7 @@ def read_results(folder: Path) -> dict[str, list]:
 
 def test_whole_run(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path: Path, command, load_ply) -> None:
     out = tmp_path / "a folder" / "out"
-    code, text, errors = command(register.main, rgbd_bag, "--output", out, "--top-k", 300, "--max-frames", 8)
+    code, text, errors = command(register.main, rgbd_bag, "--output", out, "--top-k", 300, "--max-frames", 8, "--covariance")
     assert code == 0, errors
     assert "tracked 100%" in text and "8 frames" in text
 
@@ -75,6 +75,10 @@ def test_whole_run(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path
         assert all(message.header.frame_id == scene.frame_id for message in messages)
     assert len(got[bag_topic(topics.REFERENCE)]) == 1 and len(got[bag_topic(topics.MARKER)]) == 4     # 5 a second of 10
     np.testing.assert_allclose(convert.mesh_of(got["/surface/mesh"][7])["vertices"], last.vertices, atol=1e-6)
+    sure = got[bag_topic(topics.COVARIANCE)]
+    assert [convert.stamp_ns(message.header) for message in sure] == [scene.stamp(n) for n in range(1, 8)]
+    deviation = np.sqrt(np.linalg.eigvalsh(convert.covariance_of(sure[6]).astype(float)))
+    assert len(deviation) == len(last.vertices) and 0 < deviation.min() and np.median(deviation) < 0.002
 
     sheet = cv2.imread(str(out / "contact_sheet.png"))
     assert sheet.shape[0] > 6 * 300 and sheet.std() > 20
@@ -90,6 +94,7 @@ def test_dalf_looks_seldom(official_weights: Path, scene: type, rgbd_bag: Path, 
     metrics, got = json.loads((tmp_path / "out" / "metrics.json").read_text()), read_results(tmp_path / "out")
     assert metrics["options"]["features_every"] == 0 and metrics["summary"]["tracked_fraction"] == 1
     assert [convert.stamp_ns(message.header) for message in got["/features"]] == [scene.stamp(0)] and len(got["/matches"]) == 12
+    assert bag_topic(topics.COVARIANCE) not in got
     found = convert.matches_of(got["/matches"][11])
     assert np.abs(np.median(found.query_xy - found.reference_xy, axis=0) - (22, 0)).max() < 0.1
     assert set(got["/matches"][11].found) == {1} and np.allclose(found.age_s, 1.1)

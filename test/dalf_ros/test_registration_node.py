@@ -439,6 +439,21 @@ def warped(field: dict, points: np.ndarray) -> np.ndarray:
     return (weight[..., None] * moved).sum(axis=1)
 
 
+def test_how_sure_each_vertex_is(bench: Bench, scene) -> None:
+    """Asked for, it comes once a second: not of the reference, and the errors are as large as it says."""
+    heard = bench.peer.hear("/surface/covariance", topics.TYPES[topics.COVARIANCE])
+    assert bench.peer.until(lambda: bench.peer.node.count_subscribers("/surface/covariance") == 1)
+    first, last = bench.follow(scene, 4)
+    assert bench.peer.until(lambda: heard), bench.node.output
+    bench.peer.spin(0.5)
+    assert [convert.stamp_ns(message.header) - bench.began for message in heard] == [200_000_000]
+    covariance = convert.covariance_of(heard[0]).astype(float)
+    assert heard[0].topology_id == bench.mesh[-1].topology_id and covariance.shape == (len(first), 3, 3)
+    variance, axes = np.linalg.eigh(covariance)
+    sigma = np.abs(np.einsum("vij,vi->vj", axes, last - first)) / np.sqrt(variance)
+    assert variance.min() > 0 and np.sqrt(variance.max()) < 0.05 and (sigma < 2).mean() > 0.9
+
+
 def test_reset_leaves_nothing_to_save(bench: Bench, scene, tmp_path, load_ply) -> None:
     from dalf.srv import SaveSurface
     from std_srvs.srv import Trigger

@@ -41,7 +41,7 @@ class GpuSolver(Solver):
         nodes, count = len(self.graph), len(self.vertices)
         self._motion.R, self._motion.t = self._empty(nodes, wp.mat33d), self._empty(nodes, wp.vec3d)
         self._data.hessian, self._data.gradient = self._empty(count, wp.mat33), self._empty(count, wp.vec3)
-        self._shape = GpuRestShape(self.graph, self._frame, self._model, self._motion, self.device)
+        self._shape = GpuRestShape(self.graph, self.frame, self._model, self._motion, self.device)
         self._rest = self._shape.reference
         self._seen = self._empty(count, wp.uint8)
         self._vertex_cost, self._node_cost = self._empty(count, wp.vec2), self._empty(nodes, float)
@@ -145,7 +145,7 @@ class GpuSolver(Solver):
         model.node, model.weight = self._sent(graph.node_index, wp.vec4i), self._sent(graph.weight, wp.vec4d)
         model.position, model.rest_offset = self._sent(graph.position, wp.vec3d), self._sent(self._shape.reference, wp.vec3)
         model.first_edge, model.reverse = self._sent(graph.first_edge, int), self._sent(graph.reverse, int)
-        model.neighbour, model.node_normal = self._sent(graph.edges[:, 1], int), self._sent(self._frame[:, 0], wp.vec3)
+        model.neighbour, model.node_normal = self._sent(graph.edges[:, 1], int), self._sent(self.frame[:, 0], wp.vec3)
         vertex, slot = np.nonzero(graph.weight > 0)
         first, order = _grouped(graph.node_index[vertex, slot], len(graph))
         model.first_of_node, model.of_node = self._sent(first, int), self._sent(vertex[order], int)

@@ -122,6 +122,15 @@ def test_mesh(build) -> None:
     assert bare["triangles"] is None and bare["colors"] is None
 
 
+def test_covariance(build) -> None:
+    half = rng.random((4, 3, 3), np.float32)
+    covariance = half + half.transpose(0, 2, 1)
+    message = build("dalf/msg/SurfaceCovariance", messages.surface_covariance(HEAD, REFERENCE, 3, covariance))
+    assert list(message.covariance[:6]) == [covariance[0, i, j] for i, j in ((0, 0), (0, 1), (0, 2), (1, 1), (1, 2), (2, 2))]
+    np.testing.assert_array_equal(messages.covariance_of(message), covariance)
+    assert message.topology_id == 3 and messages.stamp_ns(message.reference_header) == 1_700_000_000_000_000_001
+
+
 def test_quaternions() -> None:
     """x, y, z, w with w >= 0, also where the turn is by half a circle; of any length; none at all; zero is an error."""
     given = np.array([[0, 0, 0, 1], [1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0.5, 0.5, 0.5, 0.5], [-0.5, 0.5, -0.5, 0.5]])

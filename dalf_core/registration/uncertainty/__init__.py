@@ -1,0 +1,1 @@
+"""How sure the place of each vertex is."""

@@ -1,0 +1,1 @@
+"""`./run view`: what running nodes do, on a page in the browser."""

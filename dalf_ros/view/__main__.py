@@ -1,0 +1,7 @@
+"""python -m dalf_ros.view"""
+import sys
+
+from .command import main
+
+if __name__ == "__main__":
+    sys.exit(main())
