@@ -23,7 +23,7 @@ RUN_MODULES = {name: f"dalf_ros.{name}" for name in ("demo", "play", "record", "
     name: f"dalf_core.commands.{name}" for name in ("match", "video", "export")} | {
     "train": "dalf_training.command", "evaluate": "dalf_training.evaluate"}
 NODES = ("feature_node", "registration_node", "tracker")
-SHELL = {"cd", "echo", "git", "for", "done", "source", "mkdir", "touch", "sudo", "pip", "rosdep", "uv"}      # of others; what they do is not ours
+SHELL = {"cd", "echo", "git", "for", "done", "source", "mkdir", "touch", "sudo", "pip", "rosdep", "uv"}      # not ours
 STAND_INS = {"N": "1", "M": "1"}
 
 
