@@ -26,7 +26,9 @@ class ProgressLog(tqdm):
 
     def close(self) -> None:
         """The last line, which tqdm would end once more."""
-        if hasattr(self, "start_t") and not self.disable:       # start_t is set last: Ctrl-C may meet a bar that is still being made
+        if not hasattr(self, "start_t"):        # it is set last: Ctrl-C met a bar that is still being made, of which tqdm misses the rest
+            self.disable = True
+        elif not self.disable:
             if self.n != self.last_print_n:
                 self.display()
             self.sp, self.fp = lambda _line: None, io.StringIO()

@@ -30,11 +30,14 @@ def test_a_log_has_lines_and_no_control_characters() -> None:
     assert lines == ["simulating:   0%", "simulating: 100%", "adding:   0%", "adding: 100%"]
 
 
-def test_ctrl_c_before_a_bar_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("made", [{}, {"disable": False}, {"disable": False, "n": 0, "last_print_n": 0}])
+def test_ctrl_c_before_a_bar_is_made(monkeypatch: pytest.MonkeyPatch, made: dict[str, object]) -> None:
     """What there is of it goes without a word."""
     noise: list[object] = []
     monkeypatch.setattr(sys, "unraisablehook", noise.append)
-    ProgressLog.__new__(ProgressLog)
+    bar = ProgressLog.__new__(ProgressLog)
+    vars(bar).update(made)
+    del bar
     gc.collect()
     assert noise == []
 
