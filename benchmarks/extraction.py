@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""Time of feature extraction: ours by each backend and precision, and the official code, in the same run on the same image.
+"""Time of feature extraction: ours by each backend and precision, the light network, and the official code, in the same run on the same
+image.
 
-    ./run exec python benchmarks/extraction.py [--image FILE] [--official DIR] [--size 3840x2160]
+    ./run exec python benchmarks/extraction.py [--image FILE] [--official DIR] [--light WEIGHTS] [--size 3840x2160]
 
 DIR is a checkout of the official repository (verlab/DALF_CVPR_2023). Quote the ratios: absolute times are the machine's. `peak` is the
 resident memory of a process that does nothing else.
@@ -50,6 +51,7 @@ def measure(options: argparse.Namespace, variant: str) -> dict:
     torch.set_num_threads(options.threads)
     image = cv2.resize(cv2.imread(str(options.image)), options.size, interpolation=cv2.INTER_AREA)
     run = (official(options.official, options.weights, image, options.top_k) if variant == "official"
+           else ours(options.light, image, options.top_k, *variant.split()[1:]) if variant.startswith("light ")
            else ours(options.weights, image, options.top_k, *variant.split()))
     keypoints = run()
     wall, cpu = [], []
@@ -67,6 +69,7 @@ def main() -> None:
     parser.add_argument("--size", type=size, default=(640, 480), metavar="WxH", help="pixels; default 640x480")
     parser.add_argument("--official", type=Path, help="checkout of the official code")
     parser.add_argument("--weights", default=os.environ.get("DALF_WEIGHTS"), help="the official checkpoint; default $DALF_WEIGHTS")
+    parser.add_argument("--light", default="light", metavar="WEIGHTS", help="of the light network; default: the built-in ones")
     parser.add_argument("--top-k", type=int, default=2048)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=3)
@@ -78,6 +81,7 @@ def main() -> None:
         print(json.dumps(measure(options, options.variant)))
         return
     variants = ["pytorch float32", "openvino float32", "openvino bfloat16"]
+    variants += [f"light {variant}" for variant in variants]
     if options.official:
         variants.insert(0, "official")
     rows = {}
@@ -87,9 +91,9 @@ def main() -> None:
             sys.exit(f"{variant} failed:\n{done.stderr}")
         rows[variant] = json.loads(done.stdout.splitlines()[-1])
     base = rows[variants[0]]["wall"]
-    print(f"{'':20} {'keypoints':>9} {'wall s':>7} {'CPU s':>7} {'peak GB':>8} {'times as fast':>14}")
+    print(f"{'':26} {'keypoints':>9} {'wall s':>7} {'CPU s':>7} {'peak GB':>8} {'times as fast':>14}")
     for variant, row in rows.items():
-        print(f"{variant:20} {row['keypoints']:9d} {row['wall']:7.2f} {row['cpu']:7.2f} {row['peak']:8.2f} {base / row['wall']:14.1f}")
+        print(f"{variant:26} {row['keypoints']:9d} {row['wall']:7.2f} {row['cpu']:7.2f} {row['peak']:8.2f} {base / row['wall']:14.1f}")
 
 
 if __name__ == "__main__":

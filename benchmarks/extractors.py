@@ -24,8 +24,10 @@ VARIANTS: dict[str, dict[str, str]] = {OURS: {}, "original-geometry": {"geometry
 MATCHERS: dict[str, tuple[str | int, bool]] = {
     "one-look": (1, False), "two-looks": (2, False), "auto": ("auto", False),
     "one-look-aligned": (1, True), "two-looks-aligned": (2, True), "auto-aligned": ("auto", True)}
+LIGHT = "light"             # before a variant or a matcher: with the light network; alone, the variant "ours"
 VERIFIED = "-verified"      # behind the name of a matcher: only what it verifies is scored
-NAMES = (*VARIANTS, *MATCHERS, *(name + VERIFIED for name in MATCHERS), "sift", "orb", "official", *PEERS)
+NAMES = (*VARIANTS, *MATCHERS, *(name + VERIFIED for name in MATCHERS), "sift", "orb", "official", *PEERS,
+         LIGHT, *(f"{LIGHT}-{name}" for name in ("polar", "bfloat16", *MATCHERS)))
 REMEMBERED = 8              # images: the rows of one pair look at the same two or three
 
 
@@ -64,14 +66,20 @@ class ImageMatcher:
 
 
 class Extractors:
-    """Makes the rows. weights: for DALF, see dalf_core.DALF; rows that take the same DALF share one. checkout: of the official code."""
+    """Makes the rows. weights: for DALF, see dalf_core.DALF; rows that take the same DALF share one. checkout: of the official code.
+    light: weights of the light network."""
 
-    def __init__(self, top_k: int, weights: str | os.PathLike | None = None, checkout: Path | None = None) -> None:
-        self._top_k, self._weights, self._checkout = top_k, weights, checkout
+    def __init__(self, top_k: int, weights: str | os.PathLike | None = None, checkout: Path | None = None,
+                 light: str | os.PathLike | None = None) -> None:
+        self._top_k, self._weights, self._checkout, self._light = top_k, weights, checkout, light
         self._dalfs: dict[str, RememberingDalf] = {}
 
     def make(self, name: str) -> PairMatcher:
         """One of NAMES. ValueError: an unknown name, no checkout. peers.LeftOutError: a peer cannot be had here."""
+        if name.startswith(LIGHT):
+            if self._light is None:
+                raise ValueError(f"the extractor {name!r} needs weights of the light network: --light FILE")
+            return Extractors(self._top_k, self._light).make(name.removeprefix(LIGHT).removeprefix("-") or OURS)
         if name in VARIANTS:
             return Extractor(self._dalf(name).extract, mutual_matches)
         if name.removesuffix(VERIFIED) in MATCHERS:

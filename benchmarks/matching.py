@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def make_rows(options: argparse.Namespace) -> dict[str, PairMatcher]:
     """What is compared, by name; peers that cannot be had here are named and left out. ValueError: nothing is left."""
-    extractors, rows = Extractors(options.top_k, options.weights, options.official), {}
+    extractors, rows = Extractors(options.top_k, options.weights, options.official, options.light), {}
     for name in options.extractors:
         try:
             rows[name] = extractors.make(name)
@@ -116,6 +116,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--extractors", type=listed(NAMES), default=["ours", "original-geometry", "polar", "bfloat16", "sift", "orb"],
                         help=f"any of {','.join(NAMES)}; default: extractors but official")
     parser.add_argument("--weights", help='checkpoint of ours: a path or "official"; default: see DALF_WEIGHTS in the README')
+    parser.add_argument("--light", default="light", metavar="WEIGHTS", help="of the rows light and light-... (%(default)s)")
     parser.add_argument("--official", type=Path, help="checkout of the official code")
     parser.add_argument("--top-k", type=int, default=TOP_K, help="keypoints an image (%(default)s)")
     parser.add_argument("--csv", type=Path, help="write every pair's scores there")

@@ -94,7 +94,7 @@ def _reader(option: Option, kind: type) -> Any:
     return read
 
 
-WEIGHTS = Option("weights", "", "checkpoint: a path, official, or empty for the default")
+WEIGHTS = Option("weights", "", "checkpoint: a path, official, light (several times as fast), or empty for the default")
 DEVICE = Option("device", "auto", "auto, cpu, cuda or cuda:N; a GPU that is asked for and absent is an error")
 PRECISION = Option("precision", "auto", "number format of the network; auto: float16 on a GPU, bfloat16 on a CPU that computes in it, else "
                    "float32", choices=("auto", "float32", "bfloat16", "float16"))

@@ -20,22 +20,26 @@ import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 
-from .features.geometry import CORRECTED, GEOMETRIES, ORIGINAL
-from .features.network import ARCHITECTURE, DalfNetwork, rename_official
+from .features.geometry import ORIGINAL
+from .features.light_network import LightNetwork
+from .features.network import DalfNetwork, Network, rename_official
 from .files.user_cache import cache_folder
 from .files.whole_file import whole_file
 
-OFFICIAL = "official"
+OFFICIAL, LIGHT = "official", "light"
 OFFICIAL_URL = "https://raw.githubusercontent.com/verlab/DALF_CVPR_2023/main/weights/model_ts-fl_final.pth"
 OFFICIAL_SHA256 = "ffe8160a64a3f33b267e5a7d5a0390ab1703674305cda7626c4fce8fbcae296b"
 OFFICIAL_KEYPOINT_BIAS = 0.25    # measured: keypoints of mirrored images differ by twice that, wherever they lie
 OFFICIAL_THRESHOLD = 25.0       # of the heatmap; the official code's
 OFFICIAL_FILE = "model_ts-fl_final.pth"
 BUILT_IN = Path(__file__).parent / "weights" / "dalf.safetensors"   # its model card lies beside it
+BUILT_IN_LIGHT = BUILT_IN.with_name("light.safetensors")
 ENVIRONMENT = "DALF_WEIGHTS"
 FORMAT = "dalf"
+ARCHITECTURES: dict[str, type[DalfNetwork] | type[LightNetwork]] = {kind.architecture: kind for kind in (DalfNetwork, LightNetwork)}
 TIMEOUT_S = 20.0
 MAX_BYTES = 256 << 20       # no checkpoint of this network comes near it
+KINDS = " or ".join(map(repr, ARCHITECTURES))
 
 log = logging.getLogger(__name__)
 
@@ -48,7 +52,8 @@ class WeightsError(RuntimeError):
 class Weights:
     """A checkpoint that was read.
 
-    tensors: by the names of DalfNetwork. geometry: the geometry it was trained with. source: where it came from, in words.
+    tensors: by the names of the network. architecture: which network, of ARCHITECTURES. geometry: the geometry it was
+    trained with. source: where it came from, in words.
     metadata: what else the file says about itself.
     keypoint_bias: pixels by which the detector places keypoints too far right and down, alike on both axes.
     threshold: least heatmap value of a keypoint.
@@ -60,16 +65,17 @@ class Weights:
     metadata: dict[str, str]
     keypoint_bias: float = 0.0
     threshold: float = OFFICIAL_THRESHOLD
+    architecture: str = DalfNetwork.architecture
 
 
-def load_network(weights: str | os.PathLike | None = None) -> tuple[DalfNetwork, Weights]:
+def load_network(weights: str | os.PathLike | None = None) -> tuple[Network, Weights]:
     """The network with its weights in evaluation mode, on the CPU.
 
-    weights: None: $DALF_WEIGHTS if set, else the built-in ones, else the official ones; "official"; or a path to a .pth
-    of the official kind or a .safetensors of ours. Raises WeightsError.
+    weights: None: $DALF_WEIGHTS if set, else the built-in ones, else the official ones; "official"; "light": the built-in light network;
+    or a path to a .pth of the official kind or a .safetensors of ours. Raises WeightsError.
     """
     loaded = read_weights(resolve(weights))
-    network = DalfNetwork()
+    network = ARCHITECTURES[loaded.architecture]()
     _check_tensors(network, loaded)
     network.load_state_dict(loaded.tensors)
     return network.eval(), loaded
@@ -82,17 +88,19 @@ def resolve(weights: str | os.PathLike | None = None) -> Path:
         return _existing(Path(named), f"{ENVIRONMENT}={named}")
     if weights is None and BUILT_IN.is_file():
         return BUILT_IN
+    if weights == LIGHT:
+        return BUILT_IN_LIGHT
     if weights is None or weights == OFFICIAL:
         return official_file()
     try:
         path = Path(weights).expanduser()
     except TypeError:
-        raise WeightsError(f'weights must be None, "{OFFICIAL}" or a path, not {type(weights).__name__}') from None
+        raise WeightsError(f'weights must be None, "{OFFICIAL}", "{LIGHT}" or a path, not {type(weights).__name__}') from None
     return _existing(path, f"weights={str(weights)!r}")
 
 
 def _existing(path: Path, choice: str) -> Path:
-    hint = f'Give the path of a DALF checkpoint (.pth or .safetensors), or "{OFFICIAL}"'
+    hint = f'Give the path of a DALF checkpoint (.pth or .safetensors), "{OFFICIAL}" or "{LIGHT}"'
     if path.is_dir():
         raise WeightsError(f"{choice} is a directory, not a file. {hint}, e.g. {path / OFFICIAL_FILE}")
     if not path.is_file():
@@ -122,12 +130,12 @@ def _read_safetensors(path: Path) -> Weights:
             tensors = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, ValueError) as error:
         raise WeightsError(f"{path} is damaged ({error}). Put an intact DALF checkpoint there.") from error
-    described = metadata.get("format"), metadata.get("architecture"), metadata.get("geometry") in GEOMETRIES
-    if described != (FORMAT, ARCHITECTURE, True):
+    kind = ARCHITECTURES.get(metadata.get("architecture", ""))
+    if metadata.get("format") != FORMAT or kind is None or metadata.get("geometry") not in kind.geometries:
         raise WeightsError(f"{path} is a safetensors file, but its metadata {json.dumps(metadata)[:200]} does not describe "
-                           f"a DALF network of kind {ARCHITECTURE!r}. Put a checkpoint there that this project's trainer wrote.")
+                           f"a network of kind {KINDS}. Put a checkpoint there that this project's trainer wrote.")
     return Weights(tensors, metadata["geometry"], str(path), metadata, _number(path, metadata, "keypoint_bias", 0.0),
-                   _number(path, metadata, "threshold", OFFICIAL_THRESHOLD))
+                   _number(path, metadata, "threshold", OFFICIAL_THRESHOLD), kind.architecture)
 
 
 def _number(path: Path, metadata: dict[str, str], key: str, default: float) -> float:
@@ -152,7 +160,7 @@ def _read_pytorch(path: Path) -> Weights:
     if not isinstance(content, dict) or not content or not all(
             isinstance(name, str) and isinstance(value, torch.Tensor) for name, value in content.items()):
         raise WeightsError(f"{path} is a PyTorch file, but not a plain table of named tensors. "
-                           f"Put a DALF checkpoint of kind {ARCHITECTURE!r} there.")
+                           f"Put a DALF checkpoint of kind {DalfNetwork.architecture!r} there.")
     return Weights({rename_official(name): value for name, value in content.items()}, ORIGINAL, str(path), {}, OFFICIAL_KEYPOINT_BIAS)
 
 
@@ -161,7 +169,7 @@ def _first_line(error: BaseException) -> str:
     return text.splitlines()[0][:160]
 
 
-def _check_tensors(network: DalfNetwork, loaded: Weights) -> None:
+def _check_tensors(network: Network, loaded: Weights) -> None:
     """WeightsError naming the first few tensors that are missing, unknown, of a wrong shape or not finite."""
     wanted = network.state_dict()
     faults = [f"{name} is missing" for name in wanted if name not in loaded.tensors]
@@ -174,17 +182,21 @@ def _check_tensors(network: DalfNetwork, loaded: Weights) -> None:
             faults.append(f"{name} holds NaN or infinity")
     if faults:
         more = f" and {len(faults) - 3} more" if len(faults) > 3 else ""
-        raise WeightsError(f"{loaded.source} does not fit the DALF network of kind {ARCHITECTURE!r}: {'; '.join(faults[:3])}{more}. "
+        raise WeightsError(f"{loaded.source} does not fit the network of kind {network.architecture!r}: {'; '.join(faults[:3])}{more}. "
                            f'Give a checkpoint of that kind, or "{OFFICIAL}".')
 
 
-def save_weights(network: DalfNetwork, path: str | os.PathLike, *, geometry: str = CORRECTED,
+def save_weights(network: Network, path: str | os.PathLike, *, geometry: str | None = None,
                  metadata: dict[str, str] | None = None) -> None:
-    """Write a checkpoint as safetensors; architecture and geometry go into its metadata. Replaces the file in one step."""
-    if geometry not in GEOMETRIES:
-        raise ValueError(f"geometry must be one of {GEOMETRIES}, not {geometry!r}")
+    """Write a checkpoint as safetensors; architecture and geometry go into its metadata. Replaces the file in one step.
+
+    geometry: that it was trained with; None: the first of the network's.
+    """
+    geometry = network.geometries[0] if geometry is None else geometry
+    if geometry not in network.geometries:
+        raise ValueError(f"geometry must be one of {network.geometries}, not {geometry!r}")
     path = Path(path)
-    described = {**(metadata or {}), "format": FORMAT, "architecture": ARCHITECTURE, "geometry": geometry}
+    described = {**(metadata or {}), "format": FORMAT, "architecture": network.architecture, "geometry": geometry}
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     with whole_file(path) as partial:
         save_file(tensors, str(partial), described)

@@ -13,9 +13,9 @@ from typing import Any
 import torch
 from safetensors import SafetensorError
 
-from dalf_core.features.network import ARCHITECTURE, DalfNetwork
+from dalf_core.features.network import Network
 from dalf_core.files.whole_file import write_whole
-from dalf_core.weights import save_weights
+from dalf_core.weights import ARCHITECTURES, save_weights
 
 FORMAT = "dalf-training-1"
 
@@ -78,17 +78,18 @@ class RunFolder:
                            "with --weights, in another folder") from error
         if not isinstance(content, dict) or content.get("format") != FORMAT:
             raise RunError(f"{self.checkpoint} is no checkpoint of this trainer")
-        if content["architecture"] != ARCHITECTURE:
-            raise RunError(f"{self.checkpoint} is of architecture {content['architecture']!r}, this trainer makes {ARCHITECTURE!r}")
+        if content["architecture"] not in ARCHITECTURES:
+            raise RunError(f"{self.checkpoint} is of architecture {content['architecture']!r}, this trainer makes "
+                           f"{' and '.join(map(repr, ARCHITECTURES))}")
         return content
 
     def save(self, content: Mapping[str, Any]) -> None:
         """Write the checkpoint; the one before stays if that fails."""
         stream = io.BytesIO()
-        torch.save({"format": FORMAT, "architecture": ARCHITECTURE, **content}, stream)
+        torch.save({"format": FORMAT, **content}, stream)
         self.write(self.checkpoint, stream.getvalue())
 
-    def export(self, path: Path, network: DalfNetwork, metadata: Mapping[str, str]) -> None:
+    def export(self, path: Path, network: Network, metadata: Mapping[str, str]) -> None:
         """Write the network alone, for DALF(weights=path)."""
         with writing(path):
             try:

@@ -16,7 +16,7 @@ from typing import Any
 
 from dalf_core.commands.command_line import program
 
-MODES = ("ts1", "ts2", "ts-fl", "end2end-backbone", "end2end-tps", "end2end-full", "end2end-fl")
+MODES = ("ts1", "ts2", "ts-fl", "end2end-backbone", "end2end-tps", "end2end-full", "end2end-fl", "light")
 
 
 def parser() -> argparse.ArgumentParser:

@@ -45,6 +45,10 @@ class TrainingConfig:
     that share negatives; divides the pairs of each process. least_apart: pixels; nearer keypoints are no negatives of each other.
     matches: of a pair at most, that are described. dropout: in warper and polar descriptor.
 
+    teacher: weights whose heatmap the light network's detector learns from: built-in, official or a path.
+    taught_share: of each batch's pairs, for which the teacher is asked. jitter: pixels, standard
+    deviation by which keypoints are moved before they are described, as a detector misplaces them; all of mode light alone.
+
     device: auto, cpu, cuda, cuda:N. precision: bfloat16 where convolutions may, float32, or auto: bfloat16 where the machine has it.
     compile: torch.compile the network. prefetch: batches made ready ahead, each by a thread of its own.
     log_every, picture_every, validate_every, save_every: steps. validation_pairs: image pairs, a third of them of each level.
@@ -81,6 +85,10 @@ class TrainingConfig:
     matches: int = 256
     dropout: float = 0.1
 
+    teacher: str = "built-in"
+    taught_share: float = 1 / 3
+    jitter: float = 0.5
+
     device: str = "auto"
     precision: str = "auto"
     compile: bool = False
@@ -102,7 +110,7 @@ class TrainingConfig:
 
 
 # no settings of a single stage
-WHOLE_RUN = ("stages", "photo_size", "seed", "device", "precision", "compile")
+WHOLE_RUN = ("stages", "photo_size", "seed", "teacher", "device", "precision", "compile")
 # changing these neither changes what is learned nor what has been
 FREE_ON_RESUME = ("device", "compile", "prefetch", "log_every", "picture_every", "validate_every", "save_every", "tensorboard")
 
@@ -218,9 +226,9 @@ def _check(config: TrainingConfig) -> None:
     bounds: dict[str, tuple[float, float]] = {
         **dict.fromkeys(("steps", "pairs", "accumulate", "negative_group", "prefetch", "log_every", "picture_every", "validate_every",
                          "save_every"), (1, math.inf)),
-        **dict.fromkeys(("learning_rate", "margin"), (1e-12, math.inf)),
+        **dict.fromkeys(("learning_rate", "margin"), (1e-12, math.inf)), "taught_share": (1e-6, 1),
         **dict.fromkeys(("seed", "occluders", "border", "keypoint_cost", "wrong_match_cost", "descriptor_weight",
-                         "least_apart"), (0, math.inf)),
+                         "jitter", "least_apart"), (0, math.inf)),
         **dict.fromkeys(("least_difficulty", "keypoint_cost_ramp", "punish_from"), (0, 1)),
         "dropout": (0, 0.9), "matches": (16, math.inf), "validation_pairs": (3, math.inf)}
     for key, (low, high) in bounds.items():
@@ -229,6 +237,9 @@ def _check(config: TrainingConfig) -> None:
             raise ConfigError(f"{key} must lie in {low:g} to {high:g}, not {value:g}")
     _check_schedules(config)
     _check_sizes(config)
+    if len({MODES[stage.get("mode", config.mode)].architecture for stage in config.stages
+            if stage.get("mode", config.mode) in MODES}) > 1:
+        raise ConfigError("stages: mode light trains another network than the others; give it a run of its own")
     for number, stage in enumerate(config.stages, 1):
         if common := [key for key in WHOLE_RUN if key in stage]:
             raise ConfigError(f"stage {number}: {common[0]} holds for the whole run; set it outside of the stages")

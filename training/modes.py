@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from dalf_core.features.network import DalfNetwork
+from dalf_core.features.light_network import LightNetwork
+from dalf_core.features.network import DalfNetwork, Network
 
 _DETECTOR = ("backbone.decoder", "backbone.keypoint_head")
 _FEATURES = ("backbone.encoder", "backbone.feature_head")
@@ -19,7 +20,8 @@ class Mode:
 
     descriptors: whose triplet losses are averaged; the first decides which matches are right. concatenated: fusion is held at a plain
     concatenation. punished: matches that the descriptors get wrong cost something in the last part of the training.
-    second: needs the weights of a first stage.
+    second: needs the weights of a first stage. architecture: of the network. taught: the detector learns from another network's heatmap,
+    and matches are drawn by the true map.
     """
 
     summary: str
@@ -28,6 +30,8 @@ class Mode:
     concatenated: bool = False
     punished: bool = True
     second: bool = False
+    architecture: str = DalfNetwork.architecture
+    taught: bool = False
 
 
 MODES = {
@@ -42,10 +46,12 @@ MODES = {
                          concatenated=True),
     "end2end-fl": Mode("all at once: detector, both halves, fusion (the original has no such mode)",
                        (*_FEATURES, *_DETECTOR, *_POLAR, "fusion"), ("fused", "polar", "backbone")),
+    "light": Mode("the light network: all of it, the detector from a teacher's heatmap", ("backbone", "patch_descriptor", "fusion"),
+                  ("fused", "polar", "backbone"), architecture=LightNetwork.architecture, taught=True),
 }
 
 
-def prepare(network: DalfNetwork, mode: Mode, dropout: float) -> list[nn.Parameter]:
+def prepare(network: Network, mode: Mode, dropout: float) -> list[nn.Parameter]:
     """Freeze and thaw the network's parts for a mode, in place; the parameters that learn."""
     network.requires_grad_(False).eval()
     for name in mode.parts:
@@ -58,7 +64,7 @@ def prepare(network: DalfNetwork, mode: Mode, dropout: float) -> list[nn.Paramet
     return [parameter for parameter in network.parameters() if parameter.requires_grad]
 
 
-def train_parts(network: DalfNetwork, mode: Mode) -> None:
+def train_parts(network: Network, mode: Mode) -> None:
     """Set the parts that learn to training mode (batch norms take the batch's statistics, dropout drops), the others to evaluation."""
     network.eval()
     for name in mode.parts:

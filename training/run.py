@@ -11,9 +11,8 @@ from typing import Any
 import torch
 import yaml
 
-from dalf_core.features.network import DalfNetwork
 from dalf_core.torch_device import FULL_FLOAT32, choose_device
-from dalf_core.weights import load_network
+from dalf_core.weights import ARCHITECTURES, load_network
 
 from .checkpoint import RunError, RunFolder
 from .config import CONFIGS, ConfigError, TrainingConfig, first_difference, from_plain, load_config, override, to_plain
@@ -109,7 +108,7 @@ def _photos(options: argparse.Namespace, config: TrainingConfig, world: World) -
 def _trainer(options: argparse.Namespace, config: TrainingConfig, saved: dict[str, Any] | None, cache: PhotoCache, folder: RunFolder,
              world: World) -> Trainer:
     if saved is not None:
-        trainer = Trainer(config, cache, folder, world, DalfNetwork(), saved["metadata"])
+        trainer = Trainer(config, cache, folder, world, ARCHITECTURES[saved["architecture"]](), saved["metadata"])
         if saved["photos"] != cache.key:
             raise RunError(f"images: the photos in {options.images} are not those the run was started with")
         if moved := cache.held_out ^ held_out_before(saved, cache):
@@ -121,9 +120,14 @@ def _trainer(options: argparse.Namespace, config: TrainingConfig, saved: dict[st
             print(f"going on after step {trainer.progress.step} of stage {trainer.progress.stage + 1}", file=sys.stderr)
         return trainer
     torch.manual_seed(config.seed)
-    network, start = DalfNetwork(), "random weights"
+    architecture = MODES[config.stage_configs()[0].mode].architecture
+    network, start = ARCHITECTURES[architecture](), "random weights"
     if options.weights is not None:
         network, loaded = load_network(options.weights)
+        if network.architecture != architecture:
+            raise ValueError(f"{loaded.source} is a network of kind {network.architecture!r}, the mode trains one of kind "
+                             f"{architecture!r}: "
+                             "give other --weights or another --mode")
         start = Path(loaded.source).name
     if world.leads:
         folder.write(folder.config, yaml.safe_dump(to_plain(config), sort_keys=False, default_flow_style=None).encode())

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from dalf_core.features.network import DalfNetwork
+from dalf_core.features.network import Network
 
 from .calibration import calibrate
 from .checkpoint import RunError, RunFolder
@@ -24,6 +24,7 @@ from .data.schedule import value_at
 from .data.views import Views, make_views
 from .distributed import World, average, share_batch_norms
 from .losses.fast_layers import autocast_type, make_fast
+from .losses.teacher import Teacher
 from .memory import FreedMemory
 from .modes import MODES, prepare, train_parts
 from .report import Report
@@ -54,7 +55,7 @@ class Trainer:
     the uninterrupted one would have done, bit for bit on the same CPU.
     """
 
-    def __init__(self, config: TrainingConfig, cache: PhotoCache, folder: RunFolder, world: World, network: DalfNetwork,
+    def __init__(self, config: TrainingConfig, cache: PhotoCache, folder: RunFolder, world: World, network: Network,
                  metadata: Mapping[str, str] | None = None) -> None:
         self.config, self.stages = config, config.stage_configs()
         self.cache, self.folder, self.world = cache, folder, world
@@ -71,6 +72,8 @@ class Trainer:
         if config.compile:
             self.network.backbone.compile()
             self.network.patch_descriptor.compile()
+        taught = any(MODES[stage.mode].taught for stage in self.stages)
+        self._teacher = Teacher(config.teacher, world.device) if taught else None
         self._freed = FreedMemory()
         self._saved_optimizer: dict[str, Any] | None = None
         kept = cache.validation()
@@ -167,7 +170,7 @@ class Trainer:
         offset = tuple(int(value) for value in np.random.default_rng(key).integers(0, 8, 2))
         torch.manual_seed(seeded("cpu", *key, self.world.rank).initial_seed())        # for dropout
         done = batch.number / (config.steps * config.accumulate)
-        return batch_loss(self.network, views, config, done, share, offset, self._autocast), views
+        return batch_loss(self.network, views, config, done, share, offset, self._autocast, self._teacher), views
 
     def _check_finite(self, gradients: list[torch.Tensor], measures: torch.Tensor, stop: torch.Tensor) -> bool:
         """Whether `stop` holds. Asked together, for here the program waits for the GPU. DivergedError: see there."""
@@ -204,9 +207,9 @@ class Trainer:
     def _save(self, optimizer: torch.optim.Optimizer) -> None:
         if not self.world.leads:
             return
-        self.folder.save({"network": self.network.state_dict(), "optimizer": optimizer.state_dict(), "progress": vars(self.progress),
-                          "config": to_plain(self.config), "photos": self.cache.key, "held_out": sorted(self.cache.held_out),
-                          "metadata": self._metadata})
+        self.folder.save({"architecture": self.network.architecture, "network": self.network.state_dict(),
+                          "optimizer": optimizer.state_dict(), "progress": vars(self.progress), "config": to_plain(self.config),
+                          "photos": self.cache.key, "held_out": sorted(self.cache.held_out), "metadata": self._metadata})
 
 
 def _chunks(batches: Iterator[PhotoBatch], size: int) -> Iterator[list[PhotoBatch]]:

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from dalf_core.features.keypoints import strongest_keypoints
-from dalf_core.features.network import DalfNetwork
+from dalf_core.features.network import Network
 
 from .config import TrainingConfig
 from .data.difficulty import LEVELS, warp_range
@@ -62,7 +62,7 @@ def validation_views(cache: PhotoCache, indices: np.ndarray, config: TrainingCon
 
 
 @torch.no_grad()
-def validate(network: DalfNetwork, views: dict[str, list[Views]], mode: str) -> Validation:
+def validate(network: Network, views: dict[str, list[Views]], mode: str) -> Validation:
     """Measure a network in evaluation mode, in which it is left. mode: whose first descriptor is taken."""
     network.eval()
     kind = MODES[mode].descriptors[0]
@@ -71,12 +71,12 @@ def validate(network: DalfNetwork, views: dict[str, list[Views]], mode: str) -> 
     return Validation(*({level: row[index] for level, row in measured.items()} for index in range(3)))
 
 
-def _measure(network: DalfNetwork, views: Views, kind: str) -> torch.Tensor:
+def _measure(network: Network, views: Views, kind: str) -> torch.Tensor:
     """(B, 3) matching score, accuracy and repeatability of each pair."""
     pairs = len(views.gray_a)
     gray = torch.cat([views.gray_a, views.gray_b])
     heatmap, features = network(gray)
-    xy, strong = strongest(heatmap, gray.shape[-1] * gray.shape[-2] // KEYPOINT_AREA)
+    xy, strong = strongest(heatmap, gray.shape[-1] * gray.shape[-2] // KEYPOINT_AREA, network.geometries[0])
     described = describe_slots(network, gray, features, xy, strong, (kind,))[0][kind]
     (a, b), (usable_a, usable_b), (ours, theirs) = (half.split(pairs) for half in (xy, strong, described))
     a_in_b, shown_a = views.to_b(a)
@@ -92,7 +92,8 @@ def _measure(network: DalfNetwork, views: Views, kind: str) -> torch.Tensor:
     return torch.stack([right.sum(dim=1) / covisible, accuracy, again.sum(dim=1) / covisible], dim=1)
 
 
-def strongest(heatmap: torch.Tensor, count: int) -> tuple[torch.Tensor, torch.Tensor]:
+def strongest(heatmap: torch.Tensor, count: int, geometry: str) -> tuple[torch.Tensor, torch.Tensor]:
     """The strongest keypoints of heatmaps (B, 1, H, W): positions (B, count, 2), and which rows hold one (B, count) bool."""
-    found: Sequence[tuple[torch.Tensor, torch.Tensor]] = [strongest_keypoints(one[0], count, -torch.inf) for one in heatmap]
+    found: Sequence[tuple[torch.Tensor, torch.Tensor]] = [
+        strongest_keypoints(one[0], count, -torch.inf, geometry=geometry) for one in heatmap]
     return torch.stack([xy for xy, _ in found]), torch.stack([score > -torch.inf for _, score in found])

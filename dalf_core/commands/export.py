@@ -34,7 +34,7 @@ def parser() -> argparse.ArgumentParser:
                    help="the .onnx file to write (default out/dalf.onnx)")
     p.add_argument("--size", type=image_size, default=(640, 480), metavar="WxH", help="image size (default 640x480)")
     p.add_argument("--top-k", type=int, default=2048, help="keypoints (default 2048)")
-    p.add_argument("--weights", help='"official" or a checkpoint file (default: as for DALF)')
+    p.add_argument("--weights", help='"official", "light" or a checkpoint file (default: as for DALF)')
     p.add_argument("--descriptor", choices=tuple(DESCRIPTORS), default="fused", help="default fused")
     p.add_argument("--threshold", type=float, help="least heatmap value (default: the one that belongs to the weights)")
     return p

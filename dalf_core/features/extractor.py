@@ -32,11 +32,14 @@ log = logging.getLogger(__name__)
 class DALF:
     """The DALF detector and descriptor (Potje et al., CVPR 2023).
 
-    weights: None = the default, "official", or a path; see dalf_core.weights.
+    weights: None = the default, "official", "light", or a path; see dalf_core.weights. They also tell which network it is: DALF's own, or
+    the light one (features.light_network), which gives keypoints and descriptors of the same kinds: they match those of the same
+    weights only. The attribute architecture names the network.
     device: "auto" (a GPU if there is one), "cpu", "cuda", "cuda:N".
     top_k: the largest number of keypoints; the strongest are kept.
     geometry: "corrected" samples the network's maps where they belong and places keypoints between pixels; "original" samples them as
-    the official code does.
+    the official code does, for DALF's own network. The attribute tells how
+    they are read; of the light network it is "aligned".
     threshold: smallest heatmap value of a keypoint; None: the one that belongs to the weights.
     descriptor: "fused" (128 numbers), "polar" or "backbone" (64); polar alone withstands large rotations better.
     precision: "float32", on a GPU without TF32; "bfloat16" on the CPU: faster, keypoints move by some tenths of a pixel; "float16" on a
@@ -62,9 +65,13 @@ class DALF:
         if len(scales) == 0 or not all(0.01 <= scale <= 8 for scale in scales):
             raise ValueError(f"scales must be factors between 0.01 and 8, not {scales!r}")
         self.device = choose_device(device)
-        self.top_k, self.geometry, self.descriptor = int(top_k), geometry, descriptor
+        self.top_k, self.descriptor = int(top_k), descriptor
         self.scales = tuple(sorted(float(scale) for scale in scales))
         network, loaded = load_network(weights)
+        if geometry not in network.geometries and geometry == ORIGINAL:
+            raise ValueError(f"geometry={ORIGINAL!r} is DALF's; {loaded.source} is a network of kind {network.architecture!r}")
+        self.architecture = network.architecture
+        self.geometry = network.geometries[0] if geometry == CORRECTED else geometry
         if loaded.geometry == CORRECTED and geometry == ORIGINAL:
             log.warning("%s was trained with corrected geometry; reading it as %r loses accuracy", loaded.source, geometry)
         self.weights = loaded.source
@@ -74,15 +81,15 @@ class DALF:
                             else network.folded().to(self.device, memory_format=torch.channels_last))
             self.precision, self.backend, chunk = self._accelerate(backend, precision)
             self._graph = GraphedFunction(_run_fixed, self.device) if self.precision == "float16" else None
-        self._pipeline = Pipeline(self.network, self.device, geometry, loaded.threshold if threshold is None else float(threshold),
-                                  descriptor, loaded.keypoint_bias if geometry == CORRECTED else 0.0, chunk,
+        self._pipeline = Pipeline(self.network, self.device, self.geometry, loaded.threshold if threshold is None else float(threshold),
+                                  descriptor, 0.0 if geometry == ORIGINAL else loaded.keypoint_bias, chunk,
                                   TILE_ABOVE[self.device.type])
         self._short_of_memory = False
         log.info("DALF on %s (%s, %s), weights %s, %s geometry", self.device, self.backend, self.precision, loaded.source, geometry)
 
     def _accelerate(self, backend: str, precision: str) -> tuple[str, str, int]:
         """The precision, what runs the network, in words, and how many patches it takes at once. ValueError: a precision not to be had."""
-        on_cpu, corrected = self.device.type == "cpu", self.geometry == CORRECTED
+        on_cpu, corrected = self.device.type == "cpu", self.geometry != ORIGINAL
         on_openvino = on_cpu and corrected and choose_backend(backend) == "openvino"
         precision = choose_precision(precision, on_gpu=not on_cpu, corrected=corrected, on_openvino=on_openvino)
         if on_openvino:

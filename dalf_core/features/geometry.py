@@ -3,7 +3,8 @@
 Pooling halves: sample i of a map pooled n times lies at pixel (2^n) i + (2^n - 1) / 2, whatever odd row or column was left over.
 An unpadded 3x3 convolution loses one sample a side, so sample j of its output is sample j + 1 of its input.
 
-"corrected" follows from that. "original" reads the maps as the official code does: as if each spanned the whole image corner
+"corrected" follows from that, for DALF. "aligned" is the same for the light network, whose convolutions are padded and whose heatmap has
+the image's own pixels. "original" reads the maps as the official code does: as if each spanned the whole image corner
 to corner, and the patches half a pixel up and left. It is kept for parity.
 """
 from __future__ import annotations
@@ -12,8 +13,8 @@ from functools import cache
 
 import torch
 
-ORIGINAL, CORRECTED = "original", "corrected"
-GEOMETRIES = (CORRECTED, ORIGINAL)
+ORIGINAL, CORRECTED, ALIGNED = "original", "corrected", "aligned"
+GEOMETRIES = (CORRECTED, ORIGINAL)                  # that DALF can be read with
 PATCH_OFFSET = {ORIGINAL: -0.5, CORRECTED: 0.0}      # pixels added to where patches are read
 
 _DECODER_LOSS = 2       # samples a side, at half resolution, lost to the decoder's two unpadded convolutions
@@ -38,7 +39,7 @@ def heatmap_to_image(xy: torch.Tensor, image_size: tuple[int, int], geometry: st
 
     The decoder's W//2 - 4 samples are stretched corner to corner over the W columns of the heatmap.
     """
-    if geometry == ORIGINAL:
+    if geometry in (ORIGINAL, ALIGNED):
         return xy
     size = constant(image_size, xy)
     half = torch.div(size, 2, rounding_mode="floor")
@@ -47,7 +48,7 @@ def heatmap_to_image(xy: torch.Tensor, image_size: tuple[int, int], geometry: st
 
 def image_to_heatmap(xy: torch.Tensor, image_size: tuple[int, int], geometry: str) -> torch.Tensor:
     """The inverse of heatmap_to_image."""
-    if geometry == ORIGINAL:
+    if geometry in (ORIGINAL, ALIGNED):
         return xy
     size = constant(image_size, xy)
     half = torch.div(size, 2, rounding_mode="floor")
@@ -56,7 +57,7 @@ def image_to_heatmap(xy: torch.Tensor, image_size: tuple[int, int], geometry: st
 
 def image_to_features(xy: torch.Tensor, image_size: tuple[int, int], geometry: str) -> torch.Tensor:
     """Image pixels (N, 2) to samples (N, 2) of the backbone's feature map, (H//8, W//8)."""
-    if geometry == CORRECTED:
+    if geometry in (CORRECTED, ALIGNED):
         return (xy - 3.5) / 8
     size = constant(image_size, xy)
     return xy * (torch.div(size, 8, rounding_mode="floor") - 1) / (size - 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from .geometry import CORRECTED, heatmap_to_image
+from .geometry import CORRECTED, ORIGINAL, heatmap_to_image
 
 BORDER = 2                  # heatmap samples at the rim that see the network's zero padding
 
@@ -36,38 +36,40 @@ def find_keypoints(heatmap: torch.Tensor, threshold: float, geometry: str, bias:
     bias: pixels by which the detector places keypoints too far right and down.
     """
     height, width = heatmap.shape
-    if geometry == CORRECTED:
+    if geometry != ORIGINAL:
         index = peaks(heatmap, threshold, BORDER).flatten().nonzero()[:, 0]
         score = heatmap.flatten()[index]
         score, order = score.sort(descending=True, stable=True)
         index = index[order]
-        return _places(heatmap, index, bias), score
+        return _places(heatmap, index, geometry, bias), score
     index = peaks(heatmap, threshold, plateaus=True).flatten().nonzero()[:, 0]
     score = heatmap.flatten()[index]
     order = torch.argsort(-score)       # the official order where scores are equal
     return _grid(index[order], width, heatmap.dtype), score[order]
 
 
-def strongest_keypoints(heatmap: torch.Tensor, count: int, threshold: float, bias: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
-    """As find_keypoints with corrected geometry, always `count` of them: nothing here waits for the GPU to learn how many there are.
+def strongest_keypoints(heatmap: torch.Tensor, count: int, threshold: float, bias: float = 0.0,
+                        geometry: str = CORRECTED) -> tuple[torch.Tensor, torch.Tensor]:
+    """As find_keypoints with any geometry but the original, always `count` of them: nothing here waits for the GPU to learn how many there
+    are.
 
     Rows beyond the last keypoint have the score -inf and some place inside the image.
     """
     score = torch.where(peaks(heatmap, threshold, BORDER), heatmap, -torch.inf).flatten()
     score, index = score.topk(min(count, len(score)))
     index = torch.where(score > -torch.inf, index, heatmap.shape[1] * BORDER + BORDER)
-    return _places(heatmap, index, bias), score
+    return _places(heatmap, index, geometry, bias), score
 
 
 def _grid(index: torch.Tensor, width: int, dtype: torch.dtype) -> torch.Tensor:
     return torch.stack([index % width, torch.div(index, width, rounding_mode="floor")], dim=1).to(dtype)
 
 
-def _places(heatmap: torch.Tensor, index: torch.Tensor, bias: float) -> torch.Tensor:
-    """Flat indices (N,) of maxima to image pixels (N, 2), corrected geometry."""
+def _places(heatmap: torch.Tensor, index: torch.Tensor, geometry: str, bias: float) -> torch.Tensor:
+    """Flat indices (N,) of maxima to image pixels (N, 2)."""
     height, width = heatmap.shape
     xy = _grid(index, width, heatmap.dtype) + quadratic_offset(heatmap, index)
-    return heatmap_to_image(xy, (width, height), CORRECTED) - bias
+    return heatmap_to_image(xy, (width, height), geometry) - bias
 
 
 def quadratic_offset(heatmap: torch.Tensor, index: torch.Tensor) -> torch.Tensor:

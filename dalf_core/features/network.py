@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import copy
 import math
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from .geometry import CORRECTED, PATCH_OFFSET, constant, image_to_features, image_to_warper
+from .geometry import CORRECTED, ORIGINAL, PATCH_OFFSET, constant, image_to_features, image_to_warper
 from .polar_grid import PolarGrid, sample_patches
 from .tiles import TiledBackbone
 
@@ -37,7 +38,10 @@ OFFICIAL_NAMES = {
 }
 
 
-def _convolution(inputs: int, outputs: int, padding: int | tuple[int, int] = 1, *, kernel: int | tuple[int, int] = 3,
+SomeNetwork = TypeVar("SomeNetwork", bound="Network")
+
+
+def convolution(inputs: int, outputs: int, padding: int | tuple[int, int] = 1, *, kernel: int | tuple[int, int] = 3,
                  stride: int = 1, bias: bool = False, activation: bool = True) -> list[nn.Module]:
     """Convolution, batch norm without scale and shift, ReLU."""
     layers: list[nn.Module] = [nn.Conv2d(inputs, outputs, kernel, stride=stride, padding=padding, bias=bias),
@@ -53,14 +57,14 @@ class Backbone(nn.Module):
         image, half, quarter, eighth = CHANNELS
         self.norm = nn.InstanceNorm2d(image)
         self.encoder = nn.ModuleList([
-            nn.Sequential(*_convolution(inputs, outputs), *_convolution(outputs, outputs), nn.MaxPool2d(2))
+            nn.Sequential(*convolution(inputs, outputs), *convolution(outputs, outputs), nn.MaxPool2d(2))
             for inputs, outputs in zip(CHANNELS[:-1], CHANNELS[1:])])
         self.decoder = nn.ModuleList([
-            nn.Sequential(*_convolution(inputs, outputs, 0), *_convolution(outputs, outputs, 0))
+            nn.Sequential(*convolution(inputs, outputs, 0), *convolution(outputs, outputs, 0))
             for inputs, outputs in ((eighth + quarter, quarter), (quarter + half, half))])
-        self.keypoint_head = nn.Sequential(*_convolution(half, half), nn.Conv2d(half, 1, 1))
-        self.feature_head = nn.Sequential(*_convolution(eighth, eighth),
-                                          *_convolution(eighth, eighth, 0, kernel=1, bias=True, activation=False))
+        self.keypoint_head = nn.Sequential(*convolution(half, half), nn.Conv2d(half, 1, 1))
+        self.feature_head = nn.Sequential(*convolution(eighth, eighth),
+                                          *convolution(eighth, eighth, 0, kernel=1, bias=True, activation=False))
 
     def forward(self, gray: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """gray: (B, 1, H, W), any brightness scale. Returns heatmap (B, 1, H, W) and features (B, 64, H//8, W//8)."""
@@ -90,7 +94,7 @@ class Warper(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         channels = CHANNELS[-1]
-        self.convolutions = nn.Sequential(*_convolution(channels, 2 * channels), *_convolution(2 * channels, 2 * channels, 0))
+        self.convolutions = nn.Sequential(*convolution(channels, 2 * channels), *convolution(2 * channels, 2 * channels, 0))
         self.perceptron = nn.Sequential(
             nn.Linear(2 * channels, 4 * channels), nn.BatchNorm1d(4 * channels, affine=False), nn.ReLU(), nn.Dropout(0.1),
             nn.Linear(4 * channels, 4 * channels), nn.ReLU(), nn.Dropout(0.1),
@@ -123,10 +127,10 @@ class PatchDescriptor(nn.Module):
         super().__init__()
         layers: list[nn.Module] = [nn.InstanceNorm2d(1)]
         for inputs, outputs, stride in ((1, 32, 1), (32, 32, 1), (32, 64, 2), (64, 64, 1), (64, 64, 2), (64, 64, 1)):
-            layers += [CircularRows(), *_convolution(inputs, outputs, (0, 1), stride=stride)]
+            layers += [CircularRows(), *convolution(inputs, outputs, (0, 1), stride=stride)]
         layers += [nn.Dropout(0.1), nn.AvgPool2d((8, 1), stride=1)]
         for width in (3, 3, 3, 2):
-            layers += _convolution(64, 64, 0, kernel=(1, width), activation=width == 3)
+            layers += convolution(64, 64, 0, kernel=(1, width), activation=width == 3)
         self.layers = nn.Sequential(*layers)
 
     def forward(self, patches: torch.Tensor) -> torch.Tensor:
@@ -156,8 +160,47 @@ def sample_map(values: torch.Tensor, xy: torch.Tensor, *, mode: str, padding: st
                          align_corners=True)[0, :, :, 0].t()
 
 
-class DalfNetwork(nn.Module):
-    """All parts. forward is the dense half (maps of an image); describe is the sparse half (keypoints to descriptors)."""
+class Network(nn.Module):
+    """What extraction, training and checkpoints need of a network; DalfNetwork and light_network.LightNetwork are ones.
+
+    forward is the dense half (maps of an image); describe is the sparse half (keypoints to descriptors).
+    architecture: its kind, as checkpoints name it. geometries: in which its maps can be read; the first is the one it is trained with.
+    """
+
+    architecture: str
+    geometries: tuple[str, ...]
+    backbone: nn.Module
+    patch_descriptor: nn.Module
+    fusion: Fusion
+
+    def describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor, *, geometry: str = CORRECTED,
+                 descriptor: str = "fused", chunk: int | None = None) -> torch.Tensor:
+        """Unit descriptors (N, D) of pixels xy (N, 2) in one image; D by the kind of descriptor, see DESCRIPTORS.
+
+        gray: (1, 1, H, W). features: from forward. chunk: keypoints worked on at once, bounds the memory.
+        """
+        raise NotImplementedError
+
+    def to_half(self) -> None:
+        """Turn the costly layers to float16, in place. Where keypoints are placed, float32 stays: half precision has plateaus there."""
+        raise NotImplementedError
+
+    def folded(self: SomeNetwork) -> SomeNetwork:
+        """A copy for inference: in evaluation mode, without gradients, batch norms folded into the layers before them."""
+        network = copy.deepcopy(self).eval().requires_grad_(False)
+        for module in network.modules():
+            if isinstance(module, nn.Sequential):
+                _fold_batch_norms(module)
+        return network
+
+
+class DalfNetwork(Network):
+    """DALF's, all parts."""
+
+    backbone: Backbone
+    patch_descriptor: PatchDescriptor
+    architecture = ARCHITECTURE
+    geometries = (CORRECTED, ORIGINAL)
 
     def __init__(self) -> None:
         super().__init__()
@@ -192,10 +235,6 @@ class DalfNetwork(nn.Module):
 
     def describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor, *, geometry: str = CORRECTED,
                  descriptor: str = "fused", chunk: int | None = None) -> torch.Tensor:
-        """Unit descriptors (N, D) of pixels xy (N, 2) in one image; D by the kind of descriptor, see DESCRIPTORS.
-
-        gray: (1, 1, H, W). features: (1, 64, H//8, W//8), from forward. chunk: keypoints worked on at once, bounds the memory.
-        """
         image_size = (gray.shape[-1], gray.shape[-2])
         if len(xy) == 0:
             return gray.new_zeros((0, DESCRIPTORS[descriptor]))
@@ -210,19 +249,9 @@ class DalfNetwork(nn.Module):
         polar = torch.cat(parts)
         return F.normalize(polar if descriptor == "polar" else self.fusion(polar, backbone))
 
-    def folded(self) -> DalfNetwork:
-        """A copy for inference: in evaluation mode, without gradients, batch norms folded into the layers before them."""
-        network = copy.deepcopy(self).eval().requires_grad_(False)
-        for module in network.modules():
-            if isinstance(module, nn.Sequential):
-                _fold_batch_norms(module)
-        return network
-
-    def to_half(self) -> DalfNetwork:
-        """Turn the costly layers to float16, in place. Where keypoints are placed, float32 stays: half precision has plateaus there."""
+    def to_half(self) -> None:
         for module in (self.backbone.encoder, self.backbone.decoder, self.backbone.feature_head, self.patch_descriptor):
             module.half()
-        return self
 
 
 def dtype_of(module: nn.Module) -> torch.dtype:

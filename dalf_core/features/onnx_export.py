@@ -11,6 +11,7 @@ import os
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -19,11 +20,11 @@ from torch import nn
 
 from ..files.whole_file import whole_file
 from .extractor import DALF
-from .geometry import CORRECTED
-from .network import ARCHITECTURE
+from .geometry import ORIGINAL
 from .pipeline import Found
 
-OPSET = 20              # the first whose GridSample and Resize are the ones used here
+NEW_EXPORTER = 18       # the least opset that PyTorch's exporter of today writes
+OPSET = {"ts-fl": 20, "light": 17}          # the first that has the layers of each network
 PLACE_TOLERANCE = 0.05      # pixels: further apart is another keypoint
 LEAST_AGREEMENT = 0.99      # of the keypoints: rounding decides which sample of a flat top is the maximum
 LEAST_COSINE = 0.9999
@@ -60,7 +61,7 @@ def export_onnx(path: str | os.PathLike[str], dalf: DALF, width: int, height: in
     dalf: on the CPU, backend="pytorch", corrected geometry, one scale. An existing file is replaced only after that check.
     Raises ExportError (differs from PyTorch), ValueError (another dalf), ImportError (pip install onnx onnxscript onnxruntime), OSError.
     """
-    if dalf.device.type != "cpu" or dalf.backend != "pytorch" or dalf.geometry != CORRECTED or dalf.scales != (1.0,):
+    if dalf.device.type != "cpu" or dalf.backend != "pytorch" or dalf.geometry == ORIGINAL or dalf.scales != (1.0,):
         raise ValueError('the export needs DALF(device="cpu", backend="pytorch") with the corrected geometry and one scale')
     path = Path(path)
     gray = torch.from_numpy(_test_picture(width, height))[None, None]
@@ -71,7 +72,7 @@ def export_onnx(path: str | os.PathLike[str], dalf: DALF, width: int, height: in
 
 
 def _metadata(dalf: DALF, width: int, height: int) -> dict[str, str]:
-    return {"architecture": ARCHITECTURE, "geometry": dalf.geometry, "weights": dalf.weights, "descriptor": dalf.descriptor,
+    return {"architecture": dalf.architecture, "geometry": dalf.geometry, "weights": dalf.weights, "descriptor": dalf.descriptor,
             "threshold": str(dalf.threshold), "top_k": str(dalf.top_k), "image_size": f"{width}x{height}"}
 
 
@@ -79,11 +80,26 @@ def _write(path: Path, module: nn.Module, gray: torch.Tensor, metadata: dict[str
     logging.getLogger("torch.onnx").setLevel(logging.ERROR)         # it warns that torchvision is not installed
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        program = torch.onnx.export(module, (gray,), dynamo=True, opset_version=OPSET, input_names=["gray"],
-                                    output_names=list(Found._fields), verbose=False)
+        opset = OPSET[metadata["architecture"]]
+        names: dict[str, Any] = {"opset_version": opset, "input_names": ["gray"], "output_names": list(Found._fields), "verbose": False}
+        if opset < NEW_EXPORTER:
+            _write_traced(path, module, gray, metadata, names)
+            return
+        program = torch.onnx.export(module, (gray,), dynamo=True, **names)
     assert program is not None
     program.model.metadata_props.update(metadata)
     program.save(str(path), external_data=False)
+
+
+def _write_traced(path: Path, module: nn.Module, gray: torch.Tensor, metadata: dict[str, str], names: dict[str, Any]) -> None:
+    """By PyTorch's older exporter."""
+    import onnx
+
+    with torch.inference_mode(False), torch.no_grad():
+        torch.onnx.export(module, (gray,), str(path), dynamo=False, **names)
+    model = onnx.load(str(path))
+    onnx.helper.set_model_props(model, metadata)
+    onnx.save(model, str(path))
 
 
 def _test_picture(width: int, height: int) -> np.ndarray:

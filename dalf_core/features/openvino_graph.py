@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from .light_network import LightBackbone
 from .network import Backbone, CircularRows, PatchDescriptor
 from .tiles import CUBIC_A, JoinedTile, KeypointTile
 
@@ -100,6 +101,16 @@ def _backbone(module: Backbone, gray: Node) -> tuple[Node, Node]:
     return _nodes(module.keypoint_head, full), _nodes(module.feature_head, eighth)
 
 
+def _light_backbone(module: LightBackbone, gray: Node) -> tuple[Node, Node]:
+    half = _nodes(module.at_half, _nodes(module.norm, gray))
+    quarter = _nodes(module.at_quarter, half)
+    eighth = _nodes(module.at_eighth, quarter)
+    eighth = _nodes(module.join_eighth, _plus_enlarged(eighth, _nodes(module.at_sixteenth, eighth)))
+    quarter = _nodes(module.join_quarter, _plus_enlarged(quarter, _nodes(module.to_quarter, eighth)))
+    heatmap = _nodes(module.keypoint_head, _plus_enlarged(half, _nodes(module.to_half, quarter)))
+    return heatmap, _nodes(module.feature_head, eighth)
+
+
 def _joined_tile(module: JoinedTile, decoded: Node, skip: Node) -> Node:
     return _nodes(module.layers, _join([_stretched(decoded, skip.get_shape()[2:], "linear_onnx"), skip], axis=1))
 
@@ -118,7 +129,10 @@ LAYERS: dict[type[nn.Module], Callable[..., Any]] = {
     nn.InstanceNorm2d: _instance_norm,
     CircularRows: _circular_rows,
     PatchDescriptor: _patch_descriptor,
+    nn.PixelUnshuffle: lambda layer, x: _ops().space_to_depth(x, "depth_first", layer.downscale_factor).output(0),
+    nn.PixelShuffle: lambda layer, x: _ops().depth_to_space(x, "depth_first", layer.upscale_factor).output(0),
     Backbone: _backbone,
+    LightBackbone: _light_backbone,
     JoinedTile: _joined_tile,
     KeypointTile: _keypoint_tile,
 }
@@ -144,7 +158,12 @@ def _rows(x: Node, first: int, last: int) -> Node:
     return _ops().slice(x, *(np.array([number]) for number in (first, last, 1, 2))).output(0)
 
 
-def _stretched(x: Node, size: Sequence[int], mode: str) -> Node:
-    """To (height, width), corner to corner."""
-    return _ops().interpolate(x, np.array(list(size)), mode, "sizes", coordinate_transformation_mode="align_corners",
+def _plus_enlarged(x: Node, half: Node) -> Node:
+    """x plus `half` enlarged to its size, see light_network.enlarge."""
+    return _ops().add(x, _stretched(half, x.get_shape()[2:], "linear_onnx", "half_pixel")).output(0)
+
+
+def _stretched(x: Node, size: Sequence[int], mode: str, places: str = "align_corners") -> Node:
+    """To (height, width), corner to corner unless `places` says otherwise."""
+    return _ops().interpolate(x, np.array(list(size)), mode, "sizes", coordinate_transformation_mode=places,
                               cube_coeff=CUBIC_A, axes=np.array([2, 3])).output(0)

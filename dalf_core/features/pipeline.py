@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import torch
 
-from .geometry import CORRECTED, ORIGINAL
+from .geometry import ORIGINAL
 from .keypoints import find_keypoints, strongest_keypoints
-from .network import DalfNetwork
+from .network import Network
 
 CHUNK = {"cpu": 64, "cuda": 1024}                   # patches described at once: fits a processor's cache, fills a GPU
 OPENVINO_CHUNK = 1024           # it makes its own small batches
@@ -31,7 +31,7 @@ class Pipeline:
     bias: see find_keypoints. chunk: patches described at once. tile_above: images with more pixels are worked on in tiles.
     """
 
-    network: DalfNetwork
+    network: Network
     device: torch.device
     geometry: str
     threshold: float
@@ -78,12 +78,12 @@ class Pipeline:
         return found
 
     def run_fixed(self, gray: torch.Tensor, top_k: int) -> Found:
-        """As run for one image (1, 1, H, W) without a mask, with corrected geometry, always top_k rows: those beyond the last keypoint
-        have a score of -inf. The image is never worked on in tiles. Nothing in here waits for the GPU, so that it can be captured as
-        one graph."""
-        assert self.geometry == CORRECTED
+        """As run for one image (1, 1, H, W) without a mask, with any geometry but the original, always top_k rows: those beyond the last
+        keypoint have a score of -inf. The image is never worked on in tiles. Nothing in here waits for the GPU, so that it can be captured
+        as one graph."""
+        assert self.geometry != ORIGINAL
         heatmap, features = self.network(gray)
-        xy, score = strongest_keypoints(heatmap[0, 0], top_k, self.threshold, self.bias)
+        xy, score = strongest_keypoints(heatmap[0, 0], top_k, self.threshold, self.bias, self.geometry)
         return Found(xy, score / heatmap.max(), self.describe(gray, features, xy))
 
     def describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:

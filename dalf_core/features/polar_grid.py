@@ -49,12 +49,13 @@ class PolarGrid(nn.Module):
         return self.offsets + bent.view(-1, 2, self.basis.shape[0])
 
 
-def sample_patches(gray: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
+def sample_patches(gray: torch.Tensor, positions: torch.Tensor, columns: int = PATCH_SIZE) -> torch.Tensor:
     """Read an image bilinearly at positions; beyond the image it is zero.
 
-    gray: (1, 1, H, W). positions: (N, 2, 1024) pixels, x then y, pixel centres at integers. Returns (N, 1, 32, 32).
+    gray: (1, 1, H, W). positions: (N, 2, 32 * columns) pixels, x then y, row by row, pixel centres at integers. Returns
+    (N, 1, 32, columns).
     """
     height, width = gray.shape[-2:]
     grid = ((positions.transpose(1, 2) * 2 + 1) / constant((width, height), positions) - 1).reshape(1, -1, PATCH_SIZE, 2)
     patches = F.grid_sample(gray, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return patches.reshape(len(positions), 1, PATCH_SIZE, PATCH_SIZE)
+    return patches.reshape(len(positions), 1, -1, columns)

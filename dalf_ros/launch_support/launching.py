@@ -35,7 +35,7 @@ TRANSPORT_ARGUMENTS = {
 }
 MASK_ARGUMENT = {"mask": ("", "mask topic, nonzero = object, stamps and pixels as the colour image; empty: the whole image")}
 NODE_ARGUMENTS = {
-    "weights": ("", "network weights: empty for the default, official, or a file"),
+    "weights": ("", "network weights: empty for the default, official, light, or a file"),
     "device": ("", "what runs the network: auto, cpu, cuda or cuda:N; empty: as in the parameter files, else auto"),
     "params_file": ("", "your own parameter file; it is read after the camera's"),
     "namespace": ("", "namespace of the nodes and of the topics that they publish"),

@@ -8,6 +8,8 @@ import pickle
 import threading
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -69,6 +71,25 @@ def test_built_in_weights_come_before_the_official_ones(monkeypatch, tmp_path, c
     assert resolve(None) == tmp_path / "own.safetensors"
     monkeypatch.setenv(weights.ENVIRONMENT, str(checkpoint))
     assert resolve(None) == checkpoint
+
+
+def test_the_shipped_light_weights():
+    """They say how they were made, are small, and find a turned and dimmed picture's keypoints where they went."""
+    from dalf_core import DALF, match
+
+    assert resolve("light").stat().st_size < 2e6
+    network, loaded = load_network("light")
+    assert network.architecture == "light" and {"recipe", "data", "score", "start"} <= set(loaded.metadata)
+    rng = np.random.default_rng(0)
+    picture = sum(cv2.resize(rng.random((9 * k, 12 * k), np.float32), (384, 288), interpolation=cv2.INTER_CUBIC) / k for k in (1, 2, 4, 8))
+    picture = cv2.normalize(picture, None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
+    turn = cv2.getRotationMatrix2D((191.5, 143.5), 75, 0.9)
+    turned = cv2.warpAffine(picture // 2 + 60, turn, (384, 288), borderMode=cv2.BORDER_REFLECT)
+    dalf = DALF("light", "cpu", top_k=400)
+    a, b = dalf.extract(picture), dalf.extract(turned)
+    found = match(a, b)
+    error = np.linalg.norm(a.keypoints[found.reference_index] @ turn[:, :2].T + turn[:, 2] - b.keypoints[found.query_index], axis=1)
+    assert len(error) > 100 and (error < 2).mean() > 0.7
 
 
 def test_the_shipped_weights():

@@ -112,7 +112,7 @@ def test_bad_options(arguments: list[str], tmp_path: Path, capsys: pytest.Captur
     assert "goes on from a first stage" in refused(capsys, [*arguments, "--mode", "ts-fl"])
     assert "no such file" in refused(capsys, [*arguments, "--weights", str(tmp_path / "none.pth")])
     torch.save({"net.encoder.blocks.0.convs.0.weight": torch.zeros(128, 1, 3, 3)}, tmp_path / "other.pth")
-    assert "does not fit the DALF network" in refused(capsys, [*arguments, "--weights", str(tmp_path / "other.pth")])
+    assert "does not fit the network of kind 'ts-fl'" in refused(capsys, [*arguments, "--weights", str(tmp_path / "other.pth")])
     assert "unknown device" in refused(capsys, [*arguments, "--device", "tpu"])
     with pytest.raises(SystemExit) as ended:
         command.main([*arguments, "--smoke"])

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -29,7 +30,7 @@ LEFTOVER_AGE = 600.0    # seconds since a cache that is being made was last writ
 class PhotoCache:
     """Photos of one size. pixels: (N, H, W, 3) uint8 BGR, on disk. names: (N,) relative to the folder. skipped: name and reason.
 
-    key: of the folder's listing and the size; equal keys mean the same photos. held_out: names of those kept for validation.
+    key: of the photos' names and lengths, and of the size; a copied folder keeps it. held_out: names of those kept for validation.
     unlisted: how many stand in no table of sources, though there is one.
     """
 
@@ -64,7 +65,7 @@ def open_photos(folder: Path, size: tuple[int, int], least: tuple[int, int], cac
     """
     paths, split = find_photos(folder), Split(folder)
     key = _key(folder, paths, size, least)
-    base = (cache or cache_folder() / "photos") / key
+    base = (cache or cache_folder() / "photos") / f"{key}-{_digest([path.stat().st_mtime_ns for path in paths])}"
     described, pixels = base.with_suffix(".json"), base.with_suffix(".npy")
     if not (described.is_file() and pixels.is_file()):
         try:
@@ -84,8 +85,11 @@ def open_photos(folder: Path, size: tuple[int, int], least: tuple[int, int], cac
 
 
 def _key(folder: Path, paths: list[Path], size: tuple[int, int], least: tuple[int, int]) -> str:
-    listing = [(path.relative_to(folder).as_posix(), status.st_size, status.st_mtime_ns) for path in paths for status in (path.stat(),)]
-    return hashlib.sha256(json.dumps([VERSION, size, least, listing]).encode()).hexdigest()[:20]
+    return _digest([VERSION, size, least, [(path.relative_to(folder).as_posix(), path.stat().st_size) for path in paths]])
+
+
+def _digest(content: list[Any]) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()[:20]
 
 
 def _make(folder: Path, paths: list[Path], size: tuple[int, int], least: tuple[int, int], described: Path, pixels: Path,

@@ -1,4 +1,4 @@
-"""Descriptors of keypoints in many images at once: what DalfNetwork.describe computes for one image, made for training.
+"""Descriptors of keypoints in many images at once: what a network's describe computes for one image, made for training.
 
 Positions are read with the corrected geometry.
 """
@@ -8,7 +8,8 @@ import torch
 import torch.nn.functional as F
 
 from dalf_core.features.geometry import CORRECTED, constant, image_to_features, image_to_warper
-from dalf_core.features.network import DESCRIPTORS, DalfNetwork
+from dalf_core.features.light_network import LightNetwork
+from dalf_core.features.network import DESCRIPTORS, DalfNetwork, Network
 from dalf_core.features.polar_grid import PATCH_SIZE
 
 from .fast_layers import full_precision
@@ -16,9 +17,10 @@ from .fast_layers import full_precision
 LEAST_ROWS = 2      # a batch norm needs two
 
 
-def describe_slots(network: DalfNetwork, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor, valid: torch.Tensor,
+def describe_slots(network: Network, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor, valid: torch.Tensor,
                    kinds: tuple[str, ...]) -> tuple[dict[str, torch.Tensor], torch.Tensor | None]:
-    """Unit descriptors (B, K, D) of each kind, zero in slots that hold no keypoint; and the patches (M, 1, 32, 32) of those that do.
+    """Unit descriptors (B, K, D) of each kind, zero in slots that hold no keypoint; and the patches (M, 1, 32, 32 or, of the light
+    network, 16) of those that do.
 
     gray: (B, 1, H, W). features: (B, 64, H//8, W//8). xy: (B, K, 2) pixels inside the image, in all slots. valid: (B, K) bool.
     kinds: of dalf_core.features.network.DESCRIPTORS. There are no patches where only "backbone" is asked for.
@@ -29,9 +31,14 @@ def describe_slots(network: DalfNetwork, gray: torch.Tensor, features: torch.Ten
     patches = None
     if set(kinds) - {"polar"}:
         found["backbone"] = sample_maps(features, image_to_features(xy, size, CORRECTED), "bicubic").flatten(0, 1)[rows]
-    if set(kinds) - {"backbone"}:
+    image = torch.div(rows, xy.shape[1], rounding_mode="floor")
+    if set(kinds) - {"backbone"} and isinstance(network, LightNetwork):
+        patches = straight_patches(network, gray, xy.flatten(0, 1)[rows], image)
+        found["polar"] = network.patch_descriptor(patches)
+    elif set(kinds) - {"backbone"}:
+        assert isinstance(network, DalfNetwork)
         sampled = sample_maps(network.warper(features), image_to_warper(xy, size, CORRECTED), "bilinear").flatten(0, 1)[rows]
-        patches = bent_patches(network, gray, sampled, xy.flatten(0, 1)[rows], torch.div(rows, xy.shape[1], rounding_mode="floor"))
+        patches = bent_patches(network, gray, sampled, xy.flatten(0, 1)[rows], image)
         found["polar"] = network.patch_descriptor(patches)
     if "fused" in kinds:
         found["fused"] = network.fusion(found["polar"], found["backbone"])
@@ -56,11 +63,17 @@ def bent_patches(network: DalfNetwork, gray: torch.Tensor, sampled: torch.Tensor
         return sample_atlas(gray, image, xy[:, :, None] + network.polar_grid(network.warper.spline_parameters(sampled)))
 
 
-def sample_atlas(gray: torch.Tensor, image: torch.Tensor, positions: torch.Tensor) -> torch.Tensor:
-    """As dalf_core.features.polar_grid.sample_patches, but each patch from an image of its own: (M, 1, 32, 32).
+def straight_patches(network: LightNetwork, gray: torch.Tensor, xy: torch.Tensor, image: torch.Tensor) -> torch.Tensor:
+    """Log-polar patches (M, 1, 32, 16) of the light network, as bent_patches."""
+    with torch.autocast(gray.device.type, enabled=False):
+        return network.patches(gray, xy, lambda picture, positions, columns: sample_atlas(picture, image, positions, columns))
 
-    gray: (B, 1, H, W). image: (M,) index. positions: (M, 2, 1024) pixels. The images, each in a frame of zeros, are stacked to one tall
-    picture that is read in one go; positions are held within the frame, which is where an image reads as zero anyway.
+
+def sample_atlas(gray: torch.Tensor, image: torch.Tensor, positions: torch.Tensor, columns: int = PATCH_SIZE) -> torch.Tensor:
+    """As dalf_core.features.polar_grid.sample_patches, but each patch from an image of its own: (M, 1, 32, columns).
+
+    gray: (B, 1, H, W). image: (M,) index. positions: (M, 2, 32 * columns) pixels. The images, each in a frame of zeros, are stacked to one
+    tall picture that is read in one go; positions are held within the frame, which is where an image reads as zero anyway.
     """
     batch, _, height, width = gray.shape
     atlas = F.pad(gray, (1, 1, 1, 1)).reshape(1, 1, batch * (height + 2), width + 2)
@@ -68,7 +81,7 @@ def sample_atlas(gray: torch.Tensor, image: torch.Tensor, positions: torch.Tenso
     y = positions[:, 1].clamp(-1, height) + 1 + (image * (height + 2))[:, None]
     grid = torch.stack([x * (2 / (width + 1)) - 1, y * (2 / (batch * (height + 2) - 1)) - 1], dim=-1)
     patches = F.grid_sample(atlas, grid.reshape(1, -1, PATCH_SIZE, 2), mode="bilinear", padding_mode="zeros", align_corners=True)
-    return patches.reshape(-1, 1, PATCH_SIZE, PATCH_SIZE)
+    return patches.reshape(len(positions), 1, -1, columns)
 
 
 def _rows(valid: torch.Tensor) -> torch.Tensor:

@@ -8,12 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from dalf_core.features.network import CircularRows, DalfNetwork
+from dalf_core.features.network import CircularRows, DalfNetwork, Network
 
 
-def make_fast(network: DalfNetwork, autocast: torch.dtype | None) -> None:
+def make_fast(network: Network, autocast: torch.dtype | None) -> None:
     """Put the faster layers into a network, in place. autocast: the type its convolutions will compute in."""
-    network.backbone.enlarge = enlarge
+    if isinstance(network, DalfNetwork):
+        network.backbone.enlarge = enlarge
     for module in network.modules():
         if isinstance(module, nn.ReLU):
             module.inplace = True       # nothing before them needs its own output

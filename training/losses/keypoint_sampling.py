@@ -44,14 +44,28 @@ def sample_keypoints(heatmap: torch.Tensor, chance: torch.Tensor, border: float,
     choice = _categorical(logits.detach(), chance[..., 0])
     value = logits.gather(2, choice[..., None])[..., 0]
     accepted = chance[..., 1] < torch.sigmoid(value.detach())
-    cell = torch.arange(columns * rows, device=heatmap.device)
-    x = (cell % columns) * CELL + choice % CELL + offset[0]
-    y = torch.div(cell, columns, rounding_mode="floor") * CELL + torch.div(choice, CELL, rounding_mode="floor") + offset[1]
-    xy = heatmap_to_image(torch.stack([x, y], dim=-1).to(value.dtype), (width, height), CORRECTED)
+    xy = heatmap_to_image(_cell_places(choice, columns, offset).to(value.dtype), (width, height), CORRECTED)
     limit = constant((width - 1, height - 1), xy) - border
     accepted = accepted & ((xy >= border) & (xy <= limit)).all(dim=-1)
     log_probability = value - torch.logsumexp(logits, dim=2) + F.logsigmoid(value)
     return SampledKeypoints(xy, log_probability, accepted)
+
+
+def cell_maxima(heatmap: torch.Tensor, border: float, offset: tuple[int, int] = (0, 0)) -> tuple[torch.Tensor, torch.Tensor]:
+    """The highest place of each cell of heatmaps (B, 1, H, W) of aligned geometry: pixels (B, C, 2), and whether it lies inside the rim."""
+    columns, rows = cells((heatmap.shape[-1], heatmap.shape[-2]), offset)
+    choice = _by_cell(heatmap[:, 0, offset[1]:, offset[0]:], columns, rows).argmax(dim=2)
+    xy = _cell_places(choice, columns, offset).float()
+    limit = constant((heatmap.shape[-1] - 1, heatmap.shape[-2] - 1), xy) - border
+    return xy, ((xy >= border) & (xy <= limit)).all(dim=-1)
+
+
+def _cell_places(choice: torch.Tensor, columns: int, offset: tuple[int, int]) -> torch.Tensor:
+    """Heatmap positions (B, C, 2) of the samples `choice` (B, C) of their cells."""
+    cell = torch.arange(choice.shape[1], device=choice.device)
+    x = (cell % columns) * CELL + choice % CELL + offset[0]
+    y = torch.div(cell, columns, rounding_mode="floor") * CELL + torch.div(choice, CELL, rounding_mode="floor") + offset[1]
+    return torch.stack([x, y], dim=-1)
 
 
 def sampling_numbers(source: Source, pairs: int, size: tuple[int, int], offset: tuple[int, int] = (0, 0)) -> torch.Tensor:

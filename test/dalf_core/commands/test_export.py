@@ -6,12 +6,14 @@ import pytest
 import torch
 
 pytest.importorskip("onnxscript")
+onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
 
 from dalf_core import DALF  # noqa: E402
 from dalf_core.commands import export  # noqa: E402
 from dalf_core.features import onnx_export  # noqa: E402
 from dalf_core.features.image_input import to_gray  # noqa: E402
+from dalf_core.features.light_network import LightNetwork  # noqa: E402
 from dalf_core.features.network import DalfNetwork  # noqa: E402
 from dalf_core.features.onnx_export import ExportError, export_onnx  # noqa: E402
 from dalf_core.weights import save_weights  # noqa: E402
@@ -25,6 +27,35 @@ def weights(tmp_path_factory) -> str:
     path = tmp_path_factory.mktemp("weights") / "random.safetensors"
     save_weights(DalfNetwork(), path)
     return str(path)
+
+
+@pytest.fixture(scope="module")
+def light(tmp_path_factory) -> str:
+    torch.manual_seed(0)
+    network, path = LightNetwork().train(), tmp_path_factory.mktemp("weights") / "light.safetensors"
+    with torch.no_grad():
+        network(torch.rand(4, 1, 64, 96))
+        network.patch_descriptor(torch.rand(64, 1, 32, 16))
+    save_weights(network, path)
+    return str(path)
+
+
+def test_the_light_network_at_opset_17(tmp_path, light, capsys):
+    path = tmp_path / "light.onnx"
+    assert export.main(["--output", str(path), "--weights", light, "--size", "141x96", "--top-k", "300", "--threshold=-1e9"]) == 0
+    assert "100.0% the same" in capsys.readouterr().out
+    model = onnx.load(str(path))
+    assert [(one.domain, one.version) for one in model.opset_import] == [("", 17)]
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    metadata = session.get_modelmeta().custom_metadata_map
+    assert metadata["architecture"] == "light" and metadata["geometry"] == "aligned" and metadata["image_size"] == "141x96"
+    image = textured(141, 96)
+    keypoints, scores, descriptors = session.run(["keypoints", "scores", "descriptors"], {"gray": to_gray(image)[None, None]})
+    expected = DALF(light, "cpu", 300, threshold=-1e9, backend="pytorch").extract(image)
+    assert keypoints.shape == (300, 2) and np.allclose(scores[:len(expected)], expected.scores, atol=1e-4)
+    apart = np.linalg.norm(keypoints[:len(expected), None] - expected.keypoints, axis=2)
+    assert (apart.min(axis=1) < 0.01).mean() > 0.98
+    assert np.median((descriptors[:len(expected)] * expected.descriptors[apart.argmin(axis=1)]).sum(axis=1)) > 0.9999
 
 
 def test_the_graph_extracts_what_pytorch_extracts(tmp_path, weights, capsys):

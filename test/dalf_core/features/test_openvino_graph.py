@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from dalf_core.features import acceleration
+from dalf_core.features.light_network import LightNetwork
 from dalf_core.features.network import CircularRows, DalfNetwork
 from dalf_core.features.openvino_graph import model_of
 from dalf_core.features.tiles import JoinedTile, KeypointTile
@@ -51,6 +52,19 @@ def test_the_network_s_parts(network, height, width):
     check(network.backbone, (1, 1, height, width))
     check(network.warper.convolutions, (1, 64, height // 8, width // 8))
     check(network.patch_descriptor, (3, 1, 32, 32))
+
+
+@pytest.mark.parametrize("layer", [nn.PixelShuffle(2), nn.PixelUnshuffle(2)], ids=str)
+def test_pixels_become_channels_and_back(layer):
+    check(layer, (2, 8, 6, 10))
+
+
+@pytest.mark.parametrize(("height", "width"), [(32, 48), (96, 64)])
+def test_the_light_network_s_parts(height, width):
+    torch.manual_seed(0)
+    light = LightNetwork().folded()
+    check(light.backbone, (1, 1, height, width))
+    check(light.patch_descriptor.layers, (3, 1, 32, 16))
 
 
 def test_tiles(network):

@@ -1,5 +1,6 @@
 """Photos on disk, their cache, the batches made of them."""
 import os
+import shutil
 import threading
 import time
 from dataclasses import replace
@@ -29,6 +30,23 @@ def test_cache(photo_folder: Path, tmp_path: Path) -> None:
     again = open_photos(photo_folder, (144, 96), (96, 64), tmp_path, progress=False)
     assert again.key == cache.key and {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == files
     assert open_photos(photo_folder, (120, 96), (96, 64), tmp_path, progress=False).key != cache.key
+
+
+def test_a_copied_folder_is_the_same_photos(photo_folder: Path, tmp_path: Path) -> None:
+    cache = open_photos(photo_folder, (144, 96), (96, 64), tmp_path / "cache", progress=False)
+    shutil.copytree(photo_folder, tmp_path / "copied", copy_function=shutil.copyfile)
+    copied = open_photos(tmp_path / "copied", (144, 96), (96, 64), tmp_path / "cache", progress=False)
+    assert copied.key == cache.key and np.array_equal(copied.pixels, cache.pixels)
+
+
+def test_a_photo_written_anew_is_read_anew(photo_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(photo_folder, tmp_path / "changing")
+    cache = open_photos(tmp_path / "changing", (144, 96), (96, 64), tmp_path / "cache", progress=False)
+    shorter, longer = sorted((0, 1), key=lambda index: (tmp_path / "changing" / cache.names[index]).stat().st_size)
+    changed = tmp_path / "changing" / cache.names[longer]
+    changed.write_bytes((tmp_path / "changing" / cache.names[shorter]).read_bytes().ljust(changed.stat().st_size))
+    again = open_photos(tmp_path / "changing", (144, 96), (96, 64), tmp_path / "cache", progress=False)
+    assert again.key == cache.key and np.array_equal(again.pixels[longer], cache.pixels[shorter])
 
 
 def test_what_cannot_be_used_is_told(tmp_path: Path, texture, blank_png) -> None:
