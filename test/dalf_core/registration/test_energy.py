@@ -97,7 +97,7 @@ def test_normal_matrix_of_rigidity(scene, stretch, bend):
         R, t = energy.apply_step(state.R, state.t, step)
         apart = graph.position[j] - graph.position[i]
         r = np.einsum("eij,ej->ei", R[i], apart) - apart + t[i] - t[j]
-        return (weight * np.einsum("eaj,ekj,ek->ea", solver._frame[i], R[i], r)).ravel()
+        return (weight * np.einsum("eaj,ekj,ek->ea", solver.frame[i], R[i], r)).ravel()
 
     rows = np.eye(equations.rhs.size)
     J = np.stack([(misfits(1e-6 * row) - misfits(-1e-6 * row)) / 2e-6 for row in rows], axis=1)
