@@ -62,6 +62,8 @@ def test_calibration_of_a_symmetric_detector(gray: torch.Tensor) -> None:
     blurred = torch.nn.functional.avg_pool2d(gray, 9, 1, 4)
 
     class Detector(torch.nn.Module):
+        geometries = (CORRECTED,)
+
         def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, None]:
             return torch.nn.functional.avg_pool2d(image, 9, 1, 4), None
 
