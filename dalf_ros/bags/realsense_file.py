@@ -28,7 +28,7 @@ def depth_unit(source: BagSource, depth: str) -> float | None:
     if not found:
         return None
     message = _first(source, re.compile(re.escape(found["sensor"]) + "/option/Depth[ _]Units/value"))
-    return float(message.data) if message is not None and message.data > 0 else None
+    return float(message.data) if message is not None and 0 < message.data < 1 else None        # not NaN either
 
 
 def depth_to_color(source: BagSource, depth: str, color: str) -> RigidTransform:

@@ -157,9 +157,12 @@ def test_cameras_that_are_not_placed_are_refused_with_the_mend(scene: type, tmp_
         assert recording.depth_camera(recording.camera(), "", "") is None
 
 
-def test_without_units_it_is_millimetres(scene: type, tmp_path: Path) -> None:
+@pytest.mark.parametrize("unit", [None, float("nan"), float("inf"), 0.0])
+def test_without_usable_units_it_is_millimetres(scene: type, tmp_path: Path, unit: float | None) -> None:
     made = sdk_file(scene)
     made.messages = [item for item in made.messages if "Depth Units" not in item[0]]
+    if unit is not None:
+        made.add("/device_0/sensor_0/option/Depth Units/value", "std_msgs/msg/Float32", data=unit)
     with opened(made.write(tmp_path / "sdk.bag")) as recording:
         assert np.nanmin(next(iter(recording.frames())).depth_m) == pytest.approx(NEAR[4] / UNIT * 0.001)
 
