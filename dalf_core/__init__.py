@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from .recordings.picture_sequence import PictureSequence
     from .registration import NonRigidRegistration
     from .surface import save_ply
+    from .templates.template import Template, TemplateError
+    from .templates.template_file import load_template, save_template
     from .weights import WeightsError
 
 _HOME = {
@@ -37,11 +39,15 @@ _HOME = {
     "PictureFolder": "recordings.picture_folder",
     "PictureSequence": "recordings.picture_sequence",
     "save_ply": "surface",
+    "Template": "templates.template",
+    "TemplateError": "templates.template",
+    "load_template": "templates.template_file",
+    "save_template": "templates.template_file",
 }
 
 __all__ = ["DALF", "Features", "ImageMatches", "ImageWarp", "Matches", "NonRigidRegistration", "PictureFolder",
-           "PictureSequence", "PinholeCamera", "Registration", "WeightsError", "fit_image_warp", "match", "match_images", "save_ply",
-           "verify", "warp_to_template"]
+           "PictureSequence", "PinholeCamera", "Registration", "Template", "TemplateError", "WeightsError", "fit_image_warp",
+           "load_template", "match", "match_images", "save_ply", "save_template", "verify", "warp_to_template"]
 
 
 def __getattr__(name: str) -> Any:

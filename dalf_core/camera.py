@@ -13,6 +13,14 @@ def is_resized(size: tuple[int, int], other: tuple[int, int]) -> bool:
     return abs(size[0] * other[1] / (other[0] * size[1]) - 1) <= SAME_SHAPE
 
 
+def rescale_pixels(xy: np.ndarray, from_size: tuple[int, int], to_size: tuple[int, int]) -> np.ndarray:
+    """Pixel coordinates of an image in a resized copy of it; sizes are (width, height), pixel centres at integers. (N, 2) float32."""
+    if from_size == to_size:
+        return np.asarray(xy, dtype=np.float32)
+    factor = np.array([to_size[0] / from_size[0], to_size[1] / from_size[1]])
+    return ((np.asarray(xy, dtype=np.float64) + 0.5) * factor - 0.5).astype(np.float32)
+
+
 @dataclass(frozen=True)
 class PinholeCamera:
     """A rectified camera. fx, fy, cx, cy in pixels (pixel centres at integers); width, height in pixels."""

@@ -99,6 +99,14 @@ def resolve(weights: str | os.PathLike | None = None) -> Path:
     return _existing(path, f"weights={str(weights)!r}")
 
 
+def fingerprint(weights: Weights, geometry: str, descriptor: str) -> str:
+    """What features are of: equal where descriptors may be compared. A text of the network, how it is read, and a hash of its tensors."""
+    digest = hashlib.sha256()
+    for name in sorted(weights.tensors):
+        digest.update(name.encode() + weights.tensors[name].contiguous().numpy().tobytes())
+    return f"{weights.architecture} {geometry} {descriptor} {digest.hexdigest()[:16]}"
+
+
 def _existing(path: Path, choice: str) -> Path:
     hint = f'Give the path of a DALF checkpoint (.pth or .safetensors), "{OFFICIAL}" or "{LIGHT}"'
     if path.is_dir():

@@ -12,7 +12,7 @@ import torch
 from ..options import PRECISION
 from ..torch_device import choose_device, gpu_work
 from ..types import Features
-from ..weights import load_network
+from ..weights import fingerprint, load_network
 from .acceleration import BACKENDS, accelerate, choose_backend
 from .cuda_graph import GraphedFunction
 from .geometry import CORRECTED, GEOMETRIES, ORIGINAL
@@ -45,6 +45,7 @@ class DALF:
     precision: "float32", on a GPU without TF32; "bfloat16" on the CPU: faster, keypoints move by some tenths of a pixel; "float16" on a
     GPU: half precision where it costs no accuracy, run as one CUDA graph; "auto": the fastest of them that the device computes in.
     The attribute of that name tells what is used.
+    The attribute fingerprint tells extractors apart whose descriptors do not match: weights, geometry and descriptor.
     backend: what runs the network on the CPU: "openvino", "pytorch", or "auto", OpenVINO where it runs. CUDA and the original geometry
     always use PyTorch.
     scales: the image is searched at each of these scales, each with an equal share of top_k; what the coarser ones do not use goes to the
@@ -75,6 +76,7 @@ class DALF:
         if loaded.geometry == CORRECTED and geometry == ORIGINAL:
             log.warning("%s was trained with corrected geometry; reading it as %r loses accuracy", loaded.source, geometry)
         self.weights = loaded.source
+        self.fingerprint = fingerprint(loaded, self.geometry, descriptor)
         with gpu_work(self.device):
             # rounding decides which samples of a plateau are maxima, so parity needs the official order of operations
             self.network = (network.requires_grad_(False).to(self.device) if geometry == ORIGINAL

@@ -1,11 +1,15 @@
 """What comes in: images and masks are checked and brought to what the network takes."""
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+
 import cv2
 import numpy as np
 
-from ..camera import is_resized
+from ..camera import is_resized, rescale_pixels
 from ..sixteen_bit import equalised
+from ..types import Features
 
 MIN_SIDE = 32               # pixels; the network halves the image three times and then loses a border
 
@@ -67,3 +71,16 @@ def check_mask(mask: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     if not is_resized((columns, rows), (width, height)):
         raise ValueError(f"mask is {columns}x{rows} but the image {width}x{height}: they must be of one view, with the same aspect ratio")
     return cv2.resize(allowed.astype(np.uint8), (width, height), interpolation=cv2.INTER_NEAREST_EXACT) != 0
+
+
+def extract_scaled(extract: Callable[..., Features], image: np.ndarray, mask: np.ndarray | None, image_scale: float) -> Features:
+    """What extract(image, mask) finds in an image resized by image_scale, in pixels of the image."""
+    if image_scale == 1.0:
+        return extract(image, mask)
+    height, width = image.shape[:2]
+    size = max(1, round(width * image_scale)), max(1, round(height * image_scale))
+    scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if image_scale < 1 else cv2.INTER_CUBIC)
+    if mask is not None:
+        mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
+    features = extract(scaled, mask)
+    return replace(features, keypoints=rescale_pixels(features.keypoints, size, (width, height)), image_size=(width, height))

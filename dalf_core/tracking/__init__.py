@@ -7,10 +7,10 @@ A TemplateTracker, which needs no depth, registers the images of a film to one o
 """
 from .background_tracker import BackgroundTracker
 from .feature_tracker import FeatureTracker
-from .frames import FeatureFrame, FrameMatches, SurfaceFrame, rescale_pixels
+from .frames import FeatureFrame, FrameMatches, SurfaceFrame
 from .match_carrier import MatchCarrier
 from .sequential_tracker import SequentialTracker
 from .surface_tracker import SurfaceTracker
 
 __all__ = ["BackgroundTracker", "FeatureFrame", "FeatureTracker", "FrameMatches", "MatchCarrier", "SequentialTracker", "SurfaceFrame",
-           "SurfaceTracker", "rescale_pixels"]
+           "SurfaceTracker"]

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,6 +16,9 @@ from ..matching.prediction import Prediction
 from .feature_tracker import FeatureTracker
 from .frames import FeatureFrame
 from .match_carrier import Detections, MatchCarrier, detections_of, halved
+
+if TYPE_CHECKING:
+    from ..templates.template import Template
 
 NICE = 10                           # priority of DALF's threads below the others': the camera's rate comes first
 KEPT_BYTES = 64_000_000             # of halved images since DALF began to look; then every second one is left out
@@ -66,6 +70,13 @@ class BackgroundTracker:
     def reset(self) -> None:
         """Forget the reference; the next image in which DALF finds enough becomes it."""
         self._executor.submit(self._features.reset)         # when it has done with the image that it looks at
+        self._prediction = None
+        self._forget()
+
+    def adopt(self, template: Template | None, stamp_ns: int = 0) -> None:
+        """Follow a template, as FeatureTracker.adopt. On the thread of process()."""
+        self._executor.submit(self._features.adopt, template, stamp_ns)
+        self._carrier.adopt(template, stamp_ns)
         self._prediction = None
         self._forget()
 

@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from ..features.image_input import check_mask
+from ..features.image_input import check_mask, extract_scaled
 from ..image_matching.merging import Look
 from ..matching.keyframes import NO_KEYFRAMES, Keyframes
 from ..matching.verification import verify
 from ..options import IF_NEEDED, NEVER, SECOND_LOOK
 from ..stopwatch import Stopwatch
 from ..types import Features, Matches
-from .frames import FeatureFrame, FrameMatches, rescale_pixels
+from .frames import FeatureFrame, FrameMatches
 
 if TYPE_CHECKING:
     from ..features.extractor import DALF
+    from ..templates.template import Template
 
 WEAK = 0.5                  # share of an image's keypoints that verified matches must cover, or it is looked at again
 CONTEXT = 32                # pixels that the network is shown around what is searched
@@ -49,12 +50,25 @@ class FeatureTracker:
         self.region: tuple[int, int, int, int] | None = None
         self.min_score = 0.0
         self.keyframes = Keyframes(max_keyframes)
+        self._template: tuple[Template, int] | None = None
+        self.reset()
+
+    def adopt(self, template: Template | None, stamp_ns: int = 0) -> None:
+        """Match to a template from now on, also after a reset; None: to the first image again. What is known is forgotten.
+
+        template: with features of this extractor (Template.with_features). stamp_ns: names it, as FrameMatches.reference_stamp_ns; no image
+        may have it.
+        """
+        self._template = None if template is None else (template, stamp_ns)
         self.reset()
 
     def reset(self) -> None:
-        """Forget the reference and the keyframes; the next image with enough keypoints becomes the reference."""
+        """Forget the reference and the keyframes; unless there is a template, the next image with enough keypoints becomes it."""
         self.reference: Features | None = None
-        self._reference_stamp_ns = 0
+        self._reference_stamp_ns, self._template_name = 0, ""
+        if self._template is not None:
+            template, self._reference_stamp_ns = self._template
+            self.reference, self._template_name = template.features, template.name
         self._last: tuple[Features, int] | None = None      # of the image before, with its stamp
         self.keyframes.clear()
 
@@ -109,7 +123,8 @@ class FeatureTracker:
         assert self.reference is not None
         seen_again = NO_KEYFRAMES if first is self.reference else self.keyframes.see(self.reference, first, matches)
         clock.lap("keyframes")
-        return replace(_pairs(features, stamp_ns, self.reference, self._reference_stamp_ns, matches), keyframes=seen_again)
+        pairs = _pairs(features, stamp_ns, self.reference, self._reference_stamp_ns, matches)
+        return replace(pairs, keyframes=seen_again, template=self._template_name)
 
     def warm_up(self) -> None:
         """Compile what is compiled on first use, so that the first real image is hardly slower. The reference is left alone.
@@ -126,7 +141,7 @@ class FeatureTracker:
     def _extract(self, image: np.ndarray, mask: np.ndarray | None) -> Features:
         """The features of the region; pixels of the whole image."""
         if self.region is None:
-            return self._above_score(self._extract_scaled(image, mask))
+            return self._above_score(extract_scaled(self.dalf.extract, image, mask, self.image_scale))
         (x, y, width, height), (rows, columns) = self.region, image.shape[:2]
         if x < 0 or y < 0 or x + width > columns or y + height > rows:
             raise ValueError(f"the region of {width}x{height} pixels at ({x}, {y}) reaches beyond the image, which is {columns}x{rows}")
@@ -135,7 +150,7 @@ class FeatureTracker:
     def _extract_unwarped(self, picture: np.ndarray, covered: np.ndarray) -> Features:
         """The features of the covered part of a picture; with a region no more than its surroundings are computed."""
         if self.region is None:
-            return self._above_score(self._extract_scaled(picture, covered))
+            return self._above_score(extract_scaled(self.dalf.extract, picture, covered, self.image_scale))
         x, y, width, height = cv2.boundingRect(covered.astype(np.uint8))
         rows, columns = covered.shape
         left, top = max(0, x - CONTEXT), max(0, y - CONTEXT)
@@ -146,7 +161,7 @@ class FeatureTracker:
         """The features of a part (x, y, width, height); pixels of the whole image."""
         x, y, width, height = part
         inside = slice(y, y + height), slice(x, x + width)
-        features = self._extract_scaled(image[inside], None if mask is None else mask[inside])
+        features = extract_scaled(self.dalf.extract, image[inside], None if mask is None else mask[inside], self.image_scale)
         moved = features.keypoints + np.array([x, y], np.float32)
         return self._above_score(replace(features, keypoints=moved, image_size=(image.shape[1], image.shape[0])))
 
@@ -162,17 +177,6 @@ class FeatureTracker:
     def _above_score(self, features: Features) -> Features:
         count = int((features.scores >= self.min_score).sum())       # strongest first
         return features if count == len(features) else features.strongest(count)
-
-    def _extract_scaled(self, image: np.ndarray, mask: np.ndarray | None) -> Features:
-        if self.image_scale == 1.0:
-            return self.dalf.extract(image, mask)
-        height, width = image.shape[:2]
-        size = max(1, round(width * self.image_scale)), max(1, round(height * self.image_scale))
-        scaled = cv2.resize(image, size, interpolation=cv2.INTER_AREA if self.image_scale < 1 else cv2.INTER_CUBIC)
-        if mask is not None:
-            mask = cv2.resize(mask.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST_EXACT)
-        features = self.dalf.extract(scaled, mask)
-        return replace(features, keypoints=rescale_pixels(features.keypoints, size, (width, height)), image_size=(width, height))
 
 
 def _verified(reference: Features, features: Features, clock: Stopwatch) -> Matches:

@@ -19,6 +19,8 @@ class FrameMatches:
     keyframes: what is seen of other views of the surface, where the reference image does not serve.
     age_s: (M,) float32, seconds since DALF found the keypoint: 0 where it did in this image, else it was carried here by its patch (its
     query_index is -1 then, its distance that of the patches, as vectors of unit length). None: all were found in this image.
+    template: name of the template that is the reference, whose picture reference_xy are pixels of; empty: the reference is an image of
+    this camera.
     """
 
     stamp_ns: int
@@ -30,6 +32,7 @@ class FrameMatches:
     query_xy: np.ndarray
     keyframes: KeyframeMatches = NO_KEYFRAMES
     age_s: np.ndarray | None = None
+    template: str = ""
 
 
 @dataclass(frozen=True)
@@ -64,11 +67,3 @@ class SurfaceFrame:
     matches: int
     inliers: int
     milliseconds: dict[str, float] = field(default_factory=dict)
-
-
-def rescale_pixels(xy: np.ndarray, from_size: tuple[int, int], to_size: tuple[int, int]) -> np.ndarray:
-    """Pixel coordinates of an image in a resized copy of it; sizes are (width, height), pixel centres at integers. (N, 2) float32."""
-    if from_size == to_size:
-        return np.asarray(xy, dtype=np.float32)
-    factor = np.array([to_size[0] / from_size[0], to_size[1] / from_size[1]])
-    return ((np.asarray(xy, dtype=np.float64) + 0.5) * factor - 0.5).astype(np.float32)

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -16,6 +17,9 @@ from ..matching.prediction import Prediction
 from ..sixteen_bit import to_eight_bit
 from ..types import Features, Matches
 from .frames import FeatureFrame, FrameMatches
+
+if TYPE_CHECKING:
+    from ..templates.template import Template
 
 FEW = 60                    # keypoints carried, with fewer DALF should look again soon;
 POOR = 0.5                  # and with less than this share of the most since it looked last
@@ -33,13 +37,24 @@ class MatchCarrier:
 
     def __init__(self) -> None:
         self.landmarks = LandmarkCarrier()
+        self._template: tuple[Template, int] | None = None
+        self.reset()
+
+    def adopt(self, template: Template | None, stamp_ns: int = 0) -> None:
+        """Carry the keypoints of a template, by the patches of its picture; None: of the reference image. As FeatureTracker.adopt."""
+        self._template = None if template is None else (template, stamp_ns)
         self.reset()
 
     def reset(self) -> None:
-        """Forget the reference."""
+        """Forget the reference, unless that is a template, and where all keypoints are."""
         self.landmarks.clear()
         self._reference: Features | None = None
-        self._reference_stamp_ns = self._stamp_ns = 0
+        self._reference_stamp_ns, self._stamp_ns, self._template_name = 0, 0, ""
+        if self._template is not None:
+            template, self._reference_stamp_ns = self._template
+            self._reference, self._template_name = template.features, template.name
+            assert self._reference is not None
+            self.landmarks.add_view(REFERENCE_VIEW, gray(template.image), self._reference.keypoints)
         self.carried = NOTHING      # to the last image
         self._most_found = 0
 
@@ -106,7 +121,8 @@ class MatchCarrier:
         matches = Matches(index, np.full(len(index), -1, np.int64), distance, np.ones(len(index), bool))
         return FrameMatches(self._stamp_ns, self._reference_stamp_ns, image_size, self._reference.image_size, matches,
                             self._reference.keypoints[index], carried.xy[own],
-                            KeyframeMatches(carried.view[other], carried.index[other], carried.xy[other]), carried.age_s[own])
+                            KeyframeMatches(carried.view[other], carried.index[other], carried.xy[other]), carried.age_s[own],
+                            self._template_name)
 
 
 def gray(image: np.ndarray) -> np.ndarray:
@@ -132,9 +148,8 @@ def united(found: FrameMatches, carried: FrameMatches) -> FrameMatches:
     new = ~np.isin(names(beside), names(seen))
     keyframes = KeyframeMatches(*(np.concatenate([getattr(seen, name), getattr(beside, name)[new]])
                                   for name in ("keyframe", "index", "query_xy")))
-    return FrameMatches(found.stamp_ns, found.reference_stamp_ns, found.image_size, found.reference_image_size, pairs,
-                        np.concatenate([found.reference_xy, carried.reference_xy[more]]),
-                        np.concatenate([found.query_xy, carried.query_xy[more]]), keyframes, np.concatenate(ages))
+    return replace(found, matches=pairs, reference_xy=np.concatenate([found.reference_xy, carried.reference_xy[more]]),
+                   query_xy=np.concatenate([found.query_xy, carried.query_xy[more]]), keyframes=keyframes, age_s=np.concatenate(ages))
 
 
 def names(keyframes: KeyframeMatches) -> np.ndarray:

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +12,9 @@ from ..stopwatch import Stopwatch
 from .feature_tracker import FeatureTracker
 from .frames import FeatureFrame, FrameMatches
 from .match_carrier import MatchCarrier, detections_of, names, united
+
+if TYPE_CHECKING:
+    from ..templates.template import Template
 
 AUTO_EVERY = 30             # AUTO: DALF looks at one of so many images, and at once where too little is carried to one;
 VAIN_EVERY = 8              # at last at one of so many where that brings nothing: what is covered comes back unannounced
@@ -31,11 +35,17 @@ class SequentialTracker:
         self.reset()
 
     def reset(self) -> None:
-        """Forget the reference; the next image with enough keypoints becomes it."""
+        """Forget the reference; the next image with enough keypoints becomes it, unless there is a template."""
         self.features.reset()
         self._carrier.reset()
         self._since_look, self._asked = 0, False
         self._wait = 1              # images from one look to the next where too little is carried
+
+    def adopt(self, template: Template | None, stamp_ns: int = 0) -> None:
+        """Follow a template, as FeatureTracker.adopt."""
+        self.features.adopt(template, stamp_ns)
+        self._carrier.adopt(template, stamp_ns)
+        self.reset()
 
     def look(self) -> None:
         """Have DALF look at the next image, whatever look_every says."""

@@ -1,12 +1,12 @@
 """The depth half: the reference surface, registered to each frame's depth by the matches."""
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 
-from ..camera import PinholeCamera
+from ..camera import PinholeCamera, rescale_pixels
 from ..features.image_input import check_mask
 from ..matching.keyframes import REFERENCE_VIEW, LandmarkMap
 from ..matching.prediction import Prediction
@@ -14,7 +14,10 @@ from ..registration import NonRigidRegistration
 from ..stopwatch import Stopwatch
 from ..surface import Surface, SurfaceError
 from ..types import LOST, TRACKED, WAITING, Registration
-from .frames import FrameMatches, SurfaceFrame, rescale_pixels
+from .frames import FrameMatches, SurfaceFrame
+
+if TYPE_CHECKING:
+    from ..templates.template import Template
 
 MIN_JOINING = 8             # landmarks that must agree in a frame for keypoints to be joined to the surface there
 
@@ -34,10 +37,21 @@ class SurfaceTracker:
         self._device = device
         self._options = registration_options
         self.topology_id = 0
+        self._template: tuple[Template, int] | None = None
+        self.reset()
+
+    def adopt(self, template: Template | None, stamp_ns: int = 0) -> None:
+        """Follow a template's surface wherever matches refer to it; None: no more. What is known is forgotten.
+
+        stamp_ns: names it, as FrameMatches.reference_stamp_ns. Raises ValueError for a template without depth.
+        """
+        if template is not None and template.surface is None:
+            raise ValueError(f"template {template.name} has no depth: there is no surface to follow, only its picture")
+        self._template = None if template is None else (template, stamp_ns)
         self.reset()
 
     def reset(self) -> None:
-        """Forget the reference surface; the next frame with usable depth becomes it."""
+        """Forget the reference surface; the next frame with usable depth becomes it, unless its matches refer to a template."""
         self.registration: NonRigidRegistration | None = None
         self._reference_stamp_ns = 0                     # of the frame that the surface was made of
         self._matched_stamp_ns: int | None = None        # of the image that the matches refer to
@@ -100,8 +114,14 @@ class SurfaceTracker:
         view, index, query_xy = _seen_keypoints(matches)
         query_xy = rescale_pixels(query_xy, matches.image_size, size)
         clock = Stopwatch()
+        if matches.template and self.registration is None:
+            if self._template is None or self._template[1] != matches.reference_stamp_ns:
+                return self.unusable(matches.stamp_ns, f"the images are matched to template {matches.template}, which has not come yet")
+            self._begin_template(*self._template, camera)
         if self.registration is None:
             return self._begin(matches, view, index, query_xy, depth_m, camera, image, mask, clock)
+        if matches.template:
+            self._join_template(matches)
         points = self._places.points(view, index)
         known = np.isfinite(points[:, 0])
         before = self.registration.surface
@@ -114,6 +134,24 @@ class SurfaceTracker:
         self._seen = self._seen if result.status == LOST else result
         return SurfaceFrame(matches.stamp_ns, self._reference_stamp_ns, result, result.status, result.reason, False, self.topology_id,
                             int(known.sum()), int(result.inlier.sum()), {**result.milliseconds, **clock.laps})
+
+    def _begin_template(self, template: Template, stamp_ns: int, camera: PinholeCamera) -> None:
+        """Its surface becomes the reference, seen by another camera than its own, perhaps; it is found by landmarks alone."""
+        self.registration = NonRigidRegistration(camera, self._device, **self._options)
+        assert template.surface is not None
+        self.registration.set_reference_surface(template.surface)
+        self._reference_stamp_ns = stamp_ns
+        self.topology_id += 1
+
+    def _join_template(self, matches: FrameMatches) -> None:
+        """Where on the surface those keypoints of the template's picture are that are seen for the first time."""
+        assert self._template is not None
+        index = matches.matches.reference_index
+        view = np.full(len(index), REFERENCE_VIEW)
+        new = matches.matches.inlier & ~np.isfinite(self._places.points(view, index)[:, 0])
+        if new.any():
+            points = self._template[0].surface_points(matches.reference_xy[new], matches.reference_image_size)
+            self._places.join(view[new], index[new], points)
 
     def prediction(self) -> Prediction | None:
         """Where the surface has the keypoints that it knows, in pixels of the image processed last; None while there is no surface.

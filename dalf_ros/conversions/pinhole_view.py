@@ -65,10 +65,13 @@ def rectified_matches(matches: FrameMatches, lens: Lens) -> FrameMatches:
 
     Pairs that it does not see are no inliers, and keypoints of keyframes that it does not see are left out.
     """
-    reference_lens, current_lens = (fitted(lens, *size, "the matched image") for size in (matches.reference_image_size, matches.image_size))
+    sizes = (matches.image_size if matches.template else matches.reference_image_size, matches.image_size)
+    reference_lens, current_lens = (fitted(lens, *size, "the matched image") for size in sizes)
     if lens.is_pinhole:
         return matches
-    reference_xy, reference_seen = _undistorted(matches.reference_xy, reference_lens)
+    reference_xy, reference_seen = matches.reference_xy, np.ones(len(matches.reference_xy), bool)
+    if not matches.template:        # whose picture is a pinhole camera's
+        reference_xy, reference_seen = _undistorted(matches.reference_xy, reference_lens)
     query_xy, query_seen = _undistorted(matches.query_xy, current_lens)
     keyframes = matches.keyframes
     keyframe_xy, seen = _undistorted(keyframes.query_xy, current_lens)

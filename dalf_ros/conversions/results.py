@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from scipy.spatial import cKDTree
 
-from dalf_core.camera import PinholeCamera
+from dalf_core.camera import PinholeCamera, rescale_pixels
 from dalf_core.drawing.draw_warp import draw_registered
 from dalf_core.image_registration.image_warp import ImageWarpError, fit_image_warp
-from dalf_core.tracking import FeatureFrame, FrameMatches, SurfaceFrame, SurfaceTracker, rescale_pixels
+from dalf_core.tracking import FeatureFrame, FrameMatches, SurfaceFrame, SurfaceTracker
 from dalf_core.types import DEGRADED, TRACKED
 
 from ..images.image_conversion import from_color, from_color_compressed

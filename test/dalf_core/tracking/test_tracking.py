@@ -3,7 +3,8 @@ import cv2
 import numpy as np
 import pytest
 
-from dalf_core.tracking import FeatureTracker, FrameMatches, SurfaceTracker, rescale_pixels
+from dalf_core.camera import rescale_pixels
+from dalf_core.tracking import FeatureTracker, FrameMatches, SurfaceTracker
 from dalf_core.types import Matches
 
 from ..analytic import CAMERA, DISTANCE, RolledSheet, turn

@@ -1,0 +1,63 @@
+"""A template followed from wherever the surface is, under another camera: exact matches on an analytic scene."""
+import numpy as np
+import pytest
+
+from dalf_core import PinholeCamera, Template
+from dalf_core.camera import rescale_pixels
+from dalf_core.tracking import FrameMatches, SurfaceTracker
+from dalf_core.types import Matches
+
+from ..analytic import CAMERA, DISTANCE, RolledSheet
+
+STAMP = 77
+OTHER = PinholeCamera(300.0, 310.0, 150.0, 130.0, 320, 240)
+
+
+def template_of_plane() -> Template:
+    """The sheet while it is flat, at CAMERA."""
+    image = np.full((240, 320, 3), 90, np.uint8)
+    return Template.of_frame("sheet", image, RolledSheet().depth(), CAMERA)
+
+
+def matches_of(scene: RolledSheet, stamp_ns: int, camera: PinholeCamera, size: tuple[int, int] = (320, 240), template: str = "sheet"):
+    """Exact matches from the template's picture, of resolution size, to a frame of the scene."""
+    rng = np.random.default_rng(0)
+    points = np.stack([rng.uniform(-0.16, 0.16, 300), rng.uniform(-0.12, 0.12, 300), np.full(300, DISTANCE)], axis=1)
+    reference = rescale_pixels(CAMERA.project(points), (320, 240), size)
+    index = np.arange(300)
+    matches = Matches(index, index, np.zeros(300, np.float32), np.ones(300, bool))
+    now = camera.project(scene.move(points)).astype(np.float32)
+    return FrameMatches(stamp_ns, STAMP, (320, 240), size, matches, reference, now, template=template)
+
+
+@pytest.mark.parametrize(("camera", "size"), [(CAMERA, (320, 240)), (OTHER, (640, 480))])
+def test_the_first_frame_is_found_bent(camera, size):
+    template, scene = template_of_plane(), RolledSheet(0.25)
+    tracker = SurfaceTracker()
+    tracker.adopt(template, STAMP)
+    frame = tracker.process(matches_of(scene, 5, camera, size), scene.depth(camera), camera)
+    assert frame.status == "tracked" and not frame.is_reference and frame.reference_stamp_ns == STAMP
+    np.testing.assert_array_equal(tracker.reference_vertices, template.surface.vertices)
+    off = np.linalg.norm(frame.registration.vertices - scene.move(template.surface.vertices.astype(float)), axis=1)
+    assert np.median(off) < 5e-4 and np.percentile(off[frame.registration.visible], 95) < 2e-3
+
+
+def test_matches_to_a_template_that_has_not_come_wait():
+    scene, tracker = RolledSheet(0.25), SurfaceTracker()
+    frame = tracker.process(matches_of(scene, 5, CAMERA), scene.depth(CAMERA), CAMERA)
+    assert frame.status == "waiting" and "template sheet" in frame.reason and tracker.surface is None
+
+
+def test_a_reset_keeps_the_template_and_dropping_it_does_not():
+    scene, tracker, template = RolledSheet(0.25), SurfaceTracker(), template_of_plane()
+    tracker.adopt(template, STAMP)
+    tracker.reset()
+    assert tracker.process(matches_of(scene, 5, CAMERA), scene.depth(CAMERA), CAMERA).status == "tracked"
+    tracker.adopt(None)
+    frame = tracker.process(matches_of(scene, 6, CAMERA, template=""), scene.depth(CAMERA), CAMERA)
+    assert frame.is_reference, "matches to an image of the camera: the frame becomes the reference"
+
+
+def test_a_template_without_depth_has_no_surface_to_follow():
+    with pytest.raises(ValueError, match="no depth"):
+        SurfaceTracker().adopt(Template.of_frame("poster", np.full((240, 320, 3), 90, np.uint8)), STAMP)
