@@ -30,7 +30,8 @@ setup(
     entry_points={
         "console_scripts": ["dalf = dalf_core.commands.main:main"],
         "dalf.commands": ["match = dalf_core.commands.match:main", "video = dalf_core.commands.video:main",
-                          "live = dalf_core.commands.live:main", "export = dalf_core.commands.export:main",
+                          "live = dalf_core.commands.live:main", "template = dalf_core.commands.template:main",
+                          "export = dalf_core.commands.export:main",
                           "register = dalf_ros.register:main",
                           "train = dalf_training.command:main", "evaluate = dalf_training.evaluate:main"]},
 )

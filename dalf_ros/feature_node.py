@@ -12,6 +12,8 @@ from typing import Any
 
 import numpy as np
 
+from dalf_core.templates.template import Template
+from dalf_core.templates.template_file import load_template
 from dalf_core.tracking.background_tracker import BackgroundTracker, ImageResult, background_executor
 
 from .conversions import topics
@@ -23,6 +25,7 @@ from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import OK, WARN
 from .nodes.worker_node import WorkerNode
+from .templates.template_message import template_message
 
 LEAST_REGION = 32           # pixels a side, what the network takes
 
@@ -38,6 +41,8 @@ class FeatureNode(WorkerNode):
         self._matched = (0, 0)
         self._frame_id = ""                 # of the last image
         self._sizes = SizeGuard()
+        self._template: tuple[Template, int] | None = None     # and its stamp
+        self.create_service(load_template_class(), "~/load_template", self._on_load_template)
 
     def load(self) -> None:
         self._executor = background_executor()
@@ -45,6 +50,8 @@ class FeatureNode(WorkerNode):
         if self.values["carry"]:
             self._background = BackgroundTracker(self._tracker, self._executor, on_found=lambda: self.do(self._publish_found))
             self._background.warm_up()
+        if self.values["template"]:
+            self._adopt(self._read_template(self.values["template"]))
 
     def _load_tracker(self) -> Any:
         """On the thread that DALF will work on, so that those it starts have the same priority."""
@@ -64,9 +71,10 @@ class FeatureNode(WorkerNode):
     def unload(self) -> None:
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
-        self._tracker = self._background = self._executor = None
+        self._tracker = self._background = self._executor = self._template = None
 
     def listen(self) -> None:
+        self._announce_template()
         transport = self.values["image_transport"]
         self.inputs.add_image("image", "image", lambda message: self.arrived("image", message), transport)
         if self.values["use_mask"]:
@@ -135,6 +143,51 @@ class FeatureNode(WorkerNode):
             self.get_logger().info(change)
             self.forget()
 
+    # templates
+    def _read_template(self, path: str) -> Template:
+        """With features of this extractor. Raises TemplateError, OSError."""
+        template = load_template(path)
+        tracker = self._tracker
+        ready = self._executor.submit(template.with_features, tracker.dalf, tracker.image_scale).result()
+        if template.features is not None and ready is not template:
+            self.get_logger().warning(f"template {template.name} was made with other weights or another image_scale: its features are "
+                                      "extracted anew from its picture")
+        return ready
+
+    def _adopt(self, template: Template | None) -> None:
+        """Match to it from now on; None: to the next image. On the worker thread, or before there is one."""
+        stamp = time.time_ns()      # unlike that of any image, and of a template before
+        self._template = None if template is None else (template, stamp)
+        if self._background is not None:
+            self._background.adopt(template, stamp)
+        else:
+            self._executor.submit(self._tracker.adopt, template, stamp)
+        if template is not None and template.features is not None:
+            self.get_logger().info(f"reference: template {template.name}, {len(template.features)} keypoints")
+        self._announce_template()
+
+    def _announce_template(self) -> None:
+        if self._template is not None and self.outputs is not None:
+            self.outputs.publish([(topics.TEMPLATE, template_message(*self._template))])
+
+    def drop_template(self) -> None:
+        if self._template is not None:
+            self._adopt(None)
+
+    def _on_load_template(self, request: Any, response: Any) -> Any:
+        response.message = self.why_not_active()
+        if response.message:
+            return response
+        try:
+            template = self._read_template(request.path) if request.path else None
+        except (ValueError, OSError) as error:
+            response.message = str(error)
+            return response
+        self.begin_anew(lambda: self._adopt(template))
+        response.success, response.name = True, "" if template is None else template.name
+        response.message = "the next usable image becomes the reference" if template is None else f"template {template.name} is followed"
+        return response
+
     def _apply_parameters(self) -> None:
         """What may change at run time changes between images."""
         x, y, width, height = self.values["region"]
@@ -162,6 +215,13 @@ class FeatureNode(WorkerNode):
         matches, inliers = self._matched
         level, text = (OK, "matching") if inliers else (WARN, "no verified matches")
         return level, text, {"matches": str(matches), "inliers": str(inliers)}
+
+
+def load_template_class() -> Any:
+    """The service's type, made by the build."""
+    from dalf.srv import LoadTemplate
+
+    return LoadTemplate
 
 
 def main(args: list[str] | None = None) -> int:

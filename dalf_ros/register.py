@@ -39,7 +39,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_options(p, options.STAMP_TOLERANCE.changed(name="tolerance", high=10.0), options.DEPTH_SCALE, options.MIN_DEPTH,
                         options.MAX_DEPTH, options.DEPTH_NOISE, options.WEIGHTS, options.DEVICE, options.PRECISION, options.TOP_K,
                         options.IMAGE_SCALE, options.MAX_KEYFRAMES, options.SECOND_LOOK, options.MAX_VERTICES, options.NODE_SPACING,
-                        options.GROW_TO, options.PIECES)
+                        options.GROW_TO, options.PIECES, options.TEMPLATE)
     options.add_features_every(p)
     p.add_argument("--fps", type=float, default=FPS, help="frames a second of pictures that have numbers for names")
     p.add_argument("--max-frames", type=int, help="stop after so many frames")

@@ -35,6 +35,8 @@ from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import ERROR, OK, WARN
 from .nodes.save_surface import save_surface
 from .nodes.worker_node import WorkerNode
+from .templates.save_template import save_reference
+from .templates.template_message import template_of_message
 
 TELL_S = 5.0                # so often the log says how it goes
 LEVELS = {"tracked": OK, "degraded": WARN, "waiting": WARN, "lost": ERROR}
@@ -57,7 +59,10 @@ class RegistrationNode(WorkerNode):
         self._last_lock = threading.Lock()
         self._told_s = 0.0                      # when the log last said how it goes
         self._alignment = DepthAlignment(self)
+        self._reference: PinholeView | None = None      # the frame that became the reference
+        self._template_ns: int | None = None    # by what matches name the last template
         self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
+        self._save_template = self.create_service(_save_template_class(), "~/save_template", self._on_save_template)
 
     def load(self) -> None:
         self._alignment.configure()
@@ -76,7 +81,7 @@ class RegistrationNode(WorkerNode):
         self.get_logger().info(f"registration on {where}, warmed up in {time.perf_counter() - started:.1f} s")
 
     def unload(self) -> None:
-        self._tracker = self._results = self._last = None
+        self._tracker = self._results = self._last = self._reference = self._template_ns = None
 
     def listen(self) -> None:
         self.inputs.add("matches", "matches", topics.TYPES[topics.MATCHES], lambda m: self.arrived("matches", m), RESULT_QOS)
@@ -88,6 +93,18 @@ class RegistrationNode(WorkerNode):
         if self.values["use_mask"]:
             self.inputs.add_image("mask", "mask", lambda m: self.arrived("mask", m))
         self._alignment.listen()
+        self.inputs.add("template", topics.TEMPLATE, topics.TYPES[topics.TEMPLATE], self._template_arrived, RESULT_QOS, optional=True,
+                        latched=True)
+
+    def _template_arrived(self, message: Any) -> None:
+        def adopt() -> None:
+            if self._tracker is None or stamp_ns(message.header) == self._template_ns:      # heard twice: once as it came, once as kept
+                return
+            template, self._template_ns = template_of_message(message)
+            self._tracker.adopt(template, self._template_ns)
+            self.forget()
+
+        self.do(adopt)
 
     def _camera_arrived(self, message: Any) -> None:
         if is_empty(message):
@@ -113,6 +130,8 @@ class RegistrationNode(WorkerNode):
         with self._last_lock:
             if self.is_current():
                 self._last = (frame, frame_id)
+        if frame.is_reference:
+            self._reference = view
         self._tell_prediction(view, frame_id_of(item["matches"]))
         self._publish(frame, view, frame_id, started)
         self.done(stamp, started)
@@ -230,7 +249,7 @@ class RegistrationNode(WorkerNode):
         if self._tracker is not None and self._results is not None:
             self._tracker.reset()
             self._results.forget()
-        self._last = None
+        self._last = self._reference = None
 
     def health(self) -> tuple[int, str, dict[str, str]]:
         last = self._last
@@ -246,6 +265,20 @@ class RegistrationNode(WorkerNode):
         response.success, response.message, response.path = save_surface(request.path, request.overwrite, self.values["save_folder"],
                                                                                self._tracker, self._last)
         return response
+
+
+    def _on_save_template(self, request: Any, response: Any) -> Any:
+        reference = self._reference or (None if self._tracker is None else self._tracker.template)
+        options = {"max_vertices": self.values["max_vertices"], "pieces": self.values["pieces"], "near_m": self.values["min_depth"],
+                   "far_m": self.values["max_depth"]}
+        response.success, response.message, response.path = save_reference(request, self.values["save_folder"], reference, **options)
+        return response
+
+
+def _save_template_class() -> Any:
+    from dalf.srv import SaveTemplate
+
+    return SaveTemplate
 
 
 def _save_class() -> Any:

@@ -76,6 +76,20 @@ class SurfaceTracker:
         return self.registration.surface if self.registration else None
 
     @property
+    def template(self) -> Template | None:
+        """The one that is followed; None: the reference is a frame, or there is none yet."""
+        if self.registration is None or self._template is None or self._template[1] != self._reference_stamp_ns:
+            return None
+        return self._template[0]
+
+    @property
+    def reference_camera(self) -> PinholeCamera | None:
+        """The camera that the reference is seen by: that of the frames, or the template's."""
+        if self.registration is None:
+            return None
+        return self.registration.camera if self.template is None else self.template.camera
+
+    @property
     def reference_vertices(self) -> np.ndarray | None:
         """(V, 3) float32 metres."""
         return self.surface.vertices if self.surface else None

@@ -21,6 +21,7 @@ FLOAT32, FLOAT16 = 7, 9                 # FeatureArray's descriptor_dtype
 DESCRIPTOR_TYPES = {FLOAT32: np.dtype("<f4"), FLOAT16: np.dtype("<f2")}
 MAX_KEYPOINTS = 1 << 20                 # of an image; a MatchArray's larger indices are wrong, and would cost memory by their value
 DETECTED, CARRIED, NO_INDEX = 0, 1, 2**32 - 1        # of MatchArray
+TEMPLATE_FRAME = "template:"
 STATUS_CODES = {"waiting": 0, "tracked": 1, "degraded": 2, "lost": 3}
 STATUS_NAMES = {code: name for name, code in STATUS_CODES.items()}
 
@@ -70,10 +71,10 @@ def features_of(message: Any) -> Features:
 
 
 def match_array(frame: FrameMatches, frame_id: str) -> dict:
-    """MatchArray of one frame's matches; both headers carry frame_id."""
+    """MatchArray of one frame's matches; both headers carry frame_id, unless the reference is a template."""
     return {
         "header": header(frame.stamp_ns, frame_id),
-        "reference_header": header(frame.reference_stamp_ns, frame_id),
+        "reference_header": header(frame.reference_stamp_ns, template_frame(frame.template) if frame.template else frame_id),
         "width": int(frame.image_size[0]),
         "height": int(frame.image_size[1]),
         "reference_width": int(frame.reference_image_size[0]),
@@ -131,7 +132,13 @@ def matches_of(message: Any) -> FrameMatches:
     return FrameMatches(
         stamp_ns(message.header), stamp_ns(message.reference_header), (int(message.width), int(message.height)),
         (int(message.reference_width), int(message.reference_height)), matches, reference_xy, query_xy, keyframes, age_s,
+        frame.removeprefix(TEMPLATE_FRAME) if (frame := str(message.reference_header.frame_id)).startswith(TEMPLATE_FRAME) else "",
     )
+
+
+def template_frame(name: str) -> str:
+    """The frame_id of a reference that is a template: no frame of tf."""
+    return f"{TEMPLATE_FRAME}{name}"
 
 
 def prediction_message(prediction: Prediction, frame_id: str) -> dict:

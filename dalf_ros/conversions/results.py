@@ -117,9 +117,10 @@ class SurfaceResults:
         result = frame.registration
         if topics.LANDMARKS not in wanted or result is None or frame.reference_stamp_ns != matches.reference_stamp_ns:
             return
-        inlier, size = matches.matches.inlier, (camera.width, camera.height)
-        start, end = landmark_lines(self.tracker.reference_vertices, result.vertices,
-                                    rescale_pixels(matches.reference_xy[inlier], matches.reference_image_size, size),
+        inlier, size, reference = matches.matches.inlier, (camera.width, camera.height), self.tracker.reference_camera
+        assert reference is not None
+        reference_xy = rescale_pixels(matches.reference_xy[inlier], matches.reference_image_size, (reference.width, reference.height))
+        start, end = landmark_lines(reference.project(self.tracker.reference_vertices), result.vertices, reference_xy,
                                     rescale_pixels(matches.query_xy[inlier], matches.image_size, size), depth_m, camera)
         yield topics.LANDMARKS, visual_messages.landmark_marker(start, end, np.linalg.norm(end - start, axis=1),
                                                                 messages.header(frame.stamp_ns, frame_id))
@@ -150,14 +151,14 @@ class SurfaceResults:
         return self._decimated[2]
 
 
-def landmark_lines(reference_vertices: np.ndarray, vertices: np.ndarray, reference_xy: np.ndarray, current_xy: np.ndarray,
+def landmark_lines(reference_pixels: np.ndarray, vertices: np.ndarray, reference_xy: np.ndarray, current_xy: np.ndarray,
                    depth_m: np.ndarray, camera: PinholeCamera) -> tuple[np.ndarray, np.ndarray]:
     """(M', 3) surface positions and (M', 3) measured positions, metres, of the landmarks whose pixel has a depth reading."""
     pixels = np.rint(current_xy).astype(int)
     inside = (pixels >= 0).all(axis=1) & (pixels[:, 0] < depth_m.shape[1]) & (pixels[:, 1] < depth_m.shape[0])
     z = np.full(len(pixels), np.nan)
     z[inside] = depth_m[pixels[inside, 1], pixels[inside, 0]]
-    _, vertex = cKDTree(camera.project(reference_vertices)).query(reference_xy)
+    _, vertex = cKDTree(reference_pixels).query(reference_xy)
     measured = camera.lift(current_xy, z)
     usable = np.isfinite(z) & (z > 0)
     return vertices[vertex[usable]], measured[usable]

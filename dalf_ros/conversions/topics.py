@@ -17,6 +17,7 @@ REFERENCE = "surface/reference"
 DEFORMATION = "deformation"
 STATUS = "status"
 PREDICTION = "surface/prediction"
+TEMPLATE = "template"
 
 # How images come, named as image_transport does.
 PACKED = ("compressed", "compressedDepth", "zstd")      # on a topic of that name below the plain one
@@ -41,10 +42,11 @@ TYPES = {
     DEFORMATION: "dalf/msg/DeformationField",
     STATUS: "dalf/msg/RegistrationStatus",
     PREDICTION: "dalf/msg/LandmarkPrediction",
+    TEMPLATE: "dalf/msg/Template",
 }
-FEATURE_TOPICS = (FEATURES, MATCHES, MATCHES_PREVIOUS, WARP, DEBUG_IMAGE, DEBUG_COMPRESSED, REGISTERED_IMAGE)
+FEATURE_TOPICS = (FEATURES, MATCHES, MATCHES_PREVIOUS, WARP, DEBUG_IMAGE, DEBUG_COMPRESSED, REGISTERED_IMAGE, TEMPLATE)
 SURFACE_TOPICS = (POINTS, MARKER, LANDMARKS, MESH, COVARIANCE, REFERENCE, DEFORMATION, STATUS, PREDICTION)
-LATCHED = (REFERENCE,)                  # kept for subscribers that come late
+LATCHED = (REFERENCE, TEMPLATE)         # kept for subscribers that come late
 ON_DEMAND = (DEBUG_IMAGE, DEBUG_COMPRESSED, REGISTERED_IMAGE, WARP, MATCHES_PREVIOUS, POINTS, MARKER, LANDMARKS, MESH, COVARIANCE,
              DEFORMATION, FEATURES, PREDICTION)      # made only while someone subscribes
 

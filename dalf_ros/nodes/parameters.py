@@ -55,6 +55,7 @@ FEATURE_PARAMETERS = (
               "px", 0, 100000, read_only=False),
     Parameter.of(options.MAX_KEYFRAMES),
     Parameter.of(options.SECOND_LOOK),
+    Parameter.of(options.TEMPLATE),
     Parameter("descriptor_type", "float32", "element type of the published descriptors; none leaves them out",
               choices=("float32", "float16", "none"), read_only=False),
     _AUTOSTART,

@@ -38,7 +38,7 @@ def save_surface(path: str, overwrite: bool, folder: str, tracker: SurfaceTracke
     return True, f"{len(result.vertices)} vertices written to {target}{lost}", str(target)
 
 
-def target_file(path: str, overwrite: bool, folder: str) -> Path:
+def target_file(path: str, overwrite: bool, folder: str, suffixes: tuple[str, ...] = tuple(WRITERS)) -> Path:
     """The file that a request means: a relative path is one below `folder`, an absolute one must lead there.
 
     Anybody in the ROS graph may ask, so links and .. are followed first. Raises NotSaved; OSError where a folder cannot be looked into.
@@ -50,8 +50,8 @@ def target_file(path: str, overwrite: bool, folder: str) -> Path:
         raise NotSaved(f"{path} leads out of {home}, the only folder that this node writes to: give a path below it, or start the node "
                        "with another save_folder")
     target = parent / named.name
-    if target.suffix.lower() not in WRITERS:
-        raise NotSaved(f"{target} must end in {' or '.join(WRITERS)}")
+    if target.suffix.lower() not in suffixes:
+        raise NotSaved(f"{target} must end in {' or '.join(suffixes)}")
     if not target.parent.is_dir():
         raise NotSaved(f"the folder {target.parent} does not exist")
     if target.is_dir() or (target.exists() and not target.is_file()):

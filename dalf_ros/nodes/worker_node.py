@@ -68,8 +68,8 @@ class WorkerNode(LifecycleNode):
         self.statistics = Statistics()
         self.inputs = Inputs(self)
         self.outputs: Outputs | None = None
-        for name in ("~/reset", "~/set_reference"):
-            self.create_service(_trigger_class(), name, self._on_new_reference)
+        self.create_service(_trigger_class(), "~/reset", self._on_new_reference)
+        self.create_service(_trigger_class(), "~/set_reference", lambda request, response: self._on_new_reference(request, response, True))
 
     # what a node fills in
     def load(self) -> None:
@@ -94,6 +94,9 @@ class WorkerNode(LifecycleNode):
 
     def discard(self) -> None:
         """A new reference was asked for: give out nothing more of the old one. On the executor's thread, before forget()."""
+
+    def drop_template(self) -> None:
+        """The next image is to be the reference, whatever template was followed; on the worker thread."""
 
     def problem_with(self, changes: dict[str, Any]) -> str | None:      # noqa: ARG002 (for nodes that have such rules)
         """What is wrong with a change of parameters beyond their own ranges; None: nothing. On the executor's thread."""
@@ -296,15 +299,27 @@ class WorkerNode(LifecycleNode):
             self.get_logger().error(traceback.format_exc(), throttle_duration_sec=EVERY_S)
 
     # services and reports
-    def _on_new_reference(self, _: Any, response: Any) -> Any:
-        """The same for both services: nothing that came before the request is used for the new reference."""
-        if not self.is_active:
-            state = "is configured, but not active" if self.is_configured else "is still loading or not configured"
-            response.success, response.message = False, f"{self.get_fully_qualified_name()} {state}: there is no reference"
+    def _on_new_reference(self, _: Any, response: Any, of_an_image: bool = False) -> Any:
+        """Both services: nothing that came before the request is used for the new reference. of_an_image: nor is a template."""
+        if problem := self.why_not_active():
+            response.success, response.message = False, f"{problem}: there is no reference"
             return response
+        self.begin_anew(self.drop_template if of_an_image else lambda: None)
+        response.success, response.message = True, "the next usable frame that arrives becomes the reference"
+        return response
 
+    def why_not_active(self) -> str:
+        """In words, empty where it is."""
+        if self.is_active:
+            return ""
+        state = "is configured, but not active" if self.is_configured else "is still loading or not configured"
+        return f"{self.get_fully_qualified_name()} {state}"
+
+    def begin_anew(self, before: Callable[[], None]) -> None:
+        """Use nothing any more that has come so far; `before` is done first, on the worker thread. On the executor's thread."""
         def job() -> None:
             self._guard = StampGuard()
+            before()
             self.forget()
 
         self._requests += 1
@@ -312,8 +327,6 @@ class WorkerNode(LifecycleNode):
         self.synchronizer.clear()
         self.discard()
         self.do(job)
-        response.success, response.message = True, "the next usable frame that arrives becomes the reference"
-        return response
 
     def _diagnose(self) -> None:
         level, text, more = self.health()

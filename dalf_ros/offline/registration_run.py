@@ -103,7 +103,7 @@ def _write_surfaces(session: Session, shot: Shot, chosen: set[int], output: Outp
     if shot.surface is None or shot.surface.registration is None:
         return
     surface = session.surfaces.surface
-    if shot.surface.is_reference:
+    if shot.surface.is_reference or not output.reference.exists():      # a template's is never a frame's
         save_ply(output.reference, surface.vertices, surface.triangles, surface.colors, surface.normals)
     if shot.number in chosen:
         result = shot.surface.registration

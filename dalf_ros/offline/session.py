@@ -16,6 +16,7 @@ from dalf_core.depth_units import unit_hint
 from dalf_core.lens import Lens
 from dalf_core.matching.prediction import Prediction
 from dalf_core.recordings.rgbd_frame import RgbdFrame
+from dalf_core.templates.template_file import load_template
 from dalf_core.tracking import FeatureFrame, FeatureTracker, FrameMatches, SequentialTracker, SurfaceFrame, SurfaceTracker
 
 from ..bags.bag_source import BagError
@@ -33,6 +34,7 @@ from .run_pictures import Shot
 
 FEATURE_WANTED = (topics.FEATURES, topics.MATCHES, topics.DEBUG_COMPRESSED)
 SURFACE_WANTED = topics.SURFACE_TOPICS
+TEMPLATE_STAMP_NS = 1       # names the template in the results; no image has it
 LOOK_AHEAD = 5              # frames that tell the recording's resolution
 UNREADABLE, NO_MASK, UNUSABLE = "unreadable", "no_mask", "unusable"    # of frames that nothing was extracted from, or not registered
 
@@ -53,12 +55,27 @@ class Session:
         self.surfaces = SurfaceTracker(max_vertices=options.max_vertices, node_spacing=options.node_spacing or None, pieces=options.pieces,
                                        grow_to=options.grow_to, near_m=options.min_depth, far_m=options.max_depth,
                                        depth_noise_m=options.depth_noise)
+        if options.template:
+            self._adopt(options.template)
         self.results = SurfaceResults(self.surfaces)
         self.results.covariance_rate = inf
         self.frames: list[dict[str, Any]] = []
         self.seconds = 0.0
         self._last_stamp_ns: int | None = None
         self._unit_is_checked = False
+
+    def _adopt(self, path: str) -> None:
+        """Follow a template; without depth in it, in the images alone. Raises TemplateError, OSError."""
+        template = load_template(path)
+        ready = template.with_features(self.dalf, self.options.image_scale)
+        if template.features is not None and ready is not template:
+            print(f"template {template.name} was made with other weights or another image_scale: its features are extracted anew")
+        self.features.adopt(ready, TEMPLATE_STAMP_NS)
+        if ready.surface is None and self.has_depth:
+            raise ValueError(f"template {ready.name} has no depth: there is no surface to follow. Make it of a frame with depth, or give "
+                             "--no-depth to match images alone")
+        if self.has_depth:
+            self.surfaces.adopt(ready, TEMPLATE_STAMP_NS)
 
     def look_ahead(self, frames: Iterator[RgbdFrame]) -> Iterator[RgbdFrame]:
         """The frames as they are. Which resolution the recording has is told by its first few: the very first may be the odd one."""

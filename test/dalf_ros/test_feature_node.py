@@ -258,3 +258,34 @@ def test_malformed_messages_are_refused_and_the_node_goes_on(fresh: Bench, peer)
     for words in ("less than height*step", "'unheard_of' is not a colour image", "step 1 is less", "is empty", "constant"):
         assert words in said, said
     assert int(peer.diagnostics("/feature_node")["refused"]) - int(before["refused"]) == 5
+
+
+def test_a_template_is_the_reference_until_another_is_asked_for(fresh: Bench, peer, tmp_path) -> None:
+    """Loaded while it runs: the first image is matched to it, also after a reset; set_reference takes an image again."""
+    from dalf.srv import LoadTemplate
+    from std_srvs.srv import Trigger
+
+    from dalf_core import Template, save_template
+    from dalf_ros.templates.template_message import template_of_message
+
+    def load(path: str):
+        return peer.call("/feature_node/load_template", LoadTemplate, LoadTemplate.Request(path=path), 60)
+
+    heard = peer.hear("/template", topics.TYPES[topics.TEMPLATE], True)
+    save_template(Template.of_frame("board", fresh.scene.image(0)), tmp_path / "board.dalf")
+    (tmp_path / "bad.dalf").write_bytes(b"PK\x03\x04 and more")
+    assert "no template" in load(str(tmp_path / "bad.dalf")).message and not load(str(tmp_path / "none.dalf")).success
+    answer = load(str(tmp_path / "board.dalf"))
+    assert (answer.success, answer.name) == (True, "board"), answer.message
+    assert peer.until(lambda: heard)
+    template, stamp = template_of_message(heard[-1])
+    assert template.name == "board" and (template.image == fresh.scene.image(0)).all()
+    for service in ("", "reset"):
+        if service:
+            assert peer.call(f"/feature_node/{service}", Trigger, Trigger.Request()).success
+        matches = fresh.match(4)
+        assert (matches.template, matches.reference_stamp_ns) == ("board", stamp)
+        np.testing.assert_allclose(shift(matches), [8, 0], atol=0.5)
+    assert peer.call("/feature_node/set_reference", Trigger, Trigger.Request()).success
+    first = fresh.match(2)
+    assert first.template == "" and first.stamp_ns == first.reference_stamp_ns

@@ -611,3 +611,51 @@ def test_an_empty_camera_info_is_told_and_the_next_one_serves(ros_graph, peer, s
     peer.publish("/fresh/camera_info", INFO, only_p)
     assert fresh.answer(fresh.send(scene, info=False)).status == 1
     assert fresh.node.stop() == 0
+
+
+def test_a_reference_saved_is_followed_again(bench: Bench, scene, tmp_path) -> None:
+    """save_template writes the reference; as a template it is found where it is now, though no frame of its start was seen."""
+    from dalf.srv import SaveTemplate
+
+    from dalf_core import load_template
+    from dalf_ros.templates.template_message import template_message
+
+    def save(file: str, **more):
+        request = SaveTemplate.Request(path=str(tmp_path / file), **more)
+        return bench.peer.call("/registration_node/save_template", SaveTemplate, request)
+
+    bench.peer.publisher("/image", IMAGE)
+    assert bench.peer.until(lambda: bench.peer.node.count_subscribers("/image") == 1)
+    first, _ = bench.follow(scene, 2, color=(10, 200, 30))
+    answer = save("relief.dalf")
+    assert answer.success, answer.message
+    assert "exists already" in save("relief.dalf").message and "must end in .dalf" in save("relief.ply").message
+    template = load_template(tmp_path / "relief.dalf")
+    assert template.name == "relief" and template.camera == CAMERA and (template.image == (10, 200, 30)).all()
+    np.testing.assert_allclose(template.surface.vertices, first, atol=1e-6)
+
+    stamp = 3
+    bench.peer.publish("/template", topics.TYPES[topics.TEMPLATE], {**template_message(template, stamp), "data": np.zeros(40, np.uint8)})
+    assert bench.peer.until(lambda: "no template" in bench.peer.diagnostics("/registration_node")["last_refusal"])
+    bench.peer.publish("/template", topics.TYPES[topics.TEMPLATE], template_message(template, stamp))
+    bench.peer.spin(0.5)
+    for steps in (6, 7):
+        bench.now += 100_000_000
+        pairs = replace(scene.matches(bench.now, steps * STEP, stamp, REST), template="relief")
+        bench.peer.publish("/matches", "dalf/msg/MatchArray", convert.match_array(pairs, FRAME))
+        bench.peer.publish("/depth", IMAGE, from_depth(scene.depth(steps * STEP), convert.header(bench.now, FRAME)))
+        status = bench.answer(bench.now)
+        assert status.status == 1, status.reason
+        assert rms(bench.vertices(bench.now) - steps * STEP - first) < 6e-4
+    saved = save("again.dalf", name="the relief")
+    assert saved.success and load_template(tmp_path / "again.dalf").name == "the relief"
+
+
+def test_matches_to_a_template_that_nobody_sent(bench: Bench, scene) -> None:
+    stamp = bench.now = bench.now + 100_000_000
+    pairs = replace(scene.matches(stamp, REST, 4, REST), template="unknown")
+    bench.info(scene.lens)
+    bench.peer.publish("/matches", "dalf/msg/MatchArray", convert.match_array(pairs, FRAME))
+    bench.peer.publish("/depth", IMAGE, from_depth(scene.depth(REST), convert.header(stamp, FRAME)))
+    status = bench.answer(stamp)
+    assert status.status == 0 and "template unknown, which has not come yet" in status.reason

@@ -39,6 +39,8 @@ MAY_IMPORT = {
                              "dalf_core.image_registration", "dalf_core.matching"},
     "dalf_ros.bags": {"dalf_ros.images", "dalf_core", "dalf_core.recordings", "dalf_ros.conversions"},
     "dalf_ros.nodes": {"dalf_ros.images", "dalf_core", "dalf_core.tracking", "dalf_core.templates", "dalf_ros.conversions"},
+    "dalf_ros.templates": {"dalf_core", "dalf_core.templates", "dalf_core.commands", "dalf_core.recordings", "dalf_ros.conversions",
+                           "dalf_ros.nodes", "dalf_ros.offline", "dalf_ros.bags"},
     "dalf_ros.view": {"dalf_core", "dalf_core.commands", "dalf_core.viewing", "dalf_ros.conversions", "dalf_ros.nodes"},
     "dalf_ros.offline": {"dalf_ros.images", "dalf_core", "dalf_core.tracking", "dalf_core.templates", "dalf_core.matching",
                          "dalf_core.drawing", "dalf_core.image_registration", "dalf_core.recordings", "dalf_core.viewing", "dalf_ros.bags",

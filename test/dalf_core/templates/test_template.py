@@ -43,9 +43,8 @@ def test_the_surface_lies_where_the_depth_says(template):
 
 def test_pixels_lie_on_the_surface_inside_the_mask_alone(template):
     points = template.surface_points(np.array([[80.0, 60.0], [10.0, 60.0], [80.0, 2.0]]), (160, 120))
-    x = (80 - CAMERA.cx) / CAMERA.fx
-    np.testing.assert_allclose(points[0], [x * 0.6 / (1 - 0.2 * x), (60 - CAMERA.cy) / CAMERA.fy * 0.6 / (1 - 0.2 * x), 0.6 / (1 - 0.2 * x)],
-                               atol=1e-4)
+    x, y = (80 - CAMERA.cx) / CAMERA.fx, (60 - CAMERA.cy) / CAMERA.fy
+    np.testing.assert_allclose(points[0], np.array([x, y, 1]) * 0.6 / (1 - 0.2 * x), atol=1e-4)
     assert np.isnan(points[1:]).all(), "beside the mask, and without depth"
     twice = template.surface_points(np.array([[160.5, 120.5]]), (320, 240))
     np.testing.assert_allclose(twice, points[:1], atol=1e-5)

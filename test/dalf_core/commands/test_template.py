@@ -1,0 +1,65 @@
+"""`template make` and `template show` on the examples' pictures, with the light network."""
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from dalf_core import load_template
+from dalf_core.commands.template import main
+
+DATA = Path(__file__).parents[3] / "examples/data"
+QUICK = ("--weights", "light", "--top-k", "200")
+
+
+def test_a_frame_of_a_folder(tmp_path, capsys):
+    file, picture = tmp_path / "cloth.dalf", tmp_path / "cloth.png"
+    assert main(["make", str(DATA), "--frame", "1", "--output", str(file), "--metadata", "colour=blue", *QUICK]) == 0
+    template = load_template(file)
+    assert template.name == "cloth" and template.metadata == {"colour": "blue"} and len(template.features) == 200
+    np.testing.assert_array_equal(template.image, cv2.imread(str(sorted((DATA / "color").iterdir())[1])))
+    capsys.readouterr()
+    assert main(["show", str(file), "--output", str(picture)]) == 0
+    assert "200 keypoints (light aligned fused" in (told := capsys.readouterr().out) and "colour: blue" in told
+    height, width = template.image.shape[:2]
+    assert cv2.imread(str(picture)).shape == (height, 2 * width, 3)
+
+
+def test_a_picture_alone_with_a_mask(tmp_path):
+    image = sorted((DATA / "color").iterdir())[0]
+    mask = np.zeros(cv2.imread(str(image)).shape[:2], np.uint8)
+    mask[100:260, 120:400] = 255
+    cv2.imwrite(str(tmp_path / "mask.png"), mask)
+    file = tmp_path / "poster.dalf"
+    assert main(["make", str(image), "--mask", str(tmp_path / "mask.png"), "--name", "the poster", "--output", str(file), *QUICK]) == 0
+    template = load_template(file)
+    x, y = template.features.keypoints.T
+    assert template.name == "the poster" and template.surface is None
+    assert x.min() > 115 and x.max() < 405 and y.min() > 95 and y.max() < 265
+
+
+def test_a_picture_with_its_depth(tmp_path):
+    color, depth = (sorted((DATA / folder).iterdir())[0] for folder in ("color", "depth"))
+    file = tmp_path / "a.dalf"
+    words = ["make", str(color), "--depth", str(depth), "--output", str(file), *QUICK]
+    assert main(words) == 2
+    assert main([*words, "--intrinsics", str(DATA / "intrinsics.txt")]) == 0
+    assert main(["make", str(DATA), "--output", str(tmp_path / "b.dalf"), *QUICK]) == 0
+    np.testing.assert_array_equal(load_template(file).surface.vertices, load_template(tmp_path / "b.dalf").surface.vertices)
+
+
+@pytest.mark.parametrize(("words", "why"), [
+    (["nowhere"], "no such file"), ([str(DATA), "--frame", "9"], "2 frames"), ([str(DATA), "--metadata", "blue"], "KEY=VALUE"),
+    ([str(DATA), "--output", "a.png"], r"must end in .dalf"), ([str(DATA), "--name", "a/b"], "template's name"),
+])
+def test_what_cannot_be_made_is_told_in_one_line(words, why, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["make", *words, *QUICK]) == 2
+    error = capsys.readouterr().err
+    assert why in error and error.count("\n") == 1 and not list(tmp_path.rglob("*.dalf"))
+
+
+def test_a_file_that_is_none_is_not_shown(tmp_path, capsys):
+    (tmp_path / "bad.dalf").write_bytes(b"no template at all, really")
+    assert main(["show", str(tmp_path / "bad.dalf"), "--output", str(tmp_path / "bad.png")]) == 2
+    assert "no template" in capsys.readouterr().err and not (tmp_path / "bad.png").exists()
