@@ -18,7 +18,7 @@ setup(
     package_data={"": ["*.*", "*/*.*"]},
     # Lower bounds; requirements/*.txt hold the exact versions that are tested.
     install_requires=["torch>=2.9", "numpy>=1.26", "scipy>=1.11", "numba>=0.60", "opencv-python-headless>=4.9",
-                      "safetensors", "imagesize>=2.0", "openvino>=2024", "tqdm"],
+                      "safetensors", "faiss-cpu>=1.8", "imagesize>=2.0", "openvino>=2024", "tqdm"],
     extras_require={"video": ["av", "matplotlib", "pyvista"],
                     "ros-bags": ["rosbags>=0.11", "mcap", "apsw", "ruamel.yaml>=0.18", "zstandard", "av", "matplotlib", "pyvista",
                                  "fast-simplification"],
@@ -31,7 +31,7 @@ setup(
         "console_scripts": ["dalf = dalf_core.commands.main:main"],
         "dalf.commands": ["match = dalf_core.commands.match:main", "video = dalf_core.commands.video:main",
                           "live = dalf_core.commands.live:main", "template = dalf_core.commands.template:main",
-                          "export = dalf_core.commands.export:main",
+                          "retrieve = dalf_core.commands.retrieve:main", "export = dalf_core.commands.export:main",
                           "register = dalf_ros.register:main",
                           "train = dalf_training.command:main", "evaluate = dalf_training.evaluate:main"]},
 )
