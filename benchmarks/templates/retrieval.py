@@ -29,7 +29,7 @@ from dalf_core.templates.library import Library
 from dalf_core.templates.template import Template
 from dalf_core.types import Features
 
-BACKGROUNDS = 40            # photos that were trained on, kept out of every library
+BACKGROUNDS = 40            # photos of collections that no library holds anything of
 ROWS = ("ours", "sift")
 
 
@@ -101,9 +101,11 @@ def chosen(folder: Path, without: str) -> Photos:
     strange = set(sorted({collection.get(path.name, path.name) for path in kept})[1::2])
     unknown = [path for path in kept if collection.get(path.name, path.name) in strange]
     trained = [path for path in find_photos(folder) if not split.holds_out(path) and path not in kept
-               and collection.get(path.name) not in strange and not (without and path.name.startswith(without))]
+               and not (without and path.name.startswith(without))]
     trained = [trained[i] for i in np.random.default_rng(0).permutation(len(trained))]
-    return Photos([path for path in kept if path not in unknown], unknown, trained[BACKGROUNDS:], trained[:BACKGROUNDS],
+    nowhere = [path for path in trained if collection.get(path.name) in strange]
+    return Photos([path for path in kept if path not in unknown], unknown, [path for path in trained if path not in nowhere],
+                  nowhere[:BACKGROUNDS] or trained[:BACKGROUNDS],
                   {name: str(path.parent) for name, path in source.items()})
 
 

@@ -105,7 +105,7 @@ def run(options: argparse.Namespace) -> int:
         off = 1e3 * np.linalg.norm(registration.vertices - attached.positions(first + passed) @ ROLLS[turn].T, axis=1)
         seen = registration.visible & attached.on_cloth
         errors.append((np.sqrt((off[attached.on_cloth] ** 2).mean()), np.sqrt((off[seen] ** 2).mean())))
-        print(f"frame {first:3d}, turn {turn}: tracked after {passed} frames, RMSE {errors[-1][0]:.2f} mm, {errors[-1][1]:.2f} of those seen")
+        print(f"frame {first:3d}, turn {turn}: tracked after {passed} frames, RMSE {errors[-1][0]:.2f} mm, {errors[-1][1]:.2f} seen")
     if errors:
         whole, seen = np.median(errors, axis=0)
         print(f"tracked within a second: {quick} of {options.starts}; RMSE of the median start {whole:.2f} mm, of those seen {seen:.2f}")
