@@ -8,10 +8,12 @@ if __name__ == "__main__":      # before the imports that take their time
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from dalf_core.templates.library import Recognition
 from dalf_core.templates.template import Template
 from dalf_core.templates.template_file import load_template
 from dalf_core.tracking.background_tracker import BackgroundTracker, ImageResult, background_executor
@@ -21,10 +23,12 @@ from .conversions.image_size import SizeGuard
 from .conversions.messages import prediction_of, stamp_ns
 from .conversions.results import feature_results, frame_id_of
 from .images.image_conversion import to_color, to_mask
+from .nodes.complaints import EVERY_S
 from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import OK, WARN
 from .nodes.worker_node import WorkerNode
+from .templates.seeker import Seeker
 from .templates.template_message import template_message
 
 LEAST_REGION = 32           # pixels a side, what the network takes
@@ -42,6 +46,8 @@ class FeatureNode(WorkerNode):
         self._frame_id = ""                 # of the last image
         self._sizes = SizeGuard()
         self._template: tuple[Template, int] | None = None     # and its stamp
+        self._seeker: Seeker | None = None  # of the library, if there is one
+        self._seeks = False                 # until a template is recognised, or another reference asked for
         self.create_service(load_template_class(), "~/load_template", self._on_load_template)
 
     def load(self) -> None:
@@ -50,6 +56,13 @@ class FeatureNode(WorkerNode):
         if self.values["carry"]:
             self._background = BackgroundTracker(self._tracker, self._executor, on_found=lambda: self.do(self._publish_found))
             self._background.warm_up()
+        if self.values["template"] and self.values["library"]:
+            raise ValueError("template and library exclude one another: a template is followed, of a library one is recognised first")
+        if self.values["library"]:
+            self._seeker = Seeker(Path(self.values["library"]).expanduser(), self._tracker.dalf, self._tracker.image_scale, self._executor)
+            self._seeks = True
+            self.get_logger().info("\n".join([f"library of {len(self._seeker)} templates: the one that the camera shows will be followed",
+                                              *(f"left out: {problem}" for problem in self._seeker.problems)]))
         if self.values["template"]:
             self._adopt(self._read_template(self.values["template"]))
 
@@ -71,7 +84,7 @@ class FeatureNode(WorkerNode):
     def unload(self) -> None:
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
-        self._tracker = self._background = self._executor = self._template = None
+        self._tracker = self._background = self._executor = self._template = self._seeker = None
 
     def listen(self) -> None:
         self._announce_template()
@@ -98,6 +111,10 @@ class FeatureNode(WorkerNode):
         self._check_size(image)
         mask = to_mask(item["mask"]) if "mask" in item else None
         self._apply_parameters()
+        if self._seeks and self._seeker is not None:
+            self._seeker.ask(image, lambda found, template: self.do(lambda: self._recognised(found, template)), self.refuse)
+            self.done(stamp, started)
+            return
         wanted = self.outputs.wanted() if self.outputs is not None else set()
         to_previous = self.values["match_to"] != "reference" and topics.MATCHES_PREVIOUS in wanted
         if self._background is None or self.values["match_to"] == "previous":
@@ -166,13 +183,29 @@ class FeatureNode(WorkerNode):
             self.get_logger().info(f"reference: template {template.name}, {len(template.features)} keypoints")
         self._announce_template()
 
+    def _recognised(self, found: Recognition, template: Template | None) -> None:
+        """What the library says of an image; the next ones are matched to what it shows. On the worker thread."""
+        best = found.candidates[0] if found.candidates else None
+        if template is None or not self._seeks:
+            nearest = "" if best is None else f"; the nearest is {best.name}, {best.verified} verified matches"
+            self.get_logger().info(f"none of the library's templates is seen{nearest}", throttle_duration_sec=EVERY_S)
+            return
+        self._seeks = False
+        self.get_logger().info(f"recognised: template {template.name} (confidence {found.confidence:.2f})")
+        self._adopt(template)
+
     def _announce_template(self) -> None:
         if self._template is not None and self.outputs is not None:
             self.outputs.publish([(topics.TEMPLATE, template_message(*self._template))])
 
     def drop_template(self) -> None:
+        self._seeks = False
         if self._template is not None:
             self._adopt(None)
+
+    def _adopt_instead(self, template: Template | None) -> None:
+        self._seeks = False
+        self._adopt(template)
 
     def _on_load_template(self, request: Any, response: Any) -> Any:
         response.message = self.why_not_active()
@@ -183,7 +216,7 @@ class FeatureNode(WorkerNode):
         except (ValueError, OSError) as error:
             response.message = str(error)
             return response
-        self.begin_anew(lambda: self._adopt(template))
+        self.begin_anew(lambda: self._adopt_instead(template))
         response.success, response.name = True, "" if template is None else template.name
         response.message = "the next usable image becomes the reference" if template is None else f"template {template.name} is followed"
         return response
@@ -214,7 +247,10 @@ class FeatureNode(WorkerNode):
     def health(self) -> tuple[int, str, dict[str, str]]:
         matches, inliers = self._matched
         level, text = (OK, "matching") if inliers else (WARN, "no verified matches")
-        return level, text, {"matches": str(matches), "inliers": str(inliers)}
+        if self._seeks and self._seeker is not None:
+            level, text = WARN, f"none of {len(self._seeker)} templates is seen"
+        name = {} if self._template is None else {"template": self._template[0].name}
+        return level, text, {"matches": str(matches), "inliers": str(inliers), **name}
 
 
 def load_template_class() -> Any:

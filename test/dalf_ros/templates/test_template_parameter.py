@@ -1,4 +1,4 @@
-"""The tracker begins with a template: the surface is followed from the first image on, and nothing becomes the reference."""
+"""The tracker begins with a template, or with a library that it is recognised from; it is followed, and no image becomes the reference."""
 from __future__ import annotations
 
 import numpy as np
@@ -14,24 +14,29 @@ pytest.importorskip("rclpy")
 IMAGE, INFO = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo"
 
 
-def test_a_node_that_begins_with_a_template(ros_graph, peer, scene, tmp_path) -> None:
+@pytest.mark.parametrize("parameter", ["template", "library"])
+def test_a_node_that_begins_with_a_template(ros_graph, peer, scene, tmp_path, parameter) -> None:
     """Carried matches, too: DALF looks in the background. The board has moved 5 steps since the template was made."""
+    noise = np.random.default_rng(0).integers(0, 255, (144, 192, 3), np.uint8)
+    save_template(Template.of_frame("another", noise), tmp_path / "another.dalf")
     template = Template.of_frame("board", scene.image(0), scene.depth_m(), scene.camera)
     save_template(template, tmp_path / "board.dalf")
-    node = ros_graph.start("dalf_ros.tracker", "--ros-args", "-r", "__ns:=/templated", "-p", f"template:={tmp_path / 'board.dalf'}", "-p",
-                           "weights:=light", "-p", "top_k:=300", "-p", "max_vertices:=2000")
-    status, mesh, matches = (peer.hear(f"/templated/{name}", topics.TYPES[name]) for name in (topics.STATUS, topics.MESH, topics.MATCHES))
-    reference = peer.hear("/templated/surface/reference", topics.TYPES[topics.REFERENCE], True)
-    assert peer.until(lambda: peer.node.count_publishers("/templated/status"), 120), node.output
+    space = f"/by_{parameter}"
+    path = tmp_path / "board.dalf" if parameter == "template" else tmp_path
+    node = ros_graph.start("dalf_ros.tracker", "--ros-args", "-r", f"__ns:={space}", "-p", f"{parameter}:={path}", "-p", "weights:=light",
+                           "-p", "top_k:=300", "-p", "max_vertices:=2000")
+    status, mesh, matches = (peer.hear(f"{space}/{name}", topics.TYPES[name]) for name in (topics.STATUS, topics.MESH, topics.MATCHES))
+    reference = peer.hear(f"{space}/surface/reference", topics.TYPES[topics.REFERENCE], True)
+    assert peer.until(lambda: peer.node.count_publishers(f"{space}/status"), 120), node.output
     for topic, kind in (("image", IMAGE), ("depth", IMAGE), ("camera_info", INFO)):
-        peer.publisher(f"/templated/{topic}", kind)
+        peer.publisher(f"{space}/{topic}", kind)
     peer.spin(1.0)
     number = 5
     for number in range(5, 60):
         head = convert.header(scene.stamp(number), scene.frame_id)
-        peer.publish("/templated/camera_info", INFO, convert.camera_info(scene.camera, head))
-        peer.publish("/templated/depth", IMAGE, from_depth(scene.depth_m(), head))
-        peer.publish("/templated/image", IMAGE, from_color(scene.image(5 + number % 2), head))
+        peer.publish(f"{space}/camera_info", INFO, convert.camera_info(scene.camera, head))
+        peer.publish(f"{space}/depth", IMAGE, from_depth(scene.depth_m(), head))
+        peer.publish(f"{space}/image", IMAGE, from_color(scene.image(5 + number % 2), head))
         peer.spin(0.3)
         if sum(message.status == 1 for message in status) >= 3:
             break
@@ -46,4 +51,5 @@ def test_a_node_that_begins_with_a_template(ros_graph, peer, scene, tmp_path) ->
     assert peer.until(lambda: reference)
     moved = vertices - convert.mesh_of(reference[-1])["vertices"]
     np.testing.assert_allclose(np.median(moved, axis=0), [shown * scene.shift_m, 0, 0], atol=1e-3)
-    assert "reference: template board" in node.output and node.stop() == 0 and "Traceback" not in node.output
+    assert "reference: template board" in node.output and ("recognised: template board" in node.output) == (parameter == "library")
+    assert node.stop() == 0 and "Traceback" not in node.output
