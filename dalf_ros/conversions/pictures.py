@@ -7,32 +7,27 @@ import cv2
 import numpy as np
 
 from dalf_core.drawing.draw import as_bgr
+from dalf_core.drawing.draw_motion import draw_kept
+from dalf_core.drawing.palette import NEUTRAL
 from dalf_core.tracking import FrameMatches
-
-GREEN, RED, GREY = (90, 220, 90), (60, 60, 230), (150, 150, 150)
 
 
 def draw_motion(image: np.ndarray, matches: FrameMatches | None, keypoints: np.ndarray | None = None,
                 region: tuple[int, int, int, int] | None = None) -> np.ndarray:
-    """The image with its keypoints, and a line from where each match was in the reference; verified ones green, others red.
+    """The image with its keypoints, and a line from where each match was in the reference; verified ones blue, others orange.
 
     region: x, y, width, height of a frame to draw.
     """
     picture = as_bgr(image)
     for x, y in _pixels(keypoints if keypoints is not None else np.empty((0, 2))):
-        cv2.circle(picture, (x, y), 1, GREY, -1)
+        cv2.circle(picture, (x, y), 1, NEUTRAL, -1)
     if region is not None:
         x, y, width, height = region
-        cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), GREY, 1)
+        cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), NEUTRAL, 1)
     if matches is None:
         return picture
     scale = np.array(matches.image_size, float) / np.maximum(matches.reference_image_size, 1)
-    starts, ends = _pixels(matches.reference_xy * scale), _pixels(matches.query_xy)
-    for color, chosen in ((RED, ~matches.matches.inlier), (GREEN, matches.matches.inlier)):
-        for i in np.flatnonzero(chosen):
-            cv2.line(picture, starts[i], ends[i], color, 1, cv2.LINE_AA)
-            cv2.circle(picture, ends[i], 2, color, -1, cv2.LINE_AA)
-    return picture
+    return draw_kept(picture, matches.reference_xy * scale, matches.query_xy, matches.matches.inlier)
 
 
 def contact_sheet(rows: Sequence[Sequence[np.ndarray]], width: int = 480) -> np.ndarray:

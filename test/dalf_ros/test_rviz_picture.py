@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dalf_core.drawing.palette import BAD, rgb
 from dalf_ros import rviz_picture
 from dalf_ros.bags.bag_writer import BagWriter
 from dalf_ros.conversions import topics, visual_messages
@@ -83,7 +84,7 @@ def test_points_and_landmarks_have_their_colours_and_places(layout: Layout) -> N
     start, end = np.array([[0.1, -0.1, 0.7], [-0.1, -0.1, 0.7]]), np.array([[0.2, -0.1, 0.7], [-0.1, -0.1, 0.7]])
     lines = visual_messages.landmark_marker(start, end, np.array([0.02, 0.0]), header(START_NS, FRAME)) | {"scale": {"x": 0.01}}
     picture = scene(layout, points=cloud, landmarks=lines)
-    for point, color in (([0.1, 0, 0.7], RED), ([-0.1, 0.05, 0.8], BLUE), ([0.15, -0.1, 0.7], (255, 0, 25))):
+    for point, color in (([0.1, 0, 0.7], RED), ([-0.1, 0.05, 0.8], BLUE), ([0.15, -0.1, 0.7], rgb(BAD))):
         x, y = np.rint(pixels(layout, np.array(point))[0]).astype(int)
         np.testing.assert_allclose(picture[y, x], color, atol=2)
     x, y = np.rint(pixels(layout, start)[1]).astype(int)
