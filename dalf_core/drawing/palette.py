@@ -19,6 +19,7 @@ DARK = (0, 0, 0)                # darkened parts
 BACKGROUND = (38, 34, 32)       # behind a mesh, and of the bands with words
 INK = (236, 232, 228)           # words
 PLAIN = (182, 190, 196)         # a surface without colours
+TINT = 0.55                     # of UNSEEN in the colour of a vertex
 SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")     # curves and bars of plots
 # Directions 60 degrees apart, RGB: as the angle grows, from yellow by blue (in the middle) back. Opposite ones differ in lightness as well.
 _WHEEL_RGB = np.array([(245, 215, 20), (150, 235, 140), (86, 190, 250), (0, 90, 200), (110, 15, 120), (205, 75, 0)], float)
@@ -51,6 +52,16 @@ def quality_colors(badness: np.ndarray) -> np.ndarray:
     """Badness 0..1 of any shape (...) as (..., 3) uint8, from GOOD to BAD."""
     share = np.clip(np.asarray(badness, float), 0, 1)[..., None]
     return np.rint(np.array(GOOD) + share * np.subtract(BAD, GOOD)).astype(np.uint8)
+
+
+def surface_colors(colors: np.ndarray | None, visible: np.ndarray | None, count: int) -> np.ndarray:
+    """(V, 3) uint8 RGB of so many vertices: the surface's own (V, 3) RGB, those not visible (V,) bool mixed with pink."""
+    tinted = np.empty((count, 3), np.uint8)
+    tinted[:] = rgb(PLAIN) if colors is None else colors
+    if visible is not None:
+        unseen = ~np.asarray(visible, bool)
+        tinted[unseen] = ((1 - TINT) * tinted[unseen] + TINT * np.array(rgb(UNSEEN))).astype(np.uint8)
+    return tinted
 
 
 def direction_colors(angle: np.ndarray, strength: np.ndarray) -> np.ndarray:

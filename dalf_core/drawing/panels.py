@@ -17,12 +17,13 @@ SMALLEST, LARGEST = 9, 28   # pixels, of capitals
 PER_PICTURE = 40            # capitals in a picture's height
 
 
-def compose(panels: Sequence[np.ndarray], titles: Sequence[str], headline: str = "", legend: Sequence[Entry] = ()) -> np.ndarray:
+def compose(panels: Sequence[np.ndarray], titles: Sequence[str], headline: str = "", legend: Sequence[Entry] = (),
+            capital: int | None = None) -> np.ndarray:
     """Panels side by side (BGR, each at its size), each with its title above it, the headline on top, the legend below.
 
-    The words' size follows the highest panel's; a title or headline that is too long is written smaller.
+    capital: pixels, height of the words; by the highest panel's where not given. What is too long is written smaller.
     """
-    capital = capital_height(max(panel.shape[0] for panel in panels))
+    capital = capital or capital_height(max(panel.shape[0] for panel in panels))
     row = beside(*(np.vstack([band(title, panel.shape[1], capital), as_bgr(panel)]) for panel, title in zip(panels, titles, strict=True)))
     above = [band(headline, row.shape[1], capital)] if headline else []
     below = [legend_band(legend, row.shape[1], capital)] if legend else []

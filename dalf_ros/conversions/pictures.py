@@ -9,7 +9,10 @@ import numpy as np
 from dalf_core.drawing.draw import as_bgr
 from dalf_core.drawing.draw_motion import draw_kept
 from dalf_core.drawing.palette import NEUTRAL
+from dalf_core.drawing.panels import Entry, compose, legend_band
 from dalf_core.tracking import FrameMatches
+
+PER_CAPITAL = 32            # capitals in the width of a column
 
 
 def draw_motion(image: np.ndarray, matches: FrameMatches | None, keypoints: np.ndarray | None = None,
@@ -30,16 +33,17 @@ def draw_motion(image: np.ndarray, matches: FrameMatches | None, keypoints: np.n
     return draw_kept(picture, matches.reference_xy * scale, matches.query_xy, matches.matches.inlier)
 
 
-def contact_sheet(rows: Sequence[Sequence[np.ndarray]], width: int = 480) -> np.ndarray:
-    """Rows of pictures as one, every column so many pixels wide, each row as high as its highest picture."""
-    bands = []
+def contact_sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]], legend: Sequence[Entry] = (), width: int = 480) -> np.ndarray:
+    """Rows of titles and pictures as one picture, every column so many pixels wide, the legend below."""
+    bands, capital = [], width // PER_CAPITAL
     for row in rows:
         cells = [cv2.resize(p, (width * _columns(p), round(p.shape[0] * width * _columns(p) / p.shape[1])), interpolation=cv2.INTER_AREA)
-                 for p in row]
-        height = max(cell.shape[0] for cell in cells)
-        bands.append(np.hstack([cv2.copyMakeBorder(c, 0, height - c.shape[0] + 4, 0, 4, cv2.BORDER_CONSTANT) for c in cells]))
+                 for _, p in row]
+        bands.append(compose([cv2.copyMakeBorder(cell, 0, 4, 0, 4, cv2.BORDER_CONSTANT) for cell in cells],
+                             [title for title, _ in row], capital=capital))
     whole = max(band.shape[1] for band in bands)
-    return np.vstack([cv2.copyMakeBorder(band, 0, 0, 0, whole - band.shape[1], cv2.BORDER_CONSTANT) for band in bands])
+    sheet = [cv2.copyMakeBorder(band, 0, 0, 0, whole - band.shape[1], cv2.BORDER_CONSTANT) for band in bands]
+    return np.vstack([*sheet, legend_band(legend, whole, capital)] if legend else sheet)
 
 
 def _columns(picture: np.ndarray) -> int:
