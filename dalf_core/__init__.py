@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .recordings.picture_folder import PictureFolder
     from .recordings.picture_sequence import PictureSequence
     from .registration import NonRigidRegistration
-    from .surface import save_ply
+    from .surface import load_ply, save_ply
     from .weights import WeightsError
 
 _HOME = {
@@ -36,12 +36,13 @@ _HOME = {
     "warp_to_template": "image_registration.image_warp",
     "PictureFolder": "recordings.picture_folder",
     "PictureSequence": "recordings.picture_sequence",
+    "load_ply": "surface",
     "save_ply": "surface",
 }
 
 __all__ = ["DALF", "Features", "ImageMatches", "ImageWarp", "Matches", "NonRigidRegistration", "PictureFolder",
-           "PictureSequence", "PinholeCamera", "Registration", "WeightsError", "fit_image_warp", "match", "match_images", "save_ply",
-           "verify", "warp_to_template"]
+           "PictureSequence", "PinholeCamera", "Registration", "WeightsError", "fit_image_warp", "load_ply", "match", "match_images",
+           "save_ply", "verify", "warp_to_template"]
 
 
 def __getattr__(name: str) -> Any:
