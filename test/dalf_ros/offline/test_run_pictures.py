@@ -36,11 +36,12 @@ def sheet() -> tuple[np.ndarray, np.ndarray]:
     return vertices, np.concatenate([np.stack([a, c, b], 1), np.stack([b, c, d], 1)]).astype(np.int32)
 
 
-def shot(number: int, moved_m: float, rest: np.ndarray, triangles: np.ndarray) -> Shot:
+def shot(number: int, moved_m: float, rest: np.ndarray, triangles: np.ndarray, reference: np.ndarray) -> Shot:
+    """reference: what counts as the rest shape by now."""
     image = np.full((240, 320, 3), 40, np.uint8)
     cv2.circle(image, MARK, 2, (255, 255, 255), -1)
     now = SimpleNamespace(vertices=rest + np.float32([moved_m, 0, 0]), visible=np.ones(len(rest), bool))
-    return Shot(number, number * 100_000_000, image, None, SimpleNamespace(registration=now), triangles, None, rest, CAMERA, image,
+    return Shot(number, number * 100_000_000, image, None, SimpleNamespace(registration=now), triangles, None, reference, CAMERA, image,
                 f"frame {number}")
 
 
@@ -48,7 +49,7 @@ def test_the_zoom_is_chosen_once_and_shows_the_object_large(tmp_path: Path) -> N
     rest, triangles = sheet()
     with RunPictures(tmp_path / "sheet.png", tmp_path / "film.mp4", 3) as pictures:
         for number, moved_m in enumerate((0.0, 0.005, 0.015)):
-            pictures.add(shot(number, moved_m, rest, triangles))
+            pictures.add(shot(number, moved_m, rest, triangles, rest * np.float32([1, 1, 1] if number < 2 else [1.2, 1.2, 1])))
     height = PANEL_WIDTH * 240 // 320
     top = 2 * band_height(capital_height(height))
     film = cv2.VideoCapture(str(tmp_path / "film.mp4"))
