@@ -194,7 +194,7 @@ def draw(found: dict[tuple[str, str], np.ndarray], levels: Sequence[str], method
 
     figure = Figure(figsize=(3.0 * len(methods) + 1.0, 2.7 * len(levels)), layout="constrained")
     FigureCanvasAgg(figure)
-    colors = ScalarMappable(Normalize(0, PICTURE_LIMIT), "turbo")
+    colors = ScalarMappable(Normalize(0, PICTURE_LIMIT), "viridis")
     for row, level in enumerate(levels):
         task = make_task(level, seed)
         for column, name in enumerate(methods):

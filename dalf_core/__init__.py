@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .recordings.picture_folder import PictureFolder
     from .recordings.picture_sequence import PictureSequence
     from .registration import NonRigidRegistration
-    from .surface import save_ply
+    from .surface import load_ply, save_ply
     from .templates.template import Template, TemplateError
     from .templates.template_file import load_template, save_template
     from .weights import WeightsError
@@ -38,6 +38,7 @@ _HOME = {
     "warp_to_template": "image_registration.image_warp",
     "PictureFolder": "recordings.picture_folder",
     "PictureSequence": "recordings.picture_sequence",
+    "load_ply": "surface",
     "save_ply": "surface",
     "Template": "templates.template",
     "TemplateError": "templates.template",
@@ -47,7 +48,7 @@ _HOME = {
 
 __all__ = ["DALF", "Features", "ImageMatches", "ImageWarp", "Matches", "NonRigidRegistration", "PictureFolder",
            "PictureSequence", "PinholeCamera", "Registration", "Template", "TemplateError", "WeightsError", "fit_image_warp",
-           "load_template", "match", "match_images", "save_ply", "save_template", "verify", "warp_to_template"]
+           "load_ply", "load_template", "match", "match_images", "save_ply", "save_template", "verify", "warp_to_template"]
 
 
 def __getattr__(name: str) -> Any:

@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 import os
+import re
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from scipy import ndimage
@@ -141,20 +143,57 @@ def vertex_normals(vertices: np.ndarray, triangles: np.ndarray) -> np.ndarray:
 def save_ply(path: str | os.PathLike, vertices: np.ndarray, triangles: np.ndarray, colors: np.ndarray | None = None,
              normals: np.ndarray | None = None) -> None:
     """Write a binary PLY, metres. The file appears whole or not at all. Raises OSError."""
-    columns = [("x", "<f4"), ("y", "<f4"), ("z", "<f4")]
-    if normals is not None:
-        columns += [("nx", "<f4"), ("ny", "<f4"), ("nz", "<f4")]
-    if colors is not None:
-        columns += [("red", "u1"), ("green", "u1"), ("blue", "u1")]
-    table = np.zeros(len(vertices), dtype=columns)
+    vertex, face = _ply_types(normals is not None, colors is not None)
+    table = np.zeros(len(vertices), dtype=vertex)
     for names, values in ((("x", "y", "z"), vertices), (("nx", "ny", "nz"), normals), (("red", "green", "blue"), colors)):
         if values is not None:
             for k, name in enumerate(names):
                 table[name] = values[:, k]
-    faces = np.zeros(len(triangles), dtype=[("n", "u1"), ("v", "<i4", 3)])
+    faces = np.zeros(len(triangles), dtype=face)
     faces["n"], faces["v"] = 3, triangles
-    kinds = {"<f4": "float", "u1": "uchar"}
-    header = ["ply", "format binary_little_endian 1.0", "comment metres, camera optical frame (x right, y down, z forward)",
-              f"element vertex {len(vertices)}", *(f"property {kinds[kind]} {name}" for name, kind in columns),
-              f"element face {len(triangles)}", "property list uchar int vertex_indices", "end_header", ""]
-    write_whole(path, "\n".join(header).encode() + table.tobytes() + faces.tobytes())
+    write_whole(path, _ply_header(vertex, len(vertices), len(triangles)) + table.tobytes() + faces.tobytes())
+
+
+def load_ply(path: str | os.PathLike) -> Surface:
+    """Read what save_ply wrote, number by number. Normals that were not saved are made from the triangles.
+
+    Raises ValueError on any other file, PLY of other programs included, and on one that was cut off; OSError.
+    """
+    data = Path(path).read_bytes()
+    count = re.search(rb"\nelement vertex (\d+)\n.*\nelement face (\d+)\n", data[:1000], re.DOTALL)
+    start = data.find(b"end_header\n", 0, 1000) + len(b"end_header\n")
+    if count is None:
+        raise ValueError(f"{path} is no mesh that save_ply wrote: it has no header of a PLY")
+    vertices, triangles = int(count[1]), int(count[2])
+    has_normals, has_colors = b" nx\n" in data[:start], b" red\n" in data[:start]
+    vertex, face = _ply_types(has_normals, has_colors)
+    if data[:start] != _ply_header(vertex, vertices, triangles):
+        raise ValueError(f"{path} is a PLY of another layout than save_ply writes; Open3D, trimesh and MeshLab read it")
+    if len(data) != start + vertices * vertex.itemsize + triangles * face.itemsize:
+        raise ValueError(f"{path} is cut off, or longer than its header says: {len(data)} bytes")
+    table = np.frombuffer(data, vertex, vertices, start)
+    faces = np.frombuffer(data, face, triangles, start + table.nbytes)
+    if (faces["n"] != 3).any() or (faces["v"] < 0).any() or (faces["v"] >= vertices).any():
+        raise ValueError(f"{path} is broken: a face is no triangle of its {vertices} vertices")
+    xyz, corners = _columns(table, "x", "y", "z"), np.ascontiguousarray(faces["v"], np.int32)
+    normals = _columns(table, "nx", "ny", "nz") if has_normals else vertex_normals(xyz, corners)
+    return Surface(xyz, normals, corners, _columns(table, "red", "green", "blue") if has_colors else None)
+
+
+def _columns(table: np.ndarray, *names: str) -> np.ndarray:
+    return np.stack([table[name] for name in names], axis=1)
+
+
+def _ply_types(has_normals: bool, has_colors: bool) -> tuple[np.dtype, np.dtype]:
+    """Of a vertex and of a face in the file."""
+    floats = ["x", "y", "z", *(["nx", "ny", "nz"] if has_normals else [])]
+    vertex = [(name, "<f4") for name in floats] + [(name, "u1") for name in ("red", "green", "blue") if has_colors]
+    return np.dtype(vertex), np.dtype([("n", "u1"), ("v", "<i4", 3)])
+
+
+def _ply_header(vertex: np.dtype, vertices: int, triangles: int) -> bytes:
+    kinds = {"f": "float", "u": "uchar"}
+    lines = ["ply", "format binary_little_endian 1.0", "comment metres, camera optical frame (x right, y down, z forward)",
+             f"element vertex {vertices}", *(f"property {kinds[vertex[name].kind]} {name}" for name in vertex.names or ()),
+             f"element face {triangles}", "property list uchar int vertex_indices", "end_header", ""]
+    return "\n".join(lines).encode()

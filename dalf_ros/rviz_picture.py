@@ -43,6 +43,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--yaw", type=float, metavar="DEG", help="viewpoint: about the z axis; the layout's when not given")
     p.add_argument("--pitch", type=float, metavar="DEG", help="viewpoint: above the xy plane; the layout's when not given")
     p.add_argument("--distance", type=float, metavar="M", help="viewpoint: from the focal point; the layout's when not given")
+    p.add_argument("--fit", action="store_true", help="viewpoint: aimed at the surface, which fills the view")
     return p
 
 
@@ -70,6 +71,8 @@ def run(options: argparse.Namespace) -> int:
     for display in layout.displays:
         if topic_of(display) and topic_of(display) not in shown:
             print(f"nothing to show as {display['Name']}: no message on {topic_of(display)} until then")
+    if options.fit:
+        layout = dataclasses.replace(layout, view=layout.view.fitted(_surface_points(layout, shown), SIZE[0] / SIZE[1]))
     scene = draw_scene(layout, shown, SIZE)
     images = [to_color(shown[topic_of(display)]) for display in layout.displays if _shows(display, "Image") and topic_of(display) in shown]
     write_picture(options.output, np.hstack([*(_as_high(image, SIZE[1]) for image in images), scene]))
@@ -124,6 +127,15 @@ def draw_scene(layout: Layout, messages: dict[str, Any], size: tuple[int, int]) 
         return np.ascontiguousarray(plotter.screenshot(return_img=True)[:, :, ::-1])
     finally:
         plotter.close()
+
+
+def _surface_points(layout: Layout, shown: dict[str, Any]) -> np.ndarray:
+    """(N, 3) of the triangles that are shown. Raises ValueError where there are none."""
+    markers = [shown[topic_of(display)] for display in layout.displays if _shows(display, "Marker") and topic_of(display) in shown]
+    points = [_placed(_points(marker), marker.pose) for marker in markers if marker.type == TRIANGLE_LIST]
+    if not points:
+        raise ValueError("--fit: no surface is shown until then")
+    return np.concatenate(points)
 
 
 def _shows(display: dict[str, Any], kind: str) -> bool:

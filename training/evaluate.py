@@ -87,14 +87,15 @@ def _evaluate_photos(options: argparse.Namespace, files: Sequence[Path]) -> None
     if files:
         write_csv(files[0], results)
         plot_accuracy(files[1], results)
-        plot_bars(files[2], {key: mean_scores([row.score for row in rows]).matching_score for key, rows in grouped(results).items()},
-                  "matching score at 3 px")
+        groups = grouped(results)
+        plot_bars(files[2], {key: mean_scores([row.score for row in rows]).matching_score for key, rows in groups.items()},
+                  "matching score at 3 px", {level: len(rows) for (level, _), rows in groups.items()})
 
 
 def _evaluate_objects(options: argparse.Namespace, files: Sequence[Path]) -> None:
     from .evaluation.evaluation_plots import plot_bars
     from .evaluation.tps_benchmark import DATASETS, find_objects
-    from .evaluation.tps_evaluation import dataset_means, evaluate_objects, table, write_csv
+    from .evaluation.tps_evaluation import ALL, dataset_means, evaluate_objects, table, write_csv
 
     objects = find_objects(*options.nonrigid, options.datasets)
     used = dict.fromkeys(one.dataset for one in objects)
@@ -106,7 +107,11 @@ def _evaluate_objects(options: argparse.Namespace, files: Sequence[Path]) -> Non
     print(f"\n{len(objects)} objects, {sum(len(one.targets) for one in objects)} pairs")
     if files:
         write_csv(files[0], results)
-        plot_bars(files[1], {key: mean.matching_score for key, mean in means.items()}, "matching score at 3 px")
+        pairs = dict.fromkeys(used, 0)
+        for one in objects:
+            pairs[one.dataset] += len(one.targets)
+        pairs[ALL] = sum(pairs.values())
+        plot_bars(files[1], {key: mean.matching_score for key, mean in means.items()}, "matching score at 3 px", pairs)
 
 
 def make_extractors(options: argparse.Namespace) -> dict[str, Extractor]:

@@ -84,14 +84,14 @@ def reduced(picture: np.ndarray, most: int, path: Path) -> tuple[np.ndarray, flo
 
 def draw_pair(options: argparse.Namespace, dalf: DALF, a: np.ndarray, b: np.ndarray) -> ImageMatches:
     """Match, print the result, write the pictures. ValueError: a registered picture is asked for, but the matches do not allow it."""
-    from ..drawing.draw import draw_matches, write_text
+    from ..drawing.draw import draw_matches
     from ..image_matching.match_images import match_images
 
     found = match_images(a, b, dalf=dalf, passes=PASSES[options.passes], align=options.align)
     (tell_json if options.json else tell)(found)
     matches = found.matches if options.all else found.matches.select(found.matches.inlier)
     drawn = draw_matches(a, b, found.a, found.b, matches)
-    write_picture(options.output, write_text(drawn, f"{caption(found)}   hue: direction of motion, saturation: length"))
+    write_picture(options.output, _explained(options, drawn, a.shape[1], found))
     if not options.json:
         print(f"written: {options.output}")
     if options.registered:
@@ -99,10 +99,23 @@ def draw_pair(options: argparse.Namespace, dalf: DALF, a: np.ndarray, b: np.ndar
     return found
 
 
+def _explained(options: argparse.Namespace, drawn: np.ndarray, middle: int, found: ImageMatches) -> np.ndarray:
+    """The picture of the matches with its words. middle: pixels, where B begins."""
+    from ..drawing.palette import DROPPED
+    from ..drawing.panels import MOTION, Entry, compose
+
+    legend: list[Entry] = [(MOTION, "hue: direction of motion, against the median; paler: shorter")]
+    if options.all:
+        legend.append((DROPPED, "dropped"))
+    return compose((drawn[:, :middle], drawn[:, middle:]), (f"A: {options.a.name}", f"B: {options.b.name}"), caption(found), legend)
+
+
 def write_registered(path: Path, found: ImageMatches, a: np.ndarray, b: np.ndarray) -> None:
     """A | B with A's grid | B as A sees it; prints how well it fits. ValueError: too few verified matches, or matches on a line."""
-    from ..drawing.draw import as_bgr, beside
+    from ..drawing.draw import as_bgr
     from ..drawing.draw_warp import draw_deformation_grid, draw_registered
+    from ..drawing.palette import DARK, GRID
+    from ..drawing.panels import compose
     from ..image_registration.image_warp import ImageWarpError, fit_image_warp, warp_to_template
     from ..image_registration.similarity import local_zncc
     from ..matching.verification import MIN_VERIFIED
@@ -117,16 +130,19 @@ def write_registered(path: Path, found: ImageMatches, a: np.ndarray, b: np.ndarr
     likeness = local_zncc(gray_a, warp_to_template(gray_b, warp), warp.support)[warp.support]
     print(f"registered by {warp.inlier.sum()} matches: {warp.support.mean():.0%} of A is seen in B, local correlation (ZNCC) "
           f"{likeness.mean() if len(likeness) else np.nan:.2f}")
-    write_picture(path, beside(a, draw_deformation_grid(b, warp), draw_registered(b, warp)))
+    panels = (a, draw_deformation_grid(b, warp), draw_registered(b, warp))
+    write_picture(path, compose(panels, ("A", "B", "B as A sees it"), legend=[(GRID, "A's grid, where it lies in B"),
+                                                                          (DARK, "dark: no match supports the map")]))
 
 
 def write_heatmaps(path: Path, dalf: DALF, a: np.ndarray, b: np.ndarray) -> None:
     """The detector's response on A | B."""
-    from ..drawing.draw import beside
     from ..drawing.draw_heatmap import draw_heatmap
+    from ..drawing.palette import magnitude_legend
+    from ..drawing.panels import compose
 
-    write_picture(path, beside(*(draw_heatmap(picture, dalf.heatmap(picture), geometry=dalf.geometry, keypoint_bias=dalf.keypoint_bias)
-                                 for picture in (a, b))))
+    panels = [draw_heatmap(picture, dalf.heatmap(picture), geometry=dalf.geometry, keypoint_bias=dalf.keypoint_bias) for picture in (a, b)]
+    write_picture(path, compose(panels, ("A: the detector's response", "B: the detector's response"), legend=magnitude_legend()))
 
 
 if __name__ == "__main__":

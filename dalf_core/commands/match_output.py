@@ -33,7 +33,7 @@ def verdict(found: ImageMatches) -> str:
 
 def caption(found: ImageMatches) -> str:
     """For a picture of the matches."""
-    return f"{found.verified} of {len(found.matches)} matches verified"
+    return f"{found.verified} of {len(found.matches)} matches kept"
 
 
 def summary(found: ImageMatches) -> dict[str, Any]:

@@ -163,8 +163,9 @@ class Job:
 
     def _picture(self, number: int, image: np.ndarray, frame: TemplateFrame) -> np.ndarray:
         """The film's picture of one frame."""
-        from ..drawing.draw import beside, write_text
         from ..drawing.draw_warp import draw_deformation_grid, draw_registered
+        from ..drawing.palette import DARK, GRID
+        from ..drawing.panels import compose
 
         if frame.warp is None:
             panels = [image, np.zeros_like(self.template), self.template]
@@ -174,9 +175,10 @@ class Job:
         if scale < 1:
             panels = [cv2.resize(panel, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA) for panel in panels]
         how = f"lost: {frame.reason}" if frame.warp is None else \
-            f"{frame.method}   {frame.verified} verified, {frame.carried} carried, {frame.used} used   {frame.supported:.0%} seen   " \
-            f"ZNCC {frame.zncc:.2f}"
-        return write_text(beside(*panels), f"frame {number}   {how}")
+            f"{frame.method}: {frame.verified} verified, {frame.carried} carried, {frame.used} used; {frame.supported:.0%} of the " \
+            f"template seen, ZNCC {frame.zncc:.2f}"
+        titles = (f"frame {number}", "the frame as the template sees it", f"template: frame {self.options.reference}")
+        return compose(panels, titles, how, [(GRID, "the template's grid"), (DARK, "dark: no match supports the map")])
 
 
 if __name__ == "__main__":

@@ -1,15 +1,18 @@
 """Pictures: keypoints, and matches coloured by their flow."""
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import cv2
 import numpy as np
 
 from ..sixteen_bit import to_eight_bit
 from ..types import Features, Matches
+from .palette import DROPPED, direction_colors, magnitude_colors
 
 SUBPIXEL_BITS = 4
 MOST_LINES = 150            # between two pictures; dots mark all matches
-DROPPED = (60, 60, 60)      # BGR of matches that verification dropped
+OPACITY = 0.6               # of lines: what they cross stays in sight
 
 
 def as_bgr(image: np.ndarray) -> np.ndarray:
@@ -30,8 +33,17 @@ def _dots(picture: np.ndarray, xy: np.ndarray, colors: np.ndarray, radius: float
         cv2.circle(picture, centre, round(radius * (1 << SUBPIXEL_BITS)), tuple(int(c) for c in color), -1, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
+def _lines(picture: np.ndarray, start: np.ndarray, end: np.ndarray, colors: np.ndarray, rows: Iterable[int]) -> None:
+    """Those rows as lines from start to end (M, 2), half transparent, in place; wider in large pictures."""
+    layer, thickness = picture.copy(), max(1, round(picture.shape[0] / 480))
+    for row in rows:
+        a, b = _fixed_point(np.stack([start[row], end[row]]))
+        cv2.line(layer, a, b, tuple(int(c) for c in colors[row]), thickness, cv2.LINE_AA, SUBPIXEL_BITS)
+    cv2.addWeighted(layer, OPACITY, picture, 1 - OPACITY, 0, dst=picture)
+
+
 def flow_colors(reference_xy: np.ndarray, query_xy: np.ndarray) -> np.ndarray:
-    """(M, 3) uint8 BGR: hue is the direction of each match's movement relative to the median one, saturation its length.
+    """(M, 3) uint8 BGR: hue is the direction of each match's movement relative to the median one, paler where it is shorter.
 
     Neighbours that move together share a colour; a wrong match stands out. Differences of under 1 % of the keypoints' extent, such as the
     noise of a mere shift, fade to white.
@@ -41,20 +53,17 @@ def flow_colors(reference_xy: np.ndarray, query_xy: np.ndarray) -> np.ndarray:
         return np.zeros((0, 3), np.uint8)
     flow = flow - np.median(flow, axis=0)
     length = np.linalg.norm(flow, axis=1)
-    hue = (np.arctan2(flow[:, 1], flow[:, 0]) / (2 * np.pi) % 1.0) * 180
-    saturation = 90 + 165 * np.clip(length / max(np.percentile(length, 90), 1e-9), 0, 1)
-    saturation *= np.clip(length / max(0.01 * float(np.hypot(*np.ptp(reference_xy, axis=0))), 1e-9), 0, 1)
-    hsv = np.stack([hue, saturation, np.full_like(hue, 255)], axis=1)
-    return cv2.cvtColor(hsv.clip(0, 255).astype(np.uint8)[:, None], cv2.COLOR_HSV2BGR)[:, 0]
+    strength = 0.35 + 0.65 * np.clip(length / max(np.percentile(length, 90), 1e-9), 0, 1)
+    strength *= np.clip(length / max(0.01 * float(np.hypot(*np.ptp(reference_xy, axis=0))), 1e-9), 0, 1)
+    return direction_colors(np.arctan2(flow[:, 1], flow[:, 0]), strength)
 
 
 def draw_keypoints(image: np.ndarray, features: Features) -> np.ndarray:
-    """The image (BGR) with its keypoints, from blue (weak) to red (strong)."""
+    """The image (BGR) with its keypoints, from dark violet (weak) to yellow (strong)."""
     picture = as_bgr(image)
     if len(features):
         strength = features.scores / max(float(features.scores.max()), 1e-9)
-        colors = cv2.applyColorMap((strength.clip(0, 1) * 255).astype(np.uint8)[:, None], cv2.COLORMAP_TURBO)[:, 0]
-        _dots(picture, features.keypoints, colors, max(1.5, min(picture.shape[:2]) / 300))
+        _dots(picture, features.keypoints, magnitude_colors(strength), max(1.5, min(picture.shape[:2]) / 300))
     return picture
 
 
@@ -71,16 +80,14 @@ def draw_matches(reference_image: np.ndarray, image: np.ndarray, reference: Feat
 def draw_pairs(reference_image: np.ndarray, image: np.ndarray, start: np.ndarray, end: np.ndarray, kept: np.ndarray) -> np.ndarray:
     """As draw_matches, of pixel pairs: start (M, 2) in the reference image, end (M, 2) in the image; kept (M,) bool, which to colour.
 
-    Of many matches 150 get a line, spread over the picture; dots mark all.
+    Of many matches 150 get a line, half transparent, spread over the picture; dots mark all.
     """
     canvas, kept = beside(reference_image, image), np.asarray(kept, bool)
     start, end = np.asarray(start), np.asarray(end)
     colors = np.tile(np.array(DROPPED, np.uint8), (len(start), 1))
     colors[kept] = flow_colors(start[kept], end[kept])
     end = end + [reference_image.shape[1], 0]
-    for index in [*_spread(start, ~kept), *_spread(start, kept)]:
-        a, b = _fixed_point(np.stack([start[index], end[index]]))
-        cv2.line(canvas, a, b, tuple(int(c) for c in colors[index]), 1, cv2.LINE_AA, SUBPIXEL_BITS)
+    _lines(canvas, start, end, colors, [*_spread(start, ~kept), *_spread(start, kept)])
     radius = max(1.5, canvas.shape[0] / 300)
     _dots(canvas, start[kept], colors[kept], radius)
     _dots(canvas, end[kept], colors[kept], radius)
@@ -101,11 +108,3 @@ def beside(*pictures: np.ndarray) -> np.ndarray:
     """Pictures in a row (BGR), each at its size; black below the lower ones."""
     height = max(picture.shape[0] for picture in pictures)
     return np.hstack([cv2.copyMakeBorder(as_bgr(p), 0, height - p.shape[0], 0, 0, cv2.BORDER_CONSTANT) for p in pictures])
-
-
-def write_text(picture: np.ndarray, text: str, line: int = 0) -> np.ndarray:
-    """White text on a dark band at the top of the picture, in place."""
-    top = 16 * line
-    picture[top:top + 16] = picture[top:top + 16] // 3
-    cv2.putText(picture, text, (4, top + 12), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (255, 255, 255), 1, cv2.LINE_AA)
-    return picture

@@ -11,12 +11,8 @@ import numpy as np
 
 from ..camera import PinholeCamera
 from ..surface import vertex_normals
+from .palette import BACKGROUND, GRID, GRID_UNSEEN, surface_colors
 
-BACKGROUND = (38, 34, 32)            # BGR
-PLAIN = (196, 190, 182)              # RGB of a surface without colours
-UNSEEN = np.array([214, 66, 150.0])  # RGB tint of vertices without a depth reading
-LINE = np.array([64, 230, 120.0])    # BGR of grid lines on seen cloth
-LINE_UNSEEN = np.array([170, 80, 240.0])
 VIEWS = ("camera", "orbit")
 STYLES = ("surface", "edges", "grid")
 MIN_CELL_PX = 12                     # of the grid over the image
@@ -74,7 +70,7 @@ class SurfaceRenderer:
         over_image = image is not None and view == "camera"
         if style == "grid" and over_image:
             return _mix_lines(backdrop, self._shoot(self._seen_code(visible), lit=False, style="grid"), opacity)
-        picture = self._shoot(_tinted(colors, visible, len(vertices)), lit=True, style=style)
+        picture = self._shoot(surface_colors(colors, visible, len(vertices)), lit=True, style=style)
         alpha = picture[..., 3:].astype(np.float32) * ((opacity if over_image else 1.0) / 255)
         return np.rint(backdrop + (picture[..., 2::-1] - backdrop.astype(np.float32)) * alpha).astype(np.uint8)
 
@@ -185,22 +181,12 @@ def _projection(camera: PinholeCamera, near: float, far: float) -> Any:
     return matrix
 
 
-def _tinted(colors: np.ndarray | None, visible: np.ndarray | None, count: int) -> np.ndarray:
-    """(V, 3) uint8 RGB: the surface's own colours, vertices that are not visible mixed with the tint."""
-    rgb = np.empty((count, 3), np.uint8)
-    rgb[:] = PLAIN if colors is None else colors
-    if visible is not None:
-        unseen = ~np.asarray(visible, bool)
-        rgb[unseen] = (0.45 * rgb[unseen] + 0.55 * UNSEEN).astype(np.uint8)
-    return rgb
-
-
 def _mix_lines(image: np.ndarray, code: np.ndarray, opacity: float) -> np.ndarray:
     """Draw coded grid lines (see _seen_code) over a BGR image."""
     inside = code[..., 3:].astype(np.float32) / 255
     line = code[..., :1].astype(np.float32) / 255 * inside * opacity
     unseen = code[..., 1:2].astype(np.float32) / 255
-    color = LINE + (LINE_UNSEEN - LINE) * unseen
+    color = np.array(GRID, np.float32) + np.subtract(GRID_UNSEEN, GRID) * unseen
     mixed = image + (color - image) * np.maximum(line, inside * (0.10 + 0.12 * unseen))
     return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ..drawing.draw import flow_colors
-from ..drawing.render import UNSEEN
+from ..drawing.palette import surface_colors
 from ..interruption import Interruption
 
 SERVE = "serve"
@@ -108,9 +108,7 @@ class RerunLog:
 
     def surface(self, vertices: np.ndarray, triangles: np.ndarray, colors: np.ndarray | None, visible: np.ndarray) -> None:
         """The mesh: vertices (V, 3), triangles (F, 3), colors (V, 3) uint8 RGB; not visible (V,): pink."""
-        rgb = np.full((len(vertices), 3), 180, np.uint8) if colors is None else np.array(colors, np.uint8)
-        unseen = ~np.asarray(visible, bool)
-        rgb[unseen] = (0.45 * rgb[unseen] + 0.55 * UNSEEN).astype(np.uint8)
+        rgb = surface_colors(colors, visible, len(vertices))
         self._log.log("surface", self._rerun.Mesh3D(vertex_positions=vertices, triangle_indices=triangles, vertex_colors=rgb))
         self.scalar("visible", float(np.mean(visible)))
 

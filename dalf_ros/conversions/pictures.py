@@ -7,44 +7,43 @@ import cv2
 import numpy as np
 
 from dalf_core.drawing.draw import as_bgr
+from dalf_core.drawing.draw_motion import draw_kept
+from dalf_core.drawing.palette import NEUTRAL
+from dalf_core.drawing.panels import Entry, compose, legend_band
 from dalf_core.tracking import FrameMatches
 
-GREEN, RED, GREY = (90, 220, 90), (60, 60, 230), (150, 150, 150)
+PER_CAPITAL = 32            # capitals in the width of a column
 
 
 def draw_motion(image: np.ndarray, matches: FrameMatches | None, keypoints: np.ndarray | None = None,
                 region: tuple[int, int, int, int] | None = None) -> np.ndarray:
-    """The image with its keypoints, and a line from where each match was in the reference; verified ones green, others red.
+    """The image with its keypoints, and a line from where each match was in the reference; verified ones blue, others orange.
 
     region: x, y, width, height of a frame to draw.
     """
     picture = as_bgr(image)
     for x, y in _pixels(keypoints if keypoints is not None else np.empty((0, 2))):
-        cv2.circle(picture, (x, y), 1, GREY, -1)
+        cv2.circle(picture, (x, y), 1, NEUTRAL, -1)
     if region is not None:
         x, y, width, height = region
-        cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), GREY, 1)
+        cv2.rectangle(picture, (x, y), (x + width - 1, y + height - 1), NEUTRAL, 1)
     if matches is None:
         return picture
     scale = np.array(matches.image_size, float) / np.maximum(matches.reference_image_size, 1)
-    starts, ends = _pixels(matches.reference_xy * scale), _pixels(matches.query_xy)
-    for color, chosen in ((RED, ~matches.matches.inlier), (GREEN, matches.matches.inlier)):
-        for i in np.flatnonzero(chosen):
-            cv2.line(picture, starts[i], ends[i], color, 1, cv2.LINE_AA)
-            cv2.circle(picture, ends[i], 2, color, -1, cv2.LINE_AA)
-    return picture
+    return draw_kept(picture, matches.reference_xy * scale, matches.query_xy, matches.matches.inlier)
 
 
-def contact_sheet(rows: Sequence[Sequence[np.ndarray]], width: int = 480) -> np.ndarray:
-    """Rows of pictures as one, every column so many pixels wide, each row as high as its highest picture."""
-    bands = []
+def contact_sheet(rows: Sequence[Sequence[tuple[str, np.ndarray]]], legend: Sequence[Entry] = (), width: int = 480) -> np.ndarray:
+    """Rows of titles and pictures as one picture, every column so many pixels wide, the legend below."""
+    bands, capital = [], width // PER_CAPITAL
     for row in rows:
         cells = [cv2.resize(p, (width * _columns(p), round(p.shape[0] * width * _columns(p) / p.shape[1])), interpolation=cv2.INTER_AREA)
-                 for p in row]
-        height = max(cell.shape[0] for cell in cells)
-        bands.append(np.hstack([cv2.copyMakeBorder(c, 0, height - c.shape[0] + 4, 0, 4, cv2.BORDER_CONSTANT) for c in cells]))
+                 for _, p in row]
+        bands.append(compose([cv2.copyMakeBorder(cell, 0, 4, 0, 4, cv2.BORDER_CONSTANT) for cell in cells],
+                             [title for title, _ in row], capital=capital))
     whole = max(band.shape[1] for band in bands)
-    return np.vstack([cv2.copyMakeBorder(band, 0, 0, 0, whole - band.shape[1], cv2.BORDER_CONSTANT) for band in bands])
+    sheet = [cv2.copyMakeBorder(band, 0, 0, 0, whole - band.shape[1], cv2.BORDER_CONSTANT) for band in bands]
+    return np.vstack([*sheet, legend_band(legend, whole, capital)] if legend else sheet)
 
 
 def _columns(picture: np.ndarray) -> int:

@@ -3,9 +3,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from dalf_core.drawing import palette
+
 LINE_LIST, TRIANGLE_LIST = 5, 11        # visualization_msgs/Marker types
 FLOAT32 = 7                             # sensor_msgs/PointField datatype
-PLAIN_RGB = (180, 180, 190)             # of a surface without colours
+PLAIN_RGB = palette.rgb(palette.PLAIN)  # of a surface without colours
 
 
 def point_cloud(vertices: np.ndarray, colors: np.ndarray | None, message_header: dict) -> dict:
@@ -64,13 +66,12 @@ def mesh_marker(vertices: np.ndarray, triangles: np.ndarray, colors: np.ndarray 
 
 
 def landmark_marker(start: np.ndarray, end: np.ndarray, residual_m: np.ndarray, message_header: dict, worst_m: float = 0.02) -> dict:
-    """Marker LINE_LIST from start to end (M, 3) metres, green where the residual is 0 through red at worst_m metres."""
+    """Marker LINE_LIST from start to end (M, 3) metres, blue where the residual is 0 through orange at worst_m metres."""
     share = np.clip(np.nan_to_num(np.asarray(residual_m, float), nan=worst_m) / worst_m, 0, 1)
-    rgb = (np.stack([share, 1 - share, np.full_like(share, 0.1)], axis=1) * 255).astype(np.uint8)
     fields = _marker("landmarks", LINE_LIST, (0.001, 0.0, 0.0), message_header)
     both = np.stack([start, end], axis=1).reshape(-1, 3).astype(float)
     fields["points"] = [{"x": x, "y": y, "z": z} for x, y, z in both.tolist()]
-    fields["colors"] = [tint for tint in _colors(rgb) for _ in range(2)]
+    fields["colors"] = [tint for tint in _colors(palette.quality_colors(share)[:, ::-1]) for _ in range(2)]
     return fields
 
 

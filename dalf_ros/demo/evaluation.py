@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from dalf_core.drawing.palette import SERIES
 from dalf_core.files.whole_file import write_whole
 from dalf_core.types import TRACKED
 
@@ -18,9 +19,7 @@ from ..conversions import messages, topics
 from ..simulation.occluder import PASSES_S
 from ..simulation.truth import Attachment, GroundTruth
 
-GOOD = "#2a78d6"
-VISIBLE = "#1baa70"
-BAD = "#d6452a"
+GOOD, VISIBLE, BAD = SERIES[0], SERIES[1], SERIES[5]
 PHASES = (("gathered", 0.5, 2.3), ("hand passes", *PASSES_S), ("corner folded over", 3.5, 5.1))    # seconds
 
 

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import TracebackType
 
@@ -10,17 +10,27 @@ import cv2
 import numpy as np
 
 from dalf_core.camera import PinholeCamera
-from dalf_core.drawing.draw import as_bgr, draw_keypoints, draw_pairs, write_text
+from dalf_core.drawing.draw import draw_keypoints, draw_pairs
+from dalf_core.drawing.draw_motion import draw_kept
+from dalf_core.drawing.neat_mesh import NeatMesh
+from dalf_core.drawing.palette import BAD, DROPPED, GOOD, GRID, UNSEEN
+from dalf_core.drawing.panels import MOTION, compose
 from dalf_core.drawing.render import RenderingUnavailable, SurfaceRenderer
+from dalf_core.drawing.zoom import Zoom
 from dalf_core.image_registration.video import VideoWriter
-from dalf_core.tracking import FeatureFrame, SurfaceFrame
+from dalf_core.tracking import FeatureFrame, FrameMatches, SurfaceFrame
 from dalf_core.types import Features
 
-from ..conversions.pictures import contact_sheet, draw_motion
+from ..conversions.pictures import contact_sheet
 
+PANEL_WIDTH = 640           # pixels of a film's panel
 SHEET_ROWS = 6
 FILM_PICTURES = 600         # a longer recording is thinned to about so many
 MAX_FPS = 30.0
+OF_MESH = [(GRID, "grid that sticks to the surface"), (UNSEEN, "pink: not seen by the camera")]
+OF_FILM = [(GOOD, "kept match, from its place in the reference"), (BAD, "dropped match")]
+OF_SHEET = [(MOTION, "hue of a match: direction of its motion, against the median"), (DROPPED, "dropped match")]
+MESH_TITLES = ("followed surface", "followed surface, from aside")
 
 
 @dataclass(frozen=True)
@@ -43,18 +53,21 @@ class Shot:
 class RunPictures:
     """Makes the film as frames come, keeps a few for the sheet; use it in a `with` block, which finishes both.
 
+    Both show the part around the object, chosen once from the reference: the whole picture until there is one.
     total: frames to come, or None when the recording does not say. film: False leaves the film out.
     """
 
     def __init__(self, sheet: Path, film: Path | None, total: int | None) -> None:
         self._sheet, self._film_path = sheet, film
         self._stride = max(1, -(-(total or 0) // FILM_PICTURES))
-        self._rows: list[list[np.ndarray]] = []
+        self._rows: list[list[tuple[str, np.ndarray]]] = []
         self._chosen = set(np.linspace(0, max(0, (total or SHEET_ROWS * 30) - 1), SHEET_ROWS).astype(int).tolist())
         self._film: VideoWriter | None = None
         self._waiting: Shot | None = None
         self._last: Shot | None = None
         self._reference: tuple[np.ndarray, Features] | None = None
+        self._zoom: Zoom | None = None
+        self._mesh: tuple[np.ndarray, NeatMesh] | None = None       # and the triangles that it is of
         self._renderer: SurfaceRenderer | None = None
         self._can_render = True
 
@@ -102,40 +115,68 @@ class RunPictures:
             self._film.write(self._film_picture(shot))
 
     def _film_picture(self, shot: Shot) -> np.ndarray:
-        motion = draw_motion(shot.image, shot.features.matches if shot.features else None)
-        panels = [motion, *self._meshes(shot)]
-        return write_text(np.hstack(panels), shot.text)
+        zoom = self._zoom_on(shot)
+        meshes = self._meshes(shot, zoom)
+        panels = [_draw_motion(shot, zoom), *(picture for _, picture in meshes)]
+        titles = ["matches to the reference", *(title for title, _ in meshes)]
+        return compose(panels, titles, shot.text, [*OF_FILM, *(OF_MESH if meshes else [])])
 
-    def _row(self, shot: Shot) -> list[np.ndarray]:
-        """image | matches to the reference | mesh over the image | mesh from aside."""
-        image = as_bgr(shot.image)
-        row = [write_text(image, shot.text)]
+    def _zoom_on(self, shot: Shot) -> Zoom:
+        """The part of the frame that is shown. It is chosen by the first reference, and does not move with the object."""
+        size = (shot.image.shape[1], shot.image.shape[0])
+        if self._zoom is not None and self._zoom.size == size:
+            return self._zoom
+        if shot.camera is not None and shot.rest_vertices is not None:
+            self._zoom = Zoom.around(shot.camera.project(shot.rest_vertices), size, PANEL_WIDTH)
+            return self._zoom
+        if shot.camera is None and self._reference is not None:
+            self._zoom = Zoom.around(self._reference[1].keypoints, size, PANEL_WIDTH)
+            return self._zoom
+        return Zoom.around(np.empty((0, 2)), size, PANEL_WIDTH)
+
+    def _row(self, shot: Shot) -> list[tuple[str, np.ndarray]]:
+        """Titles and pictures: the whole image | matches to the reference | mesh over the image | mesh from aside."""
+        zoom = self._zoom_on(shot)
+        whole = Zoom.around(np.empty((0, 2)), zoom.size, PANEL_WIDTH).picture(shot.image)
+        matches = ("no matches to a reference", np.zeros((whole.shape[0], 2 * whole.shape[1], 3), np.uint8))
         if self._reference is not None and shot.features is not None and shot.features.matches is not None:
-            reference_image, reference = self._reference
-            if shot.features.features is reference:
-                row.append(np.hstack([draw_keypoints(shot.image, reference)] * 2))
-            else:
-                pairs = shot.features.matches
-                row.append(draw_pairs(reference_image, shot.image, pairs.reference_xy, pairs.query_xy, pairs.matches.inlier))
-        else:
-            row.append(np.zeros((image.shape[0], 2 * image.shape[1], 3), np.uint8))
-        return row + [_around_surface(mesh, shot) if number == 0 else mesh for number, mesh in enumerate(self._meshes(shot))]
+            matches = self._matches(shot, shot.features.matches, zoom)
+        return [(shot.text, whole), matches, *self._meshes(shot, zoom)]
 
-    def _meshes(self, shot: Shot) -> list[np.ndarray]:
+    def _matches(self, shot: Shot, pairs: FrameMatches, zoom: Zoom) -> tuple[str, np.ndarray]:
+        assert self._reference is not None and shot.features is not None
+        reference_image, reference = self._reference
+        if shot.features.features is reference:
+            shown = draw_keypoints(zoom.picture(shot.image), replace(reference, keypoints=zoom.positions(reference.keypoints)))
+            return f"reference: {len(reference)} keypoints, brighter: stronger", np.hstack([shown, shown])
+        of_reference = replace(zoom, size=(reference_image.shape[1], reference_image.shape[0]))
+        drawn = draw_pairs(of_reference.picture(reference_image), zoom.picture(shot.image), of_reference.positions(pairs.reference_xy),
+                           zoom.positions(pairs.query_xy), pairs.matches.inlier)
+        return f"reference and frame: {pairs.matches.inlier.sum()} of {len(pairs.matches)} matches kept", drawn
+
+    def _neat(self, triangles: np.ndarray, count: int) -> NeatMesh:
+        if self._mesh is None or self._mesh[0] is not triangles:
+            self._mesh = triangles, NeatMesh.of(triangles, count)
+        return self._mesh[1]
+
+    def _meshes(self, shot: Shot, zoom: Zoom) -> list[tuple[str, np.ndarray]]:
         """The mesh as a grid over the image, and shaded from aside; nothing where there is no depth in the whole recording."""
         if shot.camera is None or not self._can_render:
             return []
-        plain = as_bgr(shot.pinhole_image)
-        if shot.surface is None or shot.surface.registration is None:
-            return [plain.copy(), np.zeros_like(plain)]
-        result = shot.surface.registration
+        plain = zoom.picture(shot.pinhole_image)
+        if shot.surface is None or shot.surface.registration is None or shot.triangles is None:
+            return [(MESH_TITLES[0], plain), (MESH_TITLES[1], np.zeros_like(plain))]
+        result, neat = shot.surface.registration, self._neat(shot.triangles, len(shot.surface.registration.vertices))
+        rest = None if shot.rest_vertices is None else neat.vertices(shot.rest_vertices)
+        camera = zoom.camera(shot.camera)
         try:
-            if self._renderer is None or self._renderer.camera != shot.camera:
+            if self._renderer is None or self._renderer.camera != camera:
                 self._close_renderer()
-                self._renderer = SurfaceRenderer(shot.camera)
-            common = {"colors": shot.colors, "visible": result.visible, "rest_vertices": shot.rest_vertices}
-            return [self._renderer.render(result.vertices, shot.triangles, view="camera", image=plain, style="grid", **common),
-                    self._renderer.render(result.vertices, shot.triangles, view="orbit", **common)]
+                self._renderer = SurfaceRenderer(camera)
+            common = {"colors": shot.colors, "visible": result.visible, "rest_vertices": rest}
+            pictures = [self._renderer.render(neat.vertices(result.vertices), neat.triangles, **view, **common)
+                        for view in ({"view": "camera", "image": plain, "style": "grid"}, {"view": "orbit"})]
+            return list(zip(MESH_TITLES, pictures))
         except RenderingUnavailable as error:
             self._can_render = False
             print(f"warning: {error}; the pictures have no mesh", file=sys.stderr)
@@ -149,20 +190,15 @@ class RunPictures:
             self._film = VideoWriter(self._film_path, fps=1.0)
             self._film.write(self._film_picture(self._waiting))
         if self._rows:
-            cv2.imwrite(str(self._sheet), contact_sheet(self._rows))
+            has_mesh = any(len(row) > 2 for row in self._rows)
+            cv2.imwrite(str(self._sheet), contact_sheet(self._rows, [*OF_SHEET, *(OF_MESH if has_mesh else [])]))
 
 
-def _around_surface(picture: np.ndarray, shot: Shot) -> np.ndarray:
-    """The part of a picture around the followed surface, of the picture's proportions, enlarged: a small object would be lost."""
-    if shot.surface is None or shot.surface.registration is None or shot.camera is None:
+def _draw_motion(shot: Shot, zoom: Zoom) -> np.ndarray:
+    """The frame with its matches, from their places in the reference; without matches where there are none."""
+    picture = zoom.picture(shot.image)
+    pairs = shot.features.matches if shot.features else None
+    if pairs is None:
         return picture
-    height, width = picture.shape[:2]
-    xy = shot.camera.project(shot.surface.registration.vertices)
-    xy = xy[np.isfinite(xy).all(axis=1)].clip(0, (width - 1, height - 1))
-    if not len(xy):
-        return picture
-    centre, extent = (xy.min(axis=0) + xy.max(axis=0)) / 2, np.ptp(xy, axis=0)
-    share = float(np.clip(1.5 * max(extent[0] / width, extent[1] / height), 0.15, 1.0))
-    w, h = round(width * share), round(height * share)
-    left, top = (int(np.clip(round(c - s / 2), 0, full - s)) for c, s, full in zip(centre, (w, h), (width, height), strict=True))
-    return cv2.resize(picture[top:top + h, left:left + w], (width, height), interpolation=cv2.INTER_CUBIC)
+    scale = np.array(pairs.image_size, float) / np.maximum(pairs.reference_image_size, 1)
+    return draw_kept(picture, zoom.positions(pairs.reference_xy * scale), zoom.positions(pairs.query_xy), pairs.matches.inlier)

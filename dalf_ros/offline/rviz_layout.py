@@ -1,13 +1,15 @@
 """What a .rviz file shows: its displays, and from where the scene is looked at."""
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
 
+FILLED = 0.9                # of the picture's half height or width, by what a view is fitted to
+NEAREST = 0.05              # metres, the distance of a fitted view from its focal point
 FIELD_OF_VIEW = 45.0        # degrees, vertical: RViz's own where the file names none
 
 
@@ -25,6 +27,22 @@ class Orbit:
         """(3,) metres, where the scene is looked at from."""
         direction = np.array([np.cos(self.yaw) * np.cos(self.pitch), np.sin(self.yaw) * np.cos(self.pitch), np.sin(self.pitch)])
         return np.array(self.focal_point) + self.distance * direction
+
+    def fitted(self, points: np.ndarray, aspect: float) -> Orbit:
+        """The same direction, aimed at points (N, 3) metres and so near that they fill a picture of that aspect, width over height."""
+        points = np.asarray(points, float).reshape(-1, 3)
+        points = points[np.isfinite(points).all(axis=1)]
+        if not len(points):
+            raise ValueError("there are no points to fit the view to")
+        look = (np.array(self.focal_point) - self.eye) / self.distance
+        right = np.cross(look, (0, 0, 1))
+        right /= np.linalg.norm(right)
+        across = points @ np.stack([right, np.cross(look, right), look]).T
+        middle = (across.min(axis=0) + across.max(axis=0)) / 2
+        x, y, depth = (across - middle).T
+        slope = FILLED * np.tan(np.radians(FIELD_OF_VIEW / 2))
+        distance = max((np.abs(x) / (aspect * slope) - depth).max(), (np.abs(y) / slope - depth).max(), NEAREST)
+        return replace(self, distance=float(distance), focal_point=tuple(middle @ np.stack([right, np.cross(look, right), look])))
 
 
 @dataclass(frozen=True)

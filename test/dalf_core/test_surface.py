@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+import dalf_core
 from dalf_core.files.obj_file import save_obj
 from dalf_core.surface import SurfaceError, save_ply, surface_from_depth, vertex_normals
 
@@ -127,3 +128,35 @@ def test_normal_of_a_vertex_without_a_triangle_faces_the_camera():
     vertices = np.array([[0, 0, 1], [1, 0, 1], [0, 1, 1], [0, 0, 5]], np.float32)
     normals = vertex_normals(vertices, np.array([[0, 2, 1]]))
     np.testing.assert_allclose(normals, np.tile([0, 0, -1], (4, 1)), atol=1e-6)
+
+
+@pytest.mark.parametrize("left_out", [(), ("colors",), ("normals",), ("colors", "normals")])
+def test_a_saved_mesh_is_read_back_number_by_number(tmp_path, left_out):
+    rng = np.random.default_rng(0)
+    vertices, normals = rng.normal(0, 1, (2, 40, 3)).astype(np.float32)
+    triangles, colors = rng.integers(0, 40, (70, 3)).astype(np.int32), rng.integers(0, 256, (40, 3)).astype(np.uint8)
+    given = {name: value for name, value in (("colors", colors), ("normals", normals)) if name not in left_out}
+    save_ply(tmp_path / "a.ply", vertices, triangles, **given)
+    read = dalf_core.load_ply(tmp_path / "a.ply")
+    assert np.array_equal(read.vertices, vertices) and np.array_equal(read.triangles, triangles)
+    assert read.vertices.dtype == np.float32 and read.triangles.dtype == np.int32
+    assert np.array_equal(read.normals, given.get("normals", vertex_normals(vertices, triangles)))
+    assert np.array_equal(read.colors, colors) if "colors" in given else read.colors is None
+
+
+@pytest.mark.parametrize("change, words", [
+    (lambda data: b"solid of another kind", "no mesh that save_ply wrote"),
+    (lambda data: b"", "no mesh that save_ply wrote"),
+    (lambda data: data.replace(b"binary_little_endian", b"binary_big_endian"), "another layout"),
+    (lambda data: data.replace(b"float x", b"double x"), "another layout"),
+    (lambda data: data[:-1], "cut off"),
+    (lambda data: data + b"0", "cut off, or longer"),
+    (lambda data: data[:-4] + b"\x04\0\0\0", "no triangle of its 4 vertices"),
+    (lambda data: data[:-13] + b"\x04" + data[-12:], "no triangle of its 4 vertices"),
+])
+def test_other_files_are_refused(tmp_path, change, words):
+    path = tmp_path / "a.ply"
+    save_ply(path, np.eye(4, 3, dtype=np.float32), np.array([[0, 1, 2], [0, 2, 3]]))
+    path.write_bytes(change(path.read_bytes()))
+    with pytest.raises(ValueError, match=f"a.ply is .*{words}"):
+        dalf_core.load_ply(path)

@@ -1,6 +1,7 @@
 """The picture of what RViz would show: what is recorded lies where config/dalf.rviz looks at it, in its colours."""
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import cv2
 import numpy as np
 import pytest
 
+from dalf_core.drawing.palette import BAD, rgb
 from dalf_ros import rviz_picture
 from dalf_ros.bags.bag_writer import BagWriter
 from dalf_ros.conversions import topics, visual_messages
@@ -83,7 +85,7 @@ def test_points_and_landmarks_have_their_colours_and_places(layout: Layout) -> N
     start, end = np.array([[0.1, -0.1, 0.7], [-0.1, -0.1, 0.7]]), np.array([[0.2, -0.1, 0.7], [-0.1, -0.1, 0.7]])
     lines = visual_messages.landmark_marker(start, end, np.array([0.02, 0.0]), header(START_NS, FRAME)) | {"scale": {"x": 0.01}}
     picture = scene(layout, points=cloud, landmarks=lines)
-    for point, color in (([0.1, 0, 0.7], RED), ([-0.1, 0.05, 0.8], BLUE), ([0.15, -0.1, 0.7], (255, 0, 25))):
+    for point, color in (([0.1, 0, 0.7], RED), ([-0.1, 0.05, 0.8], BLUE), ([0.15, -0.1, 0.7], rgb(BAD))):
         x, y = np.rint(pixels(layout, np.array(point))[0]).astype(int)
         np.testing.assert_allclose(picture[y, x], color, atol=2)
     x, y = np.rint(pixels(layout, start)[1]).astype(int)
@@ -95,6 +97,19 @@ def test_camera_axes_are_in_view(layout: Layout) -> None:
     for axis, color in enumerate((RED, GREEN, BLUE)):
         x, y = np.rint(pixels(layout, 0.015 * np.eye(3)[axis])[0]).astype(int)
         assert picture[y, x].argmax() == axis and picture[y, x].max() > 200, color      # thin, so its edges blend with what is behind
+
+
+def test_fitted_the_surface_fills_the_view(layout: Layout) -> None:
+    """From the same direction; up to nine tenths of half the height or width, and about in the middle."""
+    for points in (SQUARE, SQUARE * (0.4, 0.4, 1) + (0.3, -0.4, 1.0), SQUARE * (2.5, 0.5, 1)):
+        view = layout.view.fitted(points, SIZE[0] / SIZE[1])
+        near = dataclasses.replace(layout, view=view)
+        seen = box((scene(near, marker=mesh(points, (255, 128, 0))) == (255, 128, 0)).all(axis=2)) + (-0.5, -0.5, 0.5, 0.5)
+        reach = np.abs(2 * seen.reshape(2, 2) / SIZE - 1)          # of the sides from the middle, in halves of the view
+        assert reach.max() == pytest.approx(0.9, abs=0.02) and np.abs(reach[0] - reach[1]).max() < 0.1
+        assert (view.yaw, view.pitch) == (layout.view.yaw, layout.view.pitch)
+    with pytest.raises(ValueError, match="no points"):
+        layout.view.fitted(np.empty((0, 3)), 1.0)
 
 
 def test_another_frame_would_not_be_shown(layout: Layout) -> None:

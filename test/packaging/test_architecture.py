@@ -33,7 +33,7 @@ MAY_IMPORT = {
                            "dalf_core.recordings"},
     "dalf_training.data": {"dalf_core", "dalf_core.features", "dalf_training"},
     "dalf_training.losses": {"dalf_core", "dalf_core.features", "dalf_training.data"},
-    "dalf_training.evaluation": {"dalf_core", "dalf_core.features", "dalf_core.commands", "dalf_training.data"},
+    "dalf_training.evaluation": {"dalf_core", "dalf_core.features", "dalf_core.commands", "dalf_core.drawing", "dalf_training.data"},
     "dalf_ros.images": {"dalf_core"},
     "dalf_ros.conversions": {"dalf_ros.images", "dalf_core", "dalf_core.tracking", "dalf_core.templates", "dalf_core.drawing",
                              "dalf_core.image_registration", "dalf_core.matching"},

@@ -14,6 +14,7 @@ import pytest
 pytest.importorskip("av")
 
 from dalf_core.commands.video import main  # noqa: E402
+from dalf_core.drawing.panels import band_height, capital_height
 from dalf_core.image_registration.video import VideoWriter  # noqa: E402
 from dalf_core.image_registration.video_reader import VideoReader  # noqa: E402
 
@@ -76,10 +77,11 @@ def test_every_frame_is_registered_to_the_reference(clip, weights, start, tmp_pa
         assert made.frames == 5
         np.testing.assert_allclose(made.times, TIMES, atol=1e-3)
         pictures = list(made)
+    top = 2 * band_height(capital_height(HEIGHT))        # below headline and titles
     for number in (0, 1, 2, 4):
-        registered, template = (pictures[number][50:110, left + 60:left + 120].astype(int) for left in (WIDTH, 2 * WIDTH))
+        registered, template = (pictures[number][top + 50:top + 110, left + 60:left + 120].astype(int) for left in (WIDTH, 2 * WIDTH))
         assert np.abs(registered - template).mean() < 15     # unregistered frames: 30 and more
-    assert pictures[3][30:, WIDTH:2 * WIDTH].max() < 20
+    assert pictures[3][top:top + HEIGHT, WIDTH + 4:2 * WIDTH - 4].max() < 20
     assert {path.name for path in film.parent.iterdir()} == {"film.mp4", "table.csv"}
 
 

@@ -7,8 +7,9 @@ import pytest
 import torch
 
 from dalf_core import DALF
-from dalf_core.drawing.draw import DROPPED, MOST_LINES, _spread, beside, draw_keypoints, draw_matches, flow_colors, write_text
-from dalf_core.drawing.draw_heatmap import draw_heatmap, heatmap_in_image
+from dalf_core.drawing.draw import MOST_LINES, OPACITY, _spread, beside, draw_keypoints, draw_matches, flow_colors
+from dalf_core.drawing.draw_heatmap import RIM, draw_heatmap, heatmap_in_image
+from dalf_core.drawing.palette import DROPPED
 from dalf_core.features.geometry import heatmap_to_image
 from dalf_core.features.network import DalfNetwork
 from dalf_core.weights import save_weights
@@ -32,7 +33,7 @@ def test_matches_are_drawn_from_left_to_right_and_dropped_ones_grey():
     reference, query = as_features(np.array([[20.0, 10.0], [20.0, 50.0]])), as_features(np.array([[60.0, 10.0], [60.0, 50.0]]))
     picture = draw_matches(left, right, reference, query, identity_matches(2), np.array([True, False]))
     assert picture.shape == (90, 180, 3) and picture.dtype == np.uint8
-    assert np.ptp(picture[50, 100]) == 0 and np.abs(picture[50, 100].astype(int) - DROPPED).max() < 80
+    assert np.ptp(picture[50, 100]) == 0 and np.abs(picture[50, 100].astype(int) - DROPPED).max() < 100      # half transparent
     assert picture[10, 100].min() > 120 and (picture[10, 5] == 255).all() and (picture[80, 40] == 0).all()
     assert (left == 255).all()
 
@@ -77,11 +78,33 @@ def test_heatmap_of_the_network_peaks_at_its_keypoints(tmp_path):
     assert np.abs(lower).max() < 0.3 * heatmap.std() and np.median(np.abs(lower)) < 0.05 * heatmap.std()
 
 
-def test_pictures_beside_one_another_and_text():
+def test_the_rim_of_the_heatmap_is_no_bright_frame():
+    """What the network answers to its padding does not show: a flat picture stays flat, and its border equals what lies inside."""
+    heatmap = np.full((120, 160), 5.0, np.float32)
+    heatmap[60, 80] = 50
+    framed = heatmap.copy()
+    framed[:RIM], framed[-RIM:], framed[:, :RIM], framed[:, -RIM:] = 400, 400, 400, 400
+    picture = np.full((120, 160), 90, np.uint8)
+    overlay = draw_heatmap(picture, framed)
+    assert np.array_equal(overlay, draw_heatmap(picture, heatmap)) and overlay[60, 80].sum() > overlay[30, 30].sum() + 100
+    rim = np.ones((120, 160), bool)
+    rim[20:-20, 20:-20] = False
+    assert (overlay[rim] == overlay[25, 25]).all()
+    assert draw_heatmap(picture[:5, :5], heatmap[:5, :5]).shape == (5, 5, 3)
+
+
+def test_pictures_beside_one_another():
     picture = beside(np.full((10, 5), 9, np.uint8), np.full((20, 7, 3), 200, np.uint8))
     assert picture.shape == (20, 12, 3) and (picture[:10, :5] == 9).all() and not picture[10:, :5].any() and (picture[:, 5:] == 200).all()
-    text = write_text(np.full((40, 200, 3), 90, np.uint8), "frame 7")
-    assert text[:16].max() > 200 and (text[16:] == 90).all() and text[2, 150, 0] == 30
+
+
+def test_lines_are_half_transparent_and_wider_in_large_pictures():
+    for height, widths in ((100, [1]), (1440, range(3, 6))):
+        gray = np.full((height, 200, 3), 200, np.uint8)
+        pair = np.array([[20.0, 50.0]]), np.array([[120.0, 50.0]])
+        column = draw_matches(gray, gray, *map(as_features, pair), identity_matches(1), np.array([False]))[40:61, 180, 0].astype(int)
+        assert column[10] == pytest.approx(200 + OPACITY * (DROPPED[0] - 200), abs=15)
+        assert np.count_nonzero(column < 150) in widths
 
 
 def test_of_many_matches_some_get_a_line_all_a_dot():

@@ -4,7 +4,8 @@ from __future__ import annotations
 import numpy as np
 
 from dalf_core.drawing.draw import MOST_LINES
-from dalf_core.drawing.draw_motion import draw_flow
+from dalf_core.drawing.draw_motion import draw_flow, draw_kept
+from dalf_core.drawing.palette import BAD, GOOD
 
 
 def test_a_dot_at_the_end_and_a_line_from_the_start():
@@ -24,3 +25,11 @@ def test_many_matches_all_have_dots_but_not_all_have_lines():
     at = end.astype(int)
     lines = np.count_nonzero(bright[at[:, 1] + 4, at[:, 0]] > 60)
     assert len(end) > 1000 and (bright[at[:, 1], at[:, 0]] > 60).all() and 0 < lines <= MOST_LINES
+
+
+def test_kept_matches_are_blue_and_dropped_ones_orange():
+    start, end = np.array([[20.0, 50], [120, 30]]), np.array([[60.0, 50], [150, 30]])
+    picture = draw_kept(np.zeros((100, 200), np.uint8), start, end, np.array([True, False]))
+    assert tuple(picture[50, 60]) == GOOD and tuple(picture[30, 150]) == BAD            # the dots
+    assert picture[50, 40, 0] > 2 * picture[50, 40, 2] > 0 == picture[30, 135, 0] < picture[30, 135, 2]
+    assert draw_kept(np.zeros((5, 5), np.uint8), start[:0], end[:0], np.zeros(0, bool)).max() == 0

@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from dalf_core.drawing.palette import BAD, GOOD
 from dalf_core.matching.keyframes import KeyframeMatches
 from dalf_core.matching.prediction import Prediction
 from dalf_core.tracking import FrameMatches, SurfaceFrame
@@ -212,7 +213,9 @@ def test_landmark_marker(build) -> None:
     start, end = np.zeros((2, 3)), np.ones((2, 3))
     message = build("visualization_msgs/msg/Marker", visual_messages.landmark_marker(start, end, np.array([0.0, 1.0]), HEAD))
     assert message.type == 5 and len(message.points) == 4 and len(message.colors) == 4
-    assert message.colors[0].g > 0.99 and message.colors[2].r > 0.99 and message.points[1].x == 1.0
+    for color, expected in ((message.colors[0], GOOD), (message.colors[2], BAD)):
+        np.testing.assert_allclose(np.rint(np.array([color.b, color.g, color.r]) * 255), expected)
+    assert message.points[1].x == 1.0
 
 
 def test_decimation_keeps_the_shape() -> None:

@@ -89,6 +89,6 @@ def test_tables() -> None:
 def test_plots(tmp_path: Path) -> None:
     results = [result("easy", "a", 0, accuracy=0.9), result("hard", "a", 0), result("easy", "b", 0), result("hard", "b", 0)]
     plot_accuracy(tmp_path / "curves.png", results)
-    plot_bars(tmp_path / "bars.png", {("easy", "a"): 0.9, ("hard", "b"): 0.2}, "matching score")
+    plot_bars(tmp_path / "bars.png", {("easy", "a"): 0.9, ("hard", "b"): 0.2}, "matching score", {"easy": 12, "hard": 30})
     curves, bars = (cv2.imread(str(tmp_path / name)) for name in ("curves.png", "bars.png"))
     assert curves.shape[0] == 480 and curves.shape[1] > 2 * 480 and bars.std() > 10
