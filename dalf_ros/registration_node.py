@@ -35,6 +35,7 @@ from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import ERROR, OK, WARN
 from .nodes.save_surface import save_surface
 from .nodes.worker_node import WorkerNode
+from .services.point_tracking import PointTracking
 
 TELL_S = 5.0                # so often the log says how it goes
 LEVELS = {"tracked": OK, "degraded": WARN, "waiting": WARN, "lost": ERROR}
@@ -57,6 +58,7 @@ class RegistrationNode(WorkerNode):
         self._last_lock = threading.Lock()
         self._told_s = 0.0                      # when the log last said how it goes
         self._alignment = DepthAlignment(self)
+        self._points = PointTracking(self)
         self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
 
     def load(self) -> None:
@@ -70,6 +72,7 @@ class RegistrationNode(WorkerNode):
                                        grow_to=self.values["grow_to"], near_m=self.values["min_depth"], far_m=self.values["max_depth"],
                                        depth_noise_m=self.values["depth_noise"])
         self._results = SurfaceResults(self._tracker)
+        self._points.configure(self._tracker)
         started = time.perf_counter()
         self._tracker.warm_up()
         where = "the CPU" if device == "cpu" else device
@@ -77,6 +80,7 @@ class RegistrationNode(WorkerNode):
 
     def unload(self) -> None:
         self._tracker = self._results = self._last = None
+        self._points.unload()
 
     def listen(self) -> None:
         self.inputs.add("matches", "matches", topics.TYPES[topics.MATCHES], lambda m: self.arrived("matches", m), RESULT_QOS)
@@ -109,7 +113,10 @@ class RegistrationNode(WorkerNode):
             frame = self._tracker.unusable(stamp, str(error))
             self.outputs.publish([self._results.status(frame, frame_id_of(item["matches"]), 0.0, self.mailbox.dropped)])
             raise
-        frame = self._tracker.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
+        with self._points.at_work:
+            frame = self._tracker.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
+            assert self._lens is not None       # of this view
+            self._points.attend(frame, self._lens, view.matches.image_size)
         with self._last_lock:
             if self.is_current():
                 self._last = (frame, frame_id)
@@ -201,6 +208,8 @@ class RegistrationNode(WorkerNode):
         results.covariance_rate = self.values["covariance_rate"]
         wanted = outputs.wanted()
         outputs.publish(results.surface(frame, frame_id, wanted))
+        self._points.publish_frames(frame, frame_id)
+        outputs.publish(results.points(frame, frame_id, wanted))
         outputs.publish(results.landmarks(frame, view.matches, view.depth_m, view.camera, frame_id, wanted))
         outputs.publish([results.status(frame, frame_id, 1e3 * (time.perf_counter() - started), self.mailbox.dropped)])
         outputs.publish(results.covariance(frame, frame_id, wanted))
@@ -228,7 +237,9 @@ class RegistrationNode(WorkerNode):
 
     def forget(self) -> None:
         if self._tracker is not None and self._results is not None:
-            self._tracker.reset()
+            with self._points.at_work:
+                self._tracker.reset()
+                self._points.forget()
             self._results.forget()
         self._last = None
 

@@ -9,8 +9,9 @@ import numpy as np
 
 from ..camera import PinholeCamera
 from ..lens import Lens
-from ..tracking import SurfaceFrame, SurfaceTracker, rescale_pixels
-from .named_points import NamedPoints, PointError, check_name
+from ..templates.named_points import NamedPoints, PointError, check_name
+from .frames import SurfaceFrame, rescale_pixels
+from .surface_tracker import SurfaceTracker
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,10 @@ class WantedPoint:
 
     name: str
     xy: tuple[float, float]
+
+    def __str__(self) -> str:
+        """As wanted_point() reads it."""
+        return f"{self.name},{self.xy[0]:g},{self.xy[1]:g}"
 
 
 def wanted_point(text: str) -> WantedPoint:
