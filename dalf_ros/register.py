@@ -11,6 +11,7 @@ from dalf_core import options
 from dalf_core.camera import PinholeCamera
 from dalf_core.commands.command_line import HelpWithDefaults, program
 from dalf_core.recordings.picture_folder import FPS
+from dalf_core.tracking.wanted_points import WantedPoint, all_different, wanted_point
 from dalf_core.viewing.rerun_log import add_rerun_option
 
 from .bags.bag_source import BagError
@@ -46,6 +47,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--descriptors", choices=("none", "float16", "float32"), default="none", help="write descriptors to the results bag")
     add_rerun_option(p)
     p.add_argument("--covariance", action="store_true", help="write how sure each vertex of each frame is to the results bag; takes time")
+    p.add_argument("--track-point", metavar="NAME,X,Y", type=track_point, action="append", default=[], dest="track_points",
+                   help="follow a point by name, in the results bag as `points`: X and Y in pixels of the reference image; repeatable")
     p.add_argument("--no-video", action="store_true", help="write no film")
     return p
 
@@ -61,6 +64,14 @@ def intrinsics(text: str) -> tuple[float, float, float, float] | Path:
     if len(values) != 4:
         raise argparse.ArgumentTypeError("four numbers, separated by commas: fx,fy,cx,cy")
     return values  # type: ignore[return-value]
+
+
+def track_point(text: str) -> WantedPoint:
+    """"NAME,X,Y" to a wanted point."""
+    try:
+        return wanted_point(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def transform(text: str) -> RigidTransform:
@@ -96,6 +107,7 @@ def check_options(given: argparse.Namespace) -> None:
         raise ValueError(f"--min-depth {given.min_depth:g} must be below --max-depth {given.max_depth:g}")
     if not (np.isfinite(given.fps) and given.fps > 0):
         raise ValueError(f"--fps must be greater than 0, not {given.fps:g}")
+    all_different(given.track_points)
     if isinstance(given.intrinsics, tuple):
         fx, fy, cx, cy = given.intrinsics
         PinholeCamera(fx, fy, cx, cy, 1, 1)     # checks that they are positive and finite

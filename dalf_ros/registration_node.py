@@ -35,6 +35,7 @@ from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import ERROR, OK, WARN
 from .nodes.save_surface import save_surface
 from .nodes.worker_node import WorkerNode
+from .services.point_tracking import PointTracking
 from .templates.save_template import save_reference
 from .templates.template_message import template_of_message
 
@@ -61,6 +62,7 @@ class RegistrationNode(WorkerNode):
         self._alignment = DepthAlignment(self)
         self._reference: PinholeView | None = None      # the frame that became the reference
         self._template_ns: int | None = None    # by what matches name the last template
+        self._points = PointTracking(self)
         self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
         self._save_template = self.create_service(_save_template_class(), "~/save_template", self._on_save_template)
 
@@ -75,6 +77,7 @@ class RegistrationNode(WorkerNode):
                                        grow_to=self.values["grow_to"], near_m=self.values["min_depth"], far_m=self.values["max_depth"],
                                        depth_noise_m=self.values["depth_noise"])
         self._results = SurfaceResults(self._tracker)
+        self._points.configure(self._tracker)
         started = time.perf_counter()
         self._tracker.warm_up()
         where = "the CPU" if device == "cpu" else device
@@ -82,6 +85,7 @@ class RegistrationNode(WorkerNode):
 
     def unload(self) -> None:
         self._tracker = self._results = self._last = self._reference = self._template_ns = None
+        self._points.unload()
 
     def listen(self) -> None:
         self.inputs.add("matches", "matches", topics.TYPES[topics.MATCHES], lambda m: self.arrived("matches", m), RESULT_QOS)
@@ -126,7 +130,10 @@ class RegistrationNode(WorkerNode):
             frame = self._tracker.unusable(stamp, str(error))
             self.outputs.publish([self._results.status(frame, frame_id_of(item["matches"]), 0.0, self.mailbox.dropped)])
             raise
-        frame = self._tracker.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
+        with self._points.at_work:
+            frame = self._tracker.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
+            assert self._lens is not None       # of this view
+            self._points.attend(frame, self._lens, view.matches.image_size)
         with self._last_lock:
             if self.is_current():
                 self._last = (frame, frame_id)
@@ -220,6 +227,8 @@ class RegistrationNode(WorkerNode):
         results.covariance_rate = self.values["covariance_rate"]
         wanted = outputs.wanted()
         outputs.publish(results.surface(frame, frame_id, wanted))
+        self._points.publish_frames(frame, frame_id)
+        outputs.publish(results.points(frame, frame_id, wanted))
         outputs.publish(results.landmarks(frame, view.matches, view.depth_m, view.camera, frame_id, wanted))
         outputs.publish([results.status(frame, frame_id, 1e3 * (time.perf_counter() - started), self.mailbox.dropped)])
         outputs.publish(results.covariance(frame, frame_id, wanted))
@@ -247,7 +256,9 @@ class RegistrationNode(WorkerNode):
 
     def forget(self) -> None:
         if self._tracker is not None and self._results is not None:
-            self._tracker.reset()
+            with self._points.at_work:
+                self._tracker.reset()
+                self._points.forget()
             self._results.forget()
         self._last = self._reference = None
 
@@ -268,10 +279,13 @@ class RegistrationNode(WorkerNode):
 
 
     def _on_save_template(self, request: Any, response: Any) -> Any:
+        named = None if self._tracker is None else self._tracker.points
+        points = {} if named is None else dict(zip(named.names, named.positions))
         reference = self._reference or (None if self._tracker is None else self._tracker.template)
         options = {"max_vertices": self.values["max_vertices"], "pieces": self.values["pieces"], "near_m": self.values["min_depth"],
                    "far_m": self.values["max_depth"]}
-        response.success, response.message, response.path = save_reference(request, self.values["save_folder"], reference, **options)
+        saved = save_reference(request, self.values["save_folder"], reference, points, **options)
+        response.success, response.message, response.path = saved
         return response
 
 

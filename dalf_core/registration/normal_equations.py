@@ -15,6 +15,7 @@ from .simd import PADDED, add_outer, add_product
 
 TOLERANCE = 3e-3        # of the residual against that of a zero step: the step is then off by a few percent, as is the quadratic model
 MAX_ITERATIONS = 200
+INVERSE_TOLERANCE = 0.02        # for columns of the inverse
 
 
 class NormalEquations:
@@ -43,6 +44,24 @@ class NormalEquations:
         x, solved, _ = conjugate_gradients(self._graph.first_edge, self._graph.edges, self.diagonal, self.coupling, self.rhs,
                                            damping, tolerance, MAX_ITERATIONS)
         return x if solved and np.isfinite(x).all() else None
+
+
+def columns_of_inverse(graph: DeformationGraph, diagonal: np.ndarray, coupling: np.ndarray, right: np.ndarray) -> np.ndarray:
+    """Of a positive definite matrix with blocks for the nodes, (K, 6, 6), and for the edges, (E, 6, 6): its inverse times `right`.
+
+    right: (..., K, 6) float64, as what is returned. By conjugate gradients, to INVERSE_TOLERANCE. Raises numpy.linalg.LinAlgError
+    where the matrix is not positive definite.
+    """
+    packed = [np.zeros((len(blocks), 6, PADDED), np.float32) for blocks in (diagonal, coupling)]
+    for room, blocks in zip(packed, (diagonal, coupling)):
+        room[:, :, :6] = blocks.transpose(0, 2, 1)
+    out = np.empty_like(right)
+    for place in np.ndindex(right.shape[:-2]):
+        out[place], solved, _ = conjugate_gradients(graph.first_edge, graph.edges, *packed, right[place], np.zeros(6), INVERSE_TOLERANCE,
+                                                    MAX_ITERATIONS)
+        if not solved:
+            raise np.linalg.LinAlgError("the information of the nodes is not positive definite")
+    return out
 
 
 @njit(fastmath=REORDERED, inline="always")

@@ -1,1 +1,1 @@
-"""Templates: saved references, libraries of them, and which of them a picture shows."""
+"""Templates: saved references, libraries of them, which of them a picture shows; named points of a reference."""

@@ -15,6 +15,7 @@ from ..camera import PinholeCamera
 from ..files.whole_file import write_whole
 from ..surface import Surface
 from ..types import Features
+from .named_points import check_name as check_point_name
 from .template import Template, TemplateError, check_name
 
 SUFFIX = ".dalf"
@@ -147,6 +148,8 @@ def _built(arrays: dict[str, np.ndarray], described: dict[str, Any]) -> Template
     points = arrays.get("points", np.zeros((0, 3)))
     if len(names) != len(points) or len(set(names)) != len(names):
         raise TemplateError(f"names {len(names)} points and holds {len(points)}")
+    for name in names:
+        check_point_name(name)
     surface = Surface(arrays["vertices"], arrays["normals"], arrays["triangles"], arrays.get("colors"))
     return replace(template, depth_m=arrays["depth"], camera=PinholeCamera(fx, fy, cx, cy, width, height), surface=surface,
                    points=dict(zip(map(str, names), points)))

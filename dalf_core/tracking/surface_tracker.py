@@ -13,6 +13,7 @@ from ..matching.prediction import Prediction
 from ..registration import NonRigidRegistration
 from ..stopwatch import Stopwatch
 from ..surface import Surface, SurfaceError
+from ..templates.named_points import SNAP, NamedPoints
 from ..types import LOST, TRACKED, WAITING, Registration
 from .frames import FrameMatches, SurfaceFrame
 
@@ -30,6 +31,7 @@ class SurfaceTracker:
     own, or in one that was tracked by other landmarks, through the inverse warp. So it may miss frames, start late, be restarted or be
     given a new reference while the feature half goes on. Matches that refer to another image than before start it anew.
 
+    points: named points of the reference surface, which go with it.
     registration_options: those of NonRigidRegistration (node_spacing, max_vertices, pieces, grow_to, near_m, far_m, depth_noise_m).
     """
 
@@ -53,6 +55,7 @@ class SurfaceTracker:
     def reset(self) -> None:
         """Forget the reference surface; the next frame with usable depth becomes it, unless its matches refer to a template."""
         self.registration: NonRigidRegistration | None = None
+        self.points = NamedPoints()                      # of the reference surface
         self._reference_stamp_ns = 0                     # of the frame that the surface was made of
         self._matched_stamp_ns: int | None = None        # of the image that the matches refer to
         self._places = LandmarkMap()
@@ -154,6 +157,8 @@ class SurfaceTracker:
         self.registration = NonRigidRegistration(camera, self._device, **self._options)
         assert template.surface is not None
         self.registration.set_reference_surface(template.surface)
+        for name, place in template.points.items():
+            self.points.add(name, place, template.surface, SNAP * self.registration.graph.spacing)
         self._reference_stamp_ns = stamp_ns
         self.topology_id += 1
 

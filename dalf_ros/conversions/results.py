@@ -14,7 +14,7 @@ from dalf_core.tracking import FeatureFrame, FrameMatches, SurfaceFrame, Surface
 from dalf_core.types import DEGRADED, TRACKED
 
 from ..images.image_conversion import from_color, from_color_compressed
-from . import messages, topics, visual_messages
+from . import messages, point_messages, topics, visual_messages
 from .messages import NANOSECONDS
 from .pictures import draw_motion
 
@@ -135,6 +135,26 @@ class SurfaceResults:
         if self._is_due(topics.COVARIANCE, self.covariance_rate, frame.stamp_ns):
             now, reference = messages.header(frame.stamp_ns, frame_id), messages.header(frame.reference_stamp_ns, frame_id)
             yield topics.COVARIANCE, messages.surface_covariance(now, reference, frame.topology_id, self.tracker.registration.covariance())
+
+    def points(self, frame: SurfaceFrame, frame_id: str, wanted: Collection[str]) -> Iterator[tuple[str, dict]]:
+        """(topic, fields) of the wanted topics of named points, of which there may be none; nothing while there is no surface.
+
+        Their covariance is not that of the reference, which is where it is said to be, nor of a lost surface.
+        """
+        if frame.registration is None or not any(topic in wanted for topic in topics.POINT_TOPICS):
+            return
+        now, named = messages.header(frame.stamp_ns, frame_id), self.tracker.points
+        covariance = None
+        if topics.NAMED_POINTS in wanted and len(named) and not frame.is_reference and frame.status in (TRACKED, DEGRADED):
+            covariance = self.tracker.registration.covariance(named.positions)
+        points = named.follow(frame.registration, covariance)
+        if topics.NAMED_POINTS in wanted:
+            reference = messages.header(frame.reference_stamp_ns, frame_id)
+            yield topics.NAMED_POINTS, point_messages.surface_points(points, now, reference, frame.topology_id)
+        if topics.POINT_POSES in wanted:
+            yield topics.POINT_POSES, point_messages.pose_array(points, now)
+        if topics.POINT_MARKERS in wanted:
+            yield topics.POINT_MARKERS, point_messages.point_markers(points, now)
 
     def _is_due(self, topic: str, rate: float, stamp_ns: int) -> bool:
         last = self._last_ns.get(topic)

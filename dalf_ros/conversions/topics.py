@@ -18,6 +18,9 @@ DEFORMATION = "deformation"
 STATUS = "status"
 PREDICTION = "surface/prediction"
 TEMPLATE = "template"
+NAMED_POINTS = "points"
+POINT_POSES = "points/poses"
+POINT_MARKERS = "points/markers"
 
 # How images come, named as image_transport does.
 PACKED = ("compressed", "compressedDepth", "zstd")      # on a topic of that name below the plain one
@@ -43,12 +46,16 @@ TYPES = {
     STATUS: "dalf/msg/RegistrationStatus",
     PREDICTION: "dalf/msg/LandmarkPrediction",
     TEMPLATE: "dalf/msg/Template",
+    NAMED_POINTS: "dalf/msg/SurfacePoints",
+    POINT_POSES: "geometry_msgs/msg/PoseArray",
+    POINT_MARKERS: "visualization_msgs/msg/MarkerArray",
 }
 FEATURE_TOPICS = (FEATURES, MATCHES, MATCHES_PREVIOUS, WARP, DEBUG_IMAGE, DEBUG_COMPRESSED, REGISTERED_IMAGE, TEMPLATE)
-SURFACE_TOPICS = (POINTS, MARKER, LANDMARKS, MESH, COVARIANCE, REFERENCE, DEFORMATION, STATUS, PREDICTION)
+POINT_TOPICS = (NAMED_POINTS, POINT_POSES, POINT_MARKERS)
+SURFACE_TOPICS = (POINTS, MARKER, LANDMARKS, MESH, COVARIANCE, REFERENCE, DEFORMATION, STATUS, PREDICTION, *POINT_TOPICS)
 LATCHED = (REFERENCE, TEMPLATE)         # kept for subscribers that come late
 ON_DEMAND = (DEBUG_IMAGE, DEBUG_COMPRESSED, REGISTERED_IMAGE, WARP, MATCHES_PREVIOUS, POINTS, MARKER, LANDMARKS, MESH, COVARIANCE,
-             DEFORMATION, FEATURES, PREDICTION)      # made only while someone subscribes
+             DEFORMATION, FEATURES, PREDICTION, *POINT_TOPICS)      # made only while someone subscribes
 
 
 def of_transport(topic: str, transport: str) -> str:

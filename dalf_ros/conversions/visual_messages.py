@@ -57,7 +57,7 @@ def mesh_marker(vertices: np.ndarray, triangles: np.ndarray, colors: np.ndarray 
     used, inverse = np.unique(triangles, return_inverse=True)
     inverse = inverse.reshape(-1).tolist()
     points = [{"x": x, "y": y, "z": z} for x, y, z in np.asarray(vertices, float)[used].tolist()]
-    fields = _marker("surface", TRIANGLE_LIST, (1.0, 1.0, 1.0), message_header)
+    fields = marker("surface", TRIANGLE_LIST, (1.0, 1.0, 1.0), message_header)
     fields["points"] = [points[i] for i in inverse]
     if colors is not None:
         tints = _colors(colors[used])
@@ -68,14 +68,14 @@ def mesh_marker(vertices: np.ndarray, triangles: np.ndarray, colors: np.ndarray 
 def landmark_marker(start: np.ndarray, end: np.ndarray, residual_m: np.ndarray, message_header: dict, worst_m: float = 0.02) -> dict:
     """Marker LINE_LIST from start to end (M, 3) metres, blue where the residual is 0 through orange at worst_m metres."""
     share = np.clip(np.nan_to_num(np.asarray(residual_m, float), nan=worst_m) / worst_m, 0, 1)
-    fields = _marker("landmarks", LINE_LIST, (0.001, 0.0, 0.0), message_header)
+    fields = marker("landmarks", LINE_LIST, (0.001, 0.0, 0.0), message_header)
     both = np.stack([start, end], axis=1).reshape(-1, 3).astype(float)
     fields["points"] = [{"x": x, "y": y, "z": z} for x, y, z in both.tolist()]
     fields["colors"] = [tint for tint in _colors(palette.quality_colors(share)[:, ::-1]) for _ in range(2)]
     return fields
 
 
-def _marker(namespace: str, kind: int, scale: tuple[float, float, float], message_header: dict) -> dict:
+def marker(namespace: str, kind: int, scale: tuple[float, float, float], message_header: dict) -> dict:
     r, g, b = (value / 255.0 for value in PLAIN_RGB)
     return {
         "header": message_header,

@@ -91,14 +91,16 @@ def _prepare(path: Path) -> Path:
 
 def _demo(options: argparse.Namespace, output: Path) -> list[str]:
     """All parts in turn. Returns what did not work."""
-    from .evaluation import evaluate, plot_errors, write_errors
+    from .evaluation import evaluate, named_points_of, plot_errors, results_of, write_errors
+    from .point_errors import compare_points, text_of
 
     truth = _simulate(options, output)
-    _register(options, output)
+    _register(options, output, truth)
     summary, frames = evaluate(output / "registration", truth)
     write_errors(output / "errors.json", summary, frames)
     plot_errors(output / "errors.png", summary, frames)
     print(summary.text())
+    print(text_of(compare_points(named_points_of(output / "registration"), results_of(output / "registration")[1], truth)))
     problems = []
     if summary.tracked_share < LEAST_TRACKED:
         problems.append(f"only {summary.tracked_share:.0%} of the frames were tracked offline")
@@ -128,13 +130,16 @@ def _simulate(options: argparse.Namespace, output: Path):
             bar.close()
 
 
-def _register(options: argparse.Namespace, output: Path) -> None:
+def _register(options: argparse.Namespace, output: Path, truth: GroundTruth) -> None:
     """Part two: offline, by the same code as ./run register. Raises RuntimeError when it failed, KeyboardInterrupt when interrupted."""
     from .. import register
+    from .point_errors import wanted_of
 
     print("[2/3] Following it offline, every frame")
     words = [str(output / "bag"), "--output", str(output / "registration"), "--mask-topic", MASK_TOPIC, "--top-k", str(options.top_k),
              "--device", options.device, "--precision", options.precision]
+    for point in wanted_of(truth):
+        words += ["--track-point", str(point)]
     code = register.main(words + (["--weights", options.weights] if options.weights else []))
     if code in (130, 143):
         raise KeyboardInterrupt
@@ -146,14 +151,16 @@ def _live(options: argparse.Namespace, output: Path, truth: GroundTruth) -> list
     """Part three: the nodes as processes of their own. Returns what did not work."""
     from .evaluation import compare, write_errors
     from .live import SURFACE_TOPICS, LiveError, LiveSetup, run_live
-    from .live_report import measure, messages_of, status_of
+    from .live_report import measure, messages_of, points_of, status_of
     from .played_recording import PlayedRecording
+    from .point_errors import compare_points, text_of, wanted_of
 
     print(f"[3/3] Playing it at {LIVE_SPEED:g} times its speed through feature_node and registration_node, each a process of its own")
     logs = output / "logs"
     logs.mkdir()
     recording = PlayedRecording.read(output / "bag", MASK_TOPIC)
-    parameters = {"device": options.device, "precision": options.precision, "top_k": str(options.top_k)}
+    parameters = {"device": options.device, "precision": options.precision, "top_k": str(options.top_k),
+                  "track_points": " ".join(map(str, wanted_of(truth)))}
     parameters |= {"weights": options.weights} if options.weights else {}
     setup = LiveSetup(recording, LIVE_SPEED, parameters=parameters)
     try:
@@ -170,7 +177,7 @@ def _live(options: argparse.Namespace, output: Path, truth: GroundTruth) -> list
         return [*problems, f"live nodes: {error}"]
     try:
         report = measure([loop], recording, LIVE_SPEED, truth)
-        print(f"{report.table()}\nlive: {report.line()}")
+        print(f"{report.table()}\nlive: {report.line()}\n{text_of(compare_points(points_of(loop), status_of(loop), truth))}")
     except ValueError as error:
         print(f"live: not measured: {error}")
     return problems

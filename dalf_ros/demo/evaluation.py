@@ -73,6 +73,12 @@ def results_of(registration: Path) -> tuple[list[Any], dict[int, str]]:
     return meshes, {entry["stamp_ns"]: entry["status"] for entry in entries}
 
 
+def named_points_of(registration: Path) -> list[Any]:
+    """SurfacePoints messages of a folder that `register` wrote, in the order of their frames."""
+    with BagSource(registration / "results") as bag:
+        return [bag.deserialize(raw) for raw in bag.messages([bag_topic(topics.NAMED_POINTS)])]
+
+
 def surfaces(meshes: Iterable[Any], truth: GroundTruth) -> Iterator[tuple[int, np.ndarray, Attachment]]:
     """Of every SurfaceMesh message its stamp in nanoseconds, its vertices, and how its reference is tied to the truth.
 

@@ -18,8 +18,8 @@ from .played_recording import PlayedRecording
 from .player_clock import PlayerClock
 
 NODES = ("feature_node", "registration_node")
-MESH, REFERENCE, STATUS = (f"/{name}" for name in (topics.MESH, topics.REFERENCE, topics.STATUS))
-SURFACE_TOPICS = {name: topics.TYPES[name.lstrip("/")] for name in (MESH, REFERENCE, STATUS)}    # what tells of the surface
+MESH, REFERENCE, STATUS, POINTS = (f"/{name}" for name in (topics.MESH, topics.REFERENCE, topics.STATUS, topics.NAMED_POINTS))
+SURFACE_TOPICS = {name: topics.TYPES[name.lstrip("/")] for name in (MESH, REFERENCE, STATUS, POINTS)}    # what tells of the surface
 READY_S, PATIENCE_S = 240.0, 60.0
 IDLE_S, IDLE_SHARE = 2.0, 0.1       # so long, the nodes together use less of a core than this: they have nothing left to do
 

@@ -15,7 +15,7 @@ from ..conversions.messages import STATUS_NAMES
 from ..simulation.truth import GroundTruth
 from .evaluation import percentile, results_of, rms, surfaces
 from .listener import Arrival
-from .live import MESH, REFERENCE, STATUS, SURFACE_TOPICS, LiveLoop
+from .live import MESH, POINTS, REFERENCE, STATUS, SURFACE_TOPICS, LiveLoop
 from .played_recording import PlayedRecording
 
 RECOVERED_MM = 5.0      # a surface is good again when it is tracked and what is seen of it is nearer to the truth than this, RMSE
@@ -178,6 +178,11 @@ def frames_of(loop: LiveLoop, recording: PlayedRecording, rate: float, truth: Gr
 def messages_of(loop: LiveLoop) -> Iterator[Any]:
     """The SurfaceMesh messages, references first."""
     return (_decoded(topic, arrival) for topic in (REFERENCE, MESH) for arrival in loop.arrivals[topic])
+
+
+def points_of(loop: LiveLoop) -> Iterator[Any]:
+    """The SurfacePoints messages, in the order of their coming."""
+    return (_decoded(POINTS, arrival) for arrival in loop.arrivals[POINTS])
 
 
 def status_of(loop: LiveLoop) -> dict[int, str]:

@@ -86,6 +86,9 @@ REGISTRATION_PARAMETERS = (
     Parameter("marker_triangles", 1000, "most triangles of the RViz marker", "", 10, 20000, read_only=False),
     Parameter("marker_rate", 5.0, "most markers a second", "Hz", 0.1, 10.0, read_only=False),
     Parameter("covariance_rate", 1.0, "most covariances a second: each delays the next surface", "Hz", 0.01, 100.0, read_only=False),
+    Parameter("track_points", "", "points to follow by name on each reference surface: NAME,X,Y, separated by blanks; X and Y in px of "
+              "the colour image that the surface is made of"),
+    Parameter("publish_tf", True, "named points are TF frames below the optical frame, where tf2_msgs is installed", read_only=False),
     _AUTOSTART,
     Parameter("device", "auto", "cpu, or cuda or cuda:N through NVIDIA Warp; auto: cpu; a GPU that is asked for and absent is an error"),
     *_SHARED,

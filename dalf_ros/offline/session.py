@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator
 from itertools import chain, islice
@@ -18,6 +19,7 @@ from dalf_core.matching.prediction import Prediction
 from dalf_core.recordings.rgbd_frame import RgbdFrame
 from dalf_core.templates.template_file import load_template
 from dalf_core.tracking import FeatureFrame, FeatureTracker, FrameMatches, SequentialTracker, SurfaceFrame, SurfaceTracker
+from dalf_core.tracking.wanted_points import PointPlacer
 
 from ..bags.bag_source import BagError
 from ..bags.bag_writer import BagWriter
@@ -57,6 +59,7 @@ class Session:
                                        depth_noise_m=options.depth_noise)
         if options.template:
             self._adopt(options.template)
+        self._placer = PointPlacer(options.track_points, lambda text: print(f"warning: {text}", file=sys.stderr))
         self.results = SurfaceResults(self.surfaces)
         self.results.covariance_rate = inf
         self.frames: list[dict[str, Any]] = []
@@ -129,6 +132,7 @@ class Session:
 
     def _follow(self, view: PinholeView) -> SurfaceFrame:
         surface = self.surfaces.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
+        self._placer.attend(self.surfaces, surface, self.camera, view.matches.image_size)
         prediction = self.surfaces.prediction()
         self._prediction = None if prediction is None else lens_prediction(prediction, self.camera, view.matches.image_size)
         return surface
@@ -188,6 +192,8 @@ class Session:
         if surface is None or view is None:
             return
         bag.write_results(self.results.surface(surface, frame.frame_id, SURFACE_WANTED), frame.stamp_ns)
+        if len(self.surfaces.points):
+            bag.write_results(self.results.points(surface, frame.frame_id, SURFACE_WANTED), frame.stamp_ns)
         lines = self.results.landmarks(surface, view.matches, view.depth_m, view.camera, frame.frame_id, SURFACE_WANTED)
         bag.write_results(lines, frame.stamp_ns)
         bag.write_results([self.results.status(surface, frame.frame_id, sum(entry["milliseconds"].values()), 0)], frame.stamp_ns)

@@ -82,6 +82,12 @@ class Attachment:
             vertices = vertices + np.float32(share) * (self._truth.vertices[int(before) + 1] - vertices)
         return np.einsum("nk,nkc->nc", self._weight, vertices[self._corner])
 
+    def normals(self, frame: int) -> np.ndarray:
+        """(N, 3) unit length: of the true cloth at the attached points, to its printed side."""
+        every = vertex_normals(self._truth.vertices[frame], self._truth.triangles)
+        normals = np.einsum("nk,nkc->nc", self._weight, every[self._corner])
+        return normals / np.linalg.norm(normals, axis=1, keepdims=True)
+
     def visible(self, frame: int) -> np.ndarray:
         """(N,) bool, the point's surroundings are seen by the camera in a frame."""
         return self._truth.visible[frame][self._corner].all(axis=1)

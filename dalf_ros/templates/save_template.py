@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dalf_core.templates.template import Template, TemplateError, check_name
 from dalf_core.templates.template_file import SUFFIX, save_template
 
@@ -12,11 +14,12 @@ from ..conversions.pinhole_view import PinholeView
 from ..nodes.save_surface import NotSaved, target_file
 
 
-def save_reference(request: Any, folder: str, reference: PinholeView | Template | None, **options: Any) -> tuple[bool, str, str]:
+def save_reference(request: Any, folder: str, reference: PinholeView | Template | None, points: dict[str, np.ndarray],
+                   **options: Any) -> tuple[bool, str, str]:
     """Answer a SaveTemplate request: success, message, absolute path.
 
     reference: the frame that became the reference, the template that is followed, or None. folder: nothing is written outside it; empty:
-    the working directory. options: of Template.of_frame.
+    the working directory. points: named ones, (3,) metres on the reference surface. options: of Template.of_frame.
     """
     if reference is None:
         return False, "there is no reference surface yet", ""
@@ -25,6 +28,7 @@ def save_reference(request: Any, folder: str, reference: PinholeView | Template 
         check_name(name)
         target = target_file(request.path or name + SUFFIX, request.overwrite, folder, (SUFFIX,))
         template = replace(reference, name=name) if isinstance(reference, Template) else _of_view(name, reference, options)
+        template = replace(template, points=points)
         save_template(template, target)
     except (NotSaved, TemplateError) as error:
         return False, str(error), ""

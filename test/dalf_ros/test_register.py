@@ -18,6 +18,7 @@ from dalf_ros.bags.bag_source import BagSource
 from dalf_ros.bags.bag_writer import bag_topic
 from dalf_ros.conversions import messages as convert
 from dalf_ros.conversions import topics
+from dalf_ros.conversions.point_messages import points_of
 from dalf_ros.offline import registration_run
 
 
@@ -49,7 +50,8 @@ def read_results(folder: Path) -> dict[str, list]:
 
 def test_whole_run(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path: Path, command, load_ply) -> None:
     out = tmp_path / "a folder" / "out"
-    code, text, errors = command(register.main, rgbd_bag, "--output", out, "--top-k", 300, "--max-frames", 8, "--covariance")
+    code, text, errors = command(register.main, rgbd_bag, "--output", out, "--top-k", 300, "--max-frames", 8, "--covariance",
+                                 "--track-point", "middle,96,72", "--track-point", "nowhere,3,3")
     assert code == 0, errors
     assert "tracked 100%" in text and "8 frames" in text
 
@@ -79,6 +81,12 @@ def test_whole_run(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path
     assert [convert.stamp_ns(message.header) for message in sure] == [scene.stamp(n) for n in range(1, 8)]
     deviation = np.sqrt(np.linalg.eigvalsh(convert.covariance_of(sure[6]).astype(float)))
     assert len(deviation) == len(last.vertices) and 0 < deviation.min() and np.median(deviation) < 0.002
+
+    named = [points_of(message) for message in got[bag_topic(topics.NAMED_POINTS)]]
+    assert [[point.name for point in points] for points in named] == 8 * [["middle"]]
+    np.testing.assert_allclose(named[0][0].position, scene.camera.lift(np.array([[96.0, 72.0]]), np.array([0.6]))[0], atol=2e-3)
+    np.testing.assert_allclose(named[7][0].position - named[0][0].position, [7 * scene.shift_m, 0, 0], atol=0.0025)
+    assert "track_points: nowhere at (3, 3) is not followed" in errors and np.trace(named[7][0].covariance) < 1e-5
 
     sheet = cv2.imread(str(out / "contact_sheet.png"))
     assert sheet.shape[0] > 6 * 300 and sheet.std() > 20
@@ -206,6 +214,9 @@ def test_output_folder_is_not_overwritten_unasked(official_weights: Path, rgbd_b
     (["--device", "cuda:9"], "cuda:9"),
     (["--image-scale", "99"], "--image-scale"),
     (["--max-frames", "0"], "--max-frames"),
+    (["--track-point", "a,1"], "NAME,X,Y"),
+    (["--track-point", "two words,1,2"], "cannot be named"),
+    (["--track-point", "a,1,2", "--track-point", "a,3,4"], "two points are named a"),
     (["--intrinsics", "0,0,1,1"], "positive"),
     (["--intrinsics", "1,2"], "four numbers"),
 ])

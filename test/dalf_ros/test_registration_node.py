@@ -615,7 +615,7 @@ def test_an_empty_camera_info_is_told_and_the_next_one_serves(ros_graph, peer, s
 
 def test_a_reference_saved_is_followed_again(bench: Bench, scene, tmp_path) -> None:
     """save_template writes the reference; as a template it is found where it is now, though no frame of its start was seen."""
-    from dalf.srv import SaveTemplate
+    from dalf.srv import SaveTemplate, TrackPoint
 
     from dalf_core import load_template
     from dalf_ros.templates.template_message import template_message
@@ -627,6 +627,9 @@ def test_a_reference_saved_is_followed_again(bench: Bench, scene, tmp_path) -> N
     bench.peer.publisher("/image", IMAGE)
     assert bench.peer.until(lambda: bench.peer.node.count_subscribers("/image") == 1)
     first, _ = bench.follow(scene, 2, color=(10, 200, 30))
+    place = TrackPoint.Request(action=TrackPoint.Request.ADD, name="grasp", use_pixel=True, x=100.0, y=70.0)
+    named = bench.peer.call("/registration_node/track_point", TrackPoint, place)
+    assert named.success, named.message
     answer = save("relief.dalf")
     assert answer.success, answer.message
     assert "exists already" in save("relief.dalf").message and "must end in .dalf" in save("relief.ply").message
@@ -648,7 +651,11 @@ def test_a_reference_saved_is_followed_again(bench: Bench, scene, tmp_path) -> N
         assert status.status == 1, status.reason
         assert rms(bench.vertices(bench.now) - steps * STEP - first) < 6e-4
     saved = save("again.dalf", name="the relief")
-    assert saved.success and load_template(tmp_path / "again.dalf").name == "the relief"
+    again = load_template(tmp_path / "again.dalf")
+    assert saved.success and again.name == "the relief" and list(again.points) == ["grasp"]
+    np.testing.assert_allclose(again.points["grasp"], template.points["grasp"], atol=1e-6)
+    x, y, z = template.points["grasp"]
+    assert z == pytest.approx(scene.height(x, y), abs=5e-4)
 
 
 def test_matches_to_a_template_that_nobody_sent(bench: Bench, scene) -> None:

@@ -19,9 +19,10 @@ yaml = pytest.importorskip("ruamel.yaml")
 CONFIG = Path(__file__).resolve().parents[2] / "config"
 DIAGNOSTICS = {"/diagnostics": "diagnostic_msgs/msg/DiagnosticArray"}
 RVIZ_TYPES = {"rviz_default_plugins/PointCloud2": "sensor_msgs/msg/PointCloud2", "rviz_default_plugins/Image": "sensor_msgs/msg/Image",
-              "rviz_default_plugins/Marker": "visualization_msgs/msg/Marker"}
+              "rviz_default_plugins/Marker": "visualization_msgs/msg/Marker",
+              "rviz_default_plugins/MarkerArray": "visualization_msgs/msg/MarkerArray"}
 PANEL_TYPES = {"Image": {"sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage"},
-               "3D": {"sensor_msgs/msg/PointCloud2", "visualization_msgs/msg/Marker"},
+               "3D": {"sensor_msgs/msg/PointCloud2", "visualization_msgs/msg/Marker", "visualization_msgs/msg/MarkerArray"},
                "Plot": {"dalf/msg/RegistrationStatus"}, "DiagnosticSummary": set(DIAGNOSTICS.values())}
 
 
@@ -92,7 +93,7 @@ def test_rviz_shows_what_is_published() -> None:
     shown = {display["Topic"]["Value"]: RVIZ_TYPES[display["Class"]] for display in manager["Displays"] if "Topic" in display}
     assert shown.items() <= published().items()
     assert {"/feature_node/debug_image", "/feature_node/registered_image", "/surface/points", "/surface/marker",
-            "/surface/landmarks"} == set(shown)
+            "/surface/landmarks", "/points/markers"} == set(shown)
     assert all(display["Topic"]["Reliability Policy"] == "Reliable" for display in manager["Displays"] if "Topic" in display)
     assert manager["Global Options"]["Fixed Frame"] in {camera.frame for camera in CAMERAS.values()}
 

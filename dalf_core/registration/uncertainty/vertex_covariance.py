@@ -18,6 +18,7 @@ from ...compiled import njit
 from ...surface import Surface
 from ...types import Registration
 from ..graph import DeformationGraph
+from ..normal_equations import columns_of_inverse
 from ..solver import Landmarks, Solver, Stage, State
 from ..visibility import node_support
 from .block_tridiagonal import inverse_blocks
@@ -42,6 +43,31 @@ class VertexCovariance:
         result: of a frame that was not lost; depth: its clean (H, W) metres; landmarks: those of its solve. length: the robust scale, m.
         """
         graph, state = self._solver.graph, State(result.node_rotation, result.node_translation)
+        diagonal, coupling, depth_m = self._information(state, result, depth, landmarks, length)
+        own, shared = inverse_blocks(diagonal, coupling, graph)
+        covariance = _of_vertices(self._solver.vertices, graph.node_index, graph.weight, graph.pairs, np.ascontiguousarray(state.R),
+                                  graph.position, np.ascontiguousarray(own), np.ascontiguousarray(shared))
+        return (covariance + _offset(depth_m, result.normals)).astype(np.float32)
+
+    def of_points(self, points: np.ndarray, nearest: np.ndarray, result: Registration, depth: np.ndarray, landmarks: Landmarks,
+                  length: float) -> np.ndarray:
+        """(M, 3, 3) float32, as covariance(), of a few points of the reference surface, (M, 3) metres; nearest: (M,) their vertices.
+
+        Much less work than for all vertices: three columns of the inverse a point, by conjugate gradients, whose variances are then too
+        small by less than one percent (of the inverse's quadratic forms the error is of second order).
+        """
+        graph, state = self._solver.graph, State(result.node_rotation, result.node_translation)
+        diagonal, coupling, depth_m = self._information(state, result, depth, landmarks, length)
+        jacobian = _jacobian(graph, state, points, nearest)
+        spread = columns_of_inverse(graph, diagonal, coupling, jacobian)
+        covariance = np.einsum("mikp,mjkp->mij", jacobian, spread)
+        covariance = 0.5 * (covariance + covariance.transpose(0, 2, 1)) + _offset(depth_m, result.normals[nearest])
+        return covariance.astype(np.float32)
+
+    def _information(self, state: State, result: Registration, depth: np.ndarray, landmarks: Landmarks,
+                     length: float) -> tuple[np.ndarray, np.ndarray, float]:
+        """The inverse of the nodes' covariance, as blocks of nodes and edges; and the noise of the depth, metres."""
+        graph = self._solver.graph
         trusted = landmarks.confidence > 0
         noise = np.minimum(landmarks.distances(state, graph)[trusted], MOST_RESIDUAL)
         landmark_m = max(np.sqrt(np.mean(noise**2) / 3) if trusted.any() else 0.0, LEAST_RESIDUAL)
@@ -52,13 +78,24 @@ class VertexCovariance:
                       stretch=(STRETCH * max(stretch, LEAST_STRETCH) * graph.spacing) ** -2,
                       bend=(BEND * max(bend, LEAST_BEND) * graph.spacing) ** -2)
         diagonal, coupling = self._solver.information(state, depth, landmarks, stage)
-        diagonal += np.diag(FREE**-2)
-        own, shared = inverse_blocks(diagonal, coupling, graph)
-        covariance = _of_vertices(self._solver.vertices, graph.node_index, graph.weight, graph.pairs, np.ascontiguousarray(state.R),
-                                  graph.position, np.ascontiguousarray(own), np.ascontiguousarray(shared))
-        normal = result.normals.astype(np.float64)
-        covariance += (OFFSET * depth_m) ** 2 * normal[:, :, None] * normal[:, None, :]
-        return covariance.astype(np.float32)
+        return diagonal + np.diag(FREE**-2), coupling, depth_m
+
+
+def _jacobian(graph: DeformationGraph, state: State, points: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """(M, 3, K, 6): how points (M, 3) of the reference, that follow the nodes of the vertices `nearest`, move with each node's unknowns."""
+    node, weight = graph.node_index[nearest], graph.weight[nearest]
+    arm = np.einsum("mkij,mkj->mki", state.R[node], points[:, None] - graph.position[node])     # turning by w moves a point by w x arm
+    out, at = np.zeros((len(points), 3, len(graph), 6)), np.arange(len(points))[:, None]
+    for a, b, c in ((0, 1, 2), (1, 2, 0), (2, 0, 1)):
+        for row, column, value in ((b, a, -weight * arm[..., c]), (c, a, weight * arm[..., b]), (a, 3 + a, weight)):
+            np.add.at(out[:, row, :, column], (at, node), value)
+    return out
+
+
+def _offset(depth_m: float, normals: np.ndarray) -> np.ndarray:
+    """(N, 3, 3): by how much the reference itself is off, along its normals (N, 3)."""
+    normal = normals.astype(np.float64)
+    return (OFFSET * depth_m) ** 2 * normal[:, :, None] * normal[:, None, :]
 
 
 def _edge_strain(graph: DeformationGraph, frame: np.ndarray, state: State, visible: np.ndarray) -> tuple[float, float]:

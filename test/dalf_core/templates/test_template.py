@@ -129,6 +129,7 @@ def arrays(template: Template, **changes) -> bytes:
     (lambda t: described(t, name="../../etc"), "name"),
     (lambda t: described(t, camera=[0, 0, 0, 0]), "damaged"),
     (lambda t: described(t, points=["a", "b"]), "points"),
+    (lambda t: described(t, points=["a b"]), "named"),
     (lambda t: described(t, image_size=[10, 10]), "features"),
     (lambda t: described(t, image_scale="big"), "damaged"),
 ])

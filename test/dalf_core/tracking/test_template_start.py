@@ -1,10 +1,14 @@
 """A template followed from wherever the surface is, under another camera: exact matches on an analytic scene."""
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from dalf_core import PinholeCamera, Template
 from dalf_core.camera import rescale_pixels
+from dalf_core.lens import Lens
 from dalf_core.tracking import FrameMatches, SurfaceTracker
+from dalf_core.tracking.wanted_points import PointPlacer, wanted_points
 from dalf_core.types import Matches
 
 from ..analytic import CAMERA, DISTANCE, RolledSheet
@@ -40,6 +44,21 @@ def test_the_first_frame_is_found_bent(camera, size):
     np.testing.assert_array_equal(tracker.reference_vertices, template.surface.vertices)
     off = np.linalg.norm(frame.registration.vertices - scene.move(template.surface.vertices.astype(float)), axis=1)
     assert np.median(off) < 5e-4 and np.percentile(off[frame.registration.visible], 95) < 2e-3
+
+
+def test_its_named_points_go_with_it():
+    """Those of the file, and one that is wanted at a pixel of its picture."""
+    place = np.array([0.05, -0.04, DISTANCE])
+    template, scene = replace(template_of_plane(), points={"grasp": place}), RolledSheet(0.25)
+    tracker, said = SurfaceTracker(), []
+    placer = PointPlacer(wanted_points("corner,80.5,60.5 nowhere,1,1"), said.append)
+    tracker.adopt(template, STAMP)
+    frame = tracker.process(matches_of(scene, 5, OTHER), scene.depth(OTHER), OTHER)
+    placer.attend(tracker, frame, Lens(OTHER), (320, 240))
+    corner = CAMERA.lift(np.array([[80.5, 60.5]]), np.array([DISTANCE]))
+    followed = tracker.points.follow(frame.registration)
+    assert [point.name for point in followed] == ["grasp", "corner"] and "nowhere" in said[0] and len(said) == 1
+    np.testing.assert_allclose([point.position for point in followed], scene.move(np.vstack([place, corner])), atol=2e-3)
 
 
 def test_matches_to_a_template_that_has_not_come_wait():

@@ -52,3 +52,13 @@ def test_what_is_not_known_is_refused() -> None:
     registration.set_reference_surface(task.reference)
     with pytest.raises(RuntimeError, match="no frame is registered"):
         registration.covariance()
+
+
+def test_that_of_a_few_points_is_that_of_the_vertices_there() -> None:
+    task, registration, _ = registered("medium", 51)
+    some = np.array([3, 700, 1501])
+    every, few = registration.covariance(), registration.covariance(task.reference.vertices[some])
+    np.testing.assert_allclose(few, every[some], rtol=0.01, atol=0.01 * every[some].max())
+    between = registration.covariance(task.reference.vertices[[700, 700, 701]].mean(axis=0))
+    assert 0.5 < np.trace(between[0]) / np.trace(every[700]) < 2
+    assert registration.covariance(np.zeros((0, 3))).shape == (0, 3, 3)

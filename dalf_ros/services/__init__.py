@@ -1,0 +1,1 @@
+"""What registration_node does when it is asked, besides following the surface."""
