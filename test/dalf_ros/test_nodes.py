@@ -93,7 +93,8 @@ def test_a_bag_through_three_processes(official_weights: Path, scene: type, rgbd
     for name in (*topics.FEATURE_TOPICS, *topics.SURFACE_TOPICS):
         assert listener.got[name], f"nothing on {name}: {features.output} {registration.output}"
         for message in listener.got[name]:
-            assert convert.stamp_ns(message.header) in stamps and message.header.frame_id == scene.frame_id, name
+            header = message.markers[0].header if name == topics.POINT_MARKERS else message.header
+            assert convert.stamp_ns(header) in stamps and header.frame_id == scene.frame_id, name
     check_matches(listener.got, scene, stamps)
     check_surface(listener.got, scene, stamps)
     names = {status.name for array in listener.got["diagnostics"] for status in array.status}
