@@ -51,11 +51,11 @@ def test_its_named_points_go_with_it():
     place = np.array([0.05, -0.04, DISTANCE])
     template, scene = replace(template_of_plane(), points={"grasp": place}), RolledSheet(0.25)
     tracker, said = SurfaceTracker(), []
-    placer = PointPlacer(wanted_points("corner,80.5,60.5 nowhere,1,1"), said.append)
+    placer = PointPlacer(wanted_points("corner,120.5,100.5 nowhere,1,1"), said.append)
     tracker.adopt(template, STAMP)
     frame = tracker.process(matches_of(scene, 5, OTHER), scene.depth(OTHER), OTHER)
     placer.attend(tracker, frame, Lens(OTHER), (320, 240))
-    corner = CAMERA.lift(np.array([[80.5, 60.5]]), np.array([DISTANCE]))
+    corner = CAMERA.lift(np.array([[120.5, 100.5]]), np.array([DISTANCE]))
     followed = tracker.points.follow(frame.registration)
     assert [point.name for point in followed] == ["grasp", "corner"] and "nowhere" in said[0] and len(said) == 1
     np.testing.assert_allclose([point.position for point in followed], scene.move(np.vstack([place, corner])), atol=2e-3)
