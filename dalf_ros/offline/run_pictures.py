@@ -18,8 +18,9 @@ from dalf_core.drawing.panels import MOTION, compose
 from dalf_core.drawing.render import RenderingUnavailable, SurfaceRenderer
 from dalf_core.drawing.zoom import Zoom
 from dalf_core.image_registration.video import VideoWriter
+from dalf_core.templates.template import Template
 from dalf_core.tracking import FeatureFrame, FrameMatches, SurfaceFrame
-from dalf_core.types import Features
+from dalf_core.types import LOST, Features
 
 from ..conversions.pictures import contact_sheet
 
@@ -35,7 +36,10 @@ MESH_TITLES = ("followed surface", "followed surface, from aside")
 
 @dataclass(frozen=True)
 class Shot:
-    """What there is to see of one frame. camera: of pinhole_image, the image without lens distortion; None without depth."""
+    """What there is to see of one frame. camera: of pinhole_image, the image without lens distortion; None without depth.
+
+    template: that is the reference; None: a frame is.
+    """
 
     number: int
     stamp_ns: int
@@ -48,6 +52,7 @@ class Shot:
     camera: PinholeCamera | None
     pinhole_image: np.ndarray
     text: str
+    template: Template | None = None
 
 
 class RunPictures:
@@ -94,7 +99,9 @@ class RunPictures:
     def add(self, shot: Shot) -> None:
         """Take the next frame."""
         matches = shot.features.matches if shot.features else None
-        if matches is not None and matches.stamp_ns == matches.reference_stamp_ns:
+        if shot.template is not None and shot.template.features is not None:
+            self._reference = (shot.template.image, shot.template.features)
+        elif matches is not None and matches.stamp_ns == matches.reference_stamp_ns:
             self._reference = (shot.image, shot.features.features)  # type: ignore[union-attr]
         if shot.number in self._chosen:
             self._rows.append(self._row(shot))
@@ -126,6 +133,12 @@ class RunPictures:
         size = (shot.image.shape[1], shot.image.shape[0])
         if self._zoom is not None and self._zoom.size == size:
             return self._zoom
+        if shot.template is not None:       # whose object is elsewhere in this camera's image: it is shown from where it is found first
+            found = None if shot.surface is None else shot.surface.registration
+            if shot.camera is None or found is None or found.status == LOST:
+                return Zoom.around(np.empty((0, 2)), size, PANEL_WIDTH)
+            self._zoom = Zoom.around(shot.camera.project(found.vertices), size, PANEL_WIDTH)
+            return self._zoom
         if shot.camera is not None and shot.rest_vertices is not None:
             self._zoom = Zoom.around(shot.camera.project(shot.rest_vertices), size, PANEL_WIDTH)
             return self._zoom
@@ -149,7 +162,8 @@ class RunPictures:
         if shot.features.features is reference:
             shown = draw_keypoints(zoom.picture(shot.image), replace(reference, keypoints=zoom.positions(reference.keypoints)))
             return f"reference: {len(reference)} keypoints, brighter: stronger", np.hstack([shown, shown])
-        of_reference = replace(zoom, size=(reference_image.shape[1], reference_image.shape[0]))
+        size = (reference_image.shape[1], reference_image.shape[0])
+        of_reference = Zoom.around(reference.keypoints, size, PANEL_WIDTH) if shot.template is not None else replace(zoom, size=size)
         drawn = draw_pairs(of_reference.picture(reference_image), zoom.picture(shot.image), of_reference.positions(pairs.reference_xy),
                            zoom.positions(pairs.query_xy), pairs.matches.inlier)
         return f"reference and frame: {pairs.matches.inlier.sum()} of {len(pairs.matches)} matches kept", drawn

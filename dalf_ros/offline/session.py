@@ -17,6 +17,7 @@ from dalf_core.depth_units import unit_hint
 from dalf_core.lens import Lens
 from dalf_core.matching.prediction import Prediction
 from dalf_core.recordings.rgbd_frame import RgbdFrame
+from dalf_core.templates.template import Template
 from dalf_core.templates.template_file import load_template
 from dalf_core.tracking import FeatureFrame, FeatureTracker, FrameMatches, SequentialTracker, SurfaceFrame, SurfaceTracker
 from dalf_core.tracking.wanted_points import PointPlacer
@@ -57,8 +58,7 @@ class Session:
         self.surfaces = SurfaceTracker(max_vertices=options.max_vertices, node_spacing=options.node_spacing or None, pieces=options.pieces,
                                        grow_to=options.grow_to, near_m=options.min_depth, far_m=options.max_depth,
                                        depth_noise_m=options.depth_noise)
-        if options.template:
-            self._adopt(options.template)
+        self._template = self._adopt(options.template) if options.template else None
         self._placer = PointPlacer(options.track_points, lambda text: print(f"warning: {text}", file=sys.stderr))
         self.results = SurfaceResults(self.surfaces)
         self.results.covariance_rate = inf
@@ -67,7 +67,7 @@ class Session:
         self._last_stamp_ns: int | None = None
         self._unit_is_checked = False
 
-    def _adopt(self, path: str) -> None:
+    def _adopt(self, path: str) -> Template:
         """Follow a template; without depth in it, in the images alone. Raises TemplateError, OSError."""
         template = load_template(path)
         ready = template.with_features(self.dalf, self.options.image_scale)
@@ -79,6 +79,7 @@ class Session:
                              "--no-depth to match images alone")
         if self.has_depth:
             self.surfaces.adopt(ready, TEMPLATE_STAMP_NS)
+        return ready
 
     def look_ahead(self, frames: Iterator[RgbdFrame]) -> Iterator[RgbdFrame]:
         """The frames as they are. Which resolution the recording has is told by its first few: the very first may be the odd one."""
@@ -145,7 +146,7 @@ class Session:
         camera = self.camera.camera.scaled(frame.image.shape[1], frame.image.shape[0]) if self.has_depth else None
         pinhole_image = self.camera.rectify_image(frame.image) if self.has_depth else frame.image
         return Shot(len(self.frames) - 1, frame.stamp_ns, frame.image, features, surface, self.surfaces.triangles, self.surfaces.colors,
-                    self.surfaces.reference_vertices, camera, pinhole_image, text)
+                    self.surfaces.reference_vertices, camera, pinhole_image, text, self._template)
 
     def _extract(self, frame: RgbdFrame) -> tuple[FeatureFrame | None, str]:
         """Features and matches, or None and why an image has none (all black, for one)."""
