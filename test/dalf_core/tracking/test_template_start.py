@@ -61,6 +61,18 @@ def test_its_named_points_go_with_it():
     np.testing.assert_allclose([point.position for point in followed], scene.move(np.vstack([place, corner])), atol=2e-3)
 
 
+def test_the_reference_is_seen_by_the_template_s_camera():
+    """Until an image of the camera's own becomes the reference."""
+    template, scene, tracker = template_of_plane(), RolledSheet(0.25), SurfaceTracker()
+    tracker.adopt(template, STAMP)
+    assert tracker.reference_camera is None and tracker.template is None
+    tracker.process(matches_of(scene, 5, OTHER), scene.depth(OTHER), OTHER)
+    assert tracker.template is template and tracker.reference_camera == CAMERA
+    tracker.adopt(None)
+    tracker.process(matches_of(scene, 6, OTHER, template=""), scene.depth(OTHER), OTHER)
+    assert tracker.template is None and tracker.reference_camera == OTHER
+
+
 def test_matches_to_a_template_that_has_not_come_wait():
     scene, tracker = RolledSheet(0.25), SurfaceTracker()
     frame = tracker.process(matches_of(scene, 5, CAMERA), scene.depth(CAMERA), CAMERA)

@@ -54,6 +54,17 @@ def test_pairs_beyond_the_pinhole_image_are_no_inliers(relief) -> None:
     assert np.isfinite(flat.query_xy).all() and rectified_matches(matches, Lens(CAMERA)) is matches
 
 
+def test_a_template_s_picture_has_no_distortion(relief) -> None:
+    """Of matches to one, the image's pixels alone are this lens's; its picture may be of any size and shape."""
+    scene = relief(Lens(CAMERA, PLUMB_BOB, BARREL))
+    matches = scene.matches(1, np.zeros(3), 0, np.zeros(3))
+    of_template = replace(matches, template="cloth", reference_image_size=(333, 777))
+    flat, plain = rectified_matches(of_template, scene.lens), rectified_matches(matches, scene.lens)
+    np.testing.assert_array_equal(flat.reference_xy, matches.reference_xy)
+    np.testing.assert_array_equal(flat.query_xy, plain.query_xy)
+    assert np.abs(plain.reference_xy - matches.reference_xy).max() > 1, "without a template they are this lens's too"
+
+
 def test_keyframes_are_undistorted_too(relief) -> None:
     """Pixels of keyframes are of the same image as the others: seen through the same lens. What lies outside is left out."""
     scene = relief(LENSES["barrel"])
