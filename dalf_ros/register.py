@@ -41,6 +41,8 @@ def parser() -> argparse.ArgumentParser:
                         options.MAX_DEPTH, options.DEPTH_NOISE, options.WEIGHTS, options.DEVICE, options.PRECISION, options.TOP_K,
                         options.IMAGE_SCALE, options.MAX_KEYFRAMES, options.SECOND_LOOK, options.MAX_VERTICES, options.NODE_SPACING,
                         options.GROW_TO, options.PIECES, options.TEMPLATE)
+    p.add_argument("--select", metavar="X,Y", type=pixel, help="a pixel of the first frame: the object there becomes the reference, "
+                   "without what it stands on; later frames are searched where it is followed")
     options.add_features_every(p)
     p.add_argument("--fps", type=float, default=FPS, help="frames a second of pictures that have numbers for names")
     p.add_argument("--max-frames", type=int, help="stop after so many frames")
@@ -72,6 +74,17 @@ def track_point(text: str) -> WantedPoint:
         return wanted_point(text)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def pixel(text: str) -> tuple[float, float]:
+    """"x,y" to two finite numbers."""
+    try:
+        x, y = (float(part) for part in text.split(","))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r}: two numbers, separated by a comma: a pixel x,y of the image") from None
+    if not (np.isfinite(x) and np.isfinite(y)):
+        raise argparse.ArgumentTypeError(f"{text!r}: a pixel has two finite numbers")
+    return x, y
 
 
 def transform(text: str) -> RigidTransform:
@@ -108,6 +121,9 @@ def check_options(given: argparse.Namespace) -> None:
     if not (np.isfinite(given.fps) and given.fps > 0):
         raise ValueError(f"--fps must be greater than 0, not {given.fps:g}")
     all_different(given.track_points)
+    if given.select is not None and (given.mask_topic or given.template or given.no_depth):
+        other = "--mask-topic" if given.mask_topic else "--template" if given.template else "--no-depth"
+        raise ValueError(f"--select and {other} exclude one another: --select finds the object in the depth of the first frame")
     if isinstance(given.intrinsics, tuple):
         fx, fy, cx, cy = given.intrinsics
         PinholeCamera(fx, fy, cx, cy, 1, 1)     # checks that they are positive and finite

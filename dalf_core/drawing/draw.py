@@ -8,7 +8,7 @@ import numpy as np
 
 from ..sixteen_bit import to_eight_bit
 from ..types import Features, Matches
-from .palette import DROPPED, direction_colors, magnitude_colors
+from .palette import DROPPED, GRID, direction_colors, magnitude_colors
 
 SUBPIXEL_BITS = 4
 MOST_LINES = 150            # between two pictures; dots mark all matches
@@ -108,3 +108,11 @@ def beside(*pictures: np.ndarray) -> np.ndarray:
     """Pictures in a row (BGR), each at its size; black below the lower ones."""
     height = max(picture.shape[0] for picture in pictures)
     return np.hstack([cv2.copyMakeBorder(as_bgr(p), 0, height - p.shape[0], 0, 0, cv2.BORDER_CONSTANT) for p in pictures])
+
+
+def draw_mask(image: np.ndarray, mask: np.ndarray) -> np.ndarray:
+    """The image (BGR), dark where the mask (H, W) is 0, with the mask's outline."""
+    picture, inside = as_bgr(image), np.asarray(mask) != 0
+    picture[~inside] //= 3
+    outlines, _ = cv2.findContours(inside.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return cv2.drawContours(picture, outlines, -1, GRID, max(1, round(min(picture.shape[:2]) / 240)))

@@ -6,7 +6,10 @@ import sys
 import time
 from collections.abc import Iterator
 
+import cv2
+
 from dalf_core import DALF
+from dalf_core.files.whole_file import write_whole
 from dalf_core.interruption import Interruption
 from dalf_core.lens import Lens
 from dalf_core.progress_bar import progress_bar
@@ -73,6 +76,9 @@ def _loop(session: Session, frames: Iterator[RgbdFrame], total: int | None, outp
                 progress_bar(total=total, unit="frame") as bar:
             for frame in frames:
                 shot = session.process(frame, bag)
+                if session.selection is not None:
+                    write_whole(output.selection, cv2.imencode(".png", session.selection)[1].tobytes())
+                    session.selection = None
                 if shot is not None:
                     pictures.add(shot)
                     if log is not None:

@@ -29,7 +29,8 @@ class OutputFolder:
         self.metrics = path / "metrics.json"
         self.sheet = path / "contact_sheet.png"
         self.video = path / "video.mp4"
-        self._mine = (self.bag, self.reference, self.surfaces, self.metrics, self.sheet, self.video)
+        self.selection = path / "selection.png"
+        self._mine = (self.bag, self.reference, self.surfaces, self.metrics, self.sheet, self.video, self.selection)
         read = keep.resolve()
         for item in self._mine:
             if item.resolve() in (read, *read.parents) or read in item.resolve().parents:
@@ -64,7 +65,7 @@ class OutputFolder:
 
     def list(self) -> str:
         """What was made."""
-        made = (self.sheet, self.video, self.metrics, self.bag, self.reference, self.surfaces)
+        made = (self.selection, self.sheet, self.video, self.metrics, self.bag, self.reference, self.surfaces)
         return "\n".join(f"  {item}" for item in made if item.exists())
 
 

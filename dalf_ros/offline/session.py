@@ -5,6 +5,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import chain, islice
 from math import inf
 from typing import Any
@@ -14,13 +15,17 @@ import numpy as np
 from dalf_core import DALF
 from dalf_core.camera import PinholeCamera
 from dalf_core.depth_units import unit_hint
+from dalf_core.drawing.draw import draw_mask
 from dalf_core.lens import Lens
 from dalf_core.matching.prediction import Prediction
 from dalf_core.recordings.rgbd_frame import RgbdFrame
+from dalf_core.templates.selection import SelectionError
 from dalf_core.templates.template import Template
 from dalf_core.templates.template_file import load_template
 from dalf_core.tracking import FeatureFrame, FeatureTracker, FrameMatches, SequentialTracker, SurfaceFrame, SurfaceTracker
+from dalf_core.tracking.object_mask import followed_mask, selected_mask
 from dalf_core.tracking.wanted_points import PointPlacer
+from dalf_core.types import LOST, Registration
 
 from ..bags.bag_source import BagError
 from ..bags.bag_writer import BagWriter
@@ -55,6 +60,7 @@ class Session:
                                  second_look=options.second_look)
         self.features = SequentialTracker(tracker, options.features_every)
         self._prediction: Prediction | None = None
+        self._last_found: Registration | None = None    # of the frame before, unless it was lost there
         self.surfaces = SurfaceTracker(max_vertices=options.max_vertices, node_spacing=options.node_spacing or None, pieces=options.pieces,
                                        grow_to=options.grow_to, near_m=options.min_depth, far_m=options.max_depth,
                                        depth_noise_m=options.depth_noise)
@@ -66,6 +72,7 @@ class Session:
         self.seconds = 0.0
         self._last_stamp_ns: int | None = None
         self._unit_is_checked = False
+        self.selection: np.ndarray | None = None        # a picture of what was selected, to be shown once
 
     def _adopt(self, path: str) -> Template:
         """Follow a template; without depth in it, in the images alone. Raises TemplateError, OSError."""
@@ -101,6 +108,11 @@ class Session:
             return None
         if isinstance(self.camera, tuple):
             self.camera = Lens(PinholeCamera(*self.camera, width=frame.image.shape[1], height=frame.image.shape[0]))
+        if self.options.select is not None:
+            if self.surfaces.surface is None and frame.depth_m is None:
+                self.frames.append(_entry(frame, NO_MASK, f"no depth to select the object in: {frame.problem}"))
+                return None
+            frame = replace(frame, mask=self._object_mask(frame))
         features, problem = self._extract(frame)
         view, unusable = self._pinhole_view(frame, features)
         surface = None if view is None else self._follow(view)
@@ -111,6 +123,23 @@ class Session:
         entry["milliseconds"]["write"] = 1e3 * (time.perf_counter() - started)
         self.frames.append(entry)
         return self._shot(frame, features, surface)
+
+    def _object_mask(self, frame: RgbdFrame) -> np.ndarray | None:
+        """Of what is selected in the first frame; later where it was followed to. None while it is lost. Raises BagError on a bad pixel."""
+        size, lens = _size(frame.image), self.camera
+        if self.surfaces.surface is not None:
+            last, camera = self._last_found, self.surfaces.registration.camera
+            return None if last is None else followed_mask(last.vertices, self.surfaces.triangles, camera, lens, size)
+        depth, own = self._depth(frame)
+        if own is not None:
+            raise BagError("--select needs depth on the pixels of the colour image, and this recording's is not aligned: take a mask, or "
+                           "align it")
+        try:
+            mask = selected_mask(depth, frame.image, self.options.select, lens, near_m=self.options.min_depth, far_m=self.options.max_depth)
+        except SelectionError as error:
+            raise BagError(f"--select: {error}") from error
+        self.selection = draw_mask(frame.image, mask)
+        return mask
 
     def _skipped(self, frame: RgbdFrame) -> tuple[str, str] | None:
         """Status and reason of a frame that nothing is extracted from; None where its image is to be used."""
@@ -133,6 +162,7 @@ class Session:
 
     def _follow(self, view: PinholeView) -> SurfaceFrame:
         surface = self.surfaces.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
+        self._last_found = None if surface.status == LOST else surface.registration
         self._placer.attend(self.surfaces, surface, self.camera, view.matches.image_size)
         prediction = self.surfaces.prediction()
         self._prediction = None if prediction is None else lens_prediction(prediction, self.camera, view.matches.image_size)
