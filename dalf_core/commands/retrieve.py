@@ -50,9 +50,14 @@ def run(options: argparse.Namespace) -> int:
     library = Library(make_extractor(options), options.image_scale)
     for problem in library.read_folder(options.library, lambda files: progress_bar(list(files), desc="library", unit="template")):
         print(f"left out: {problem}", file=sys.stderr)
+    if anew := library.extracted_anew:
+        print(f"{len(anew)} templates ({', '.join(anew[:3])}{', …' if len(anew) > 3 else ''}) were made with other weights or another "
+              "--image-scale: their features were extracted anew, which takes time; give the --weights that they were made with",
+              file=sys.stderr)
     found = library.recognise(image)
     if options.json:
         print(json.dumps({"template": found.name, "confidence": round(found.confidence, 4), "templates": len(library),
+                          "verified": 0 if found.matches is None else found.matches.verified_unaligned,
                           "candidates": [vars(candidate) for candidate in found.candidates]}, indent=2))
     else:
         tell(found, len(library))
@@ -68,6 +73,9 @@ def tell(found: Recognition, count: int) -> None:
           + (f" for {found.candidates[0].name})" if found.name is None and found.candidates else ")"))
     for candidate in found.candidates:
         print(f"  {candidate.name}: {candidate.votes:.0%} of the votes, {candidate.verified} verified matches after one look")
+    if found.matches is not None:
+        print(f"the best, as `match` matches it: {found.matches.verified_unaligned} verified matches after "
+              f"{found.matches.passes} look{'s' if found.matches.passes > 1 else ''}")
 
 
 def sheet(image: np.ndarray, library: Library, found: Recognition) -> np.ndarray:

@@ -43,9 +43,10 @@ def parser() -> argparse.ArgumentParser:
     make.add_argument("source", type=Path, metavar="SOURCE", help="a picture; a folder of pictures with depth, as `register` takes it; "
                       "with ./run also a bag")
     make.add_argument("--output", type=Path, help=f"the file, *{SUFFIX} (default: out/ and the source's name)")
+    make.add_argument("--overwrite", action="store_true", help="replace a file that is there")
     make.add_argument("--name", help="how the object is called (default: the file's name)")
     make.add_argument("--frame", type=int, default=0, help="of a recording: which one, from 0")
-    make.add_argument("--mask", type=Path, help="picture of the object: nonzero is kept (a recording's own mask is taken where it has one)")
+    make.add_argument("--mask", type=Path, help="picture of the object: nonzero is kept (a folder's own mask is taken where it has one)")
     make.add_argument("--mask-topic", help="of a bag: masks of the object")
     make.add_argument("--depth", type=Path, help="of a picture: its depth, aligned with it, 16-bit or floating point")
     make.add_argument("--depth-scale", type=float, help="metres that one unit of the depth is (default: 0.001 for 16-bit numbers)")
@@ -71,6 +72,8 @@ def make(options: argparse.Namespace, read_other: Callable[[argparse.Namespace],
     """Write the template. Raises ValueError, OSError, RuntimeError with what is wrong."""
     output = options.output or Path("out") / (options.source.resolve().stem + SUFFIX)
     check_output(output, (SUFFIX,), (options.source,))
+    if output.exists() and not options.overwrite:
+        raise ValueError(f"{output} is there already; say --overwrite to replace it, or give another --output")
     metadata = _metadata(options.metadata)
     view = read_view(options, read_other)
     mask = view.mask if options.mask is None else _mask(options.mask)

@@ -70,6 +70,7 @@ class Library:
     def __init__(self, dalf: DALF, image_scale: float = 1.0) -> None:
         self.dalf, self.image_scale = dalf, image_scale
         self.folder: Path | None = None
+        self.extracted_anew: list[str] = []     # names of templates whose features were another extractor's
         self._clear()
 
     def _clear(self) -> None:
@@ -91,6 +92,8 @@ class Library:
                                 " and ".join(str(where) for where in (self._entries[template.name].path, path) if where) + "; rename one")
         ready = template.with_features(self.dalf, self.image_scale)
         assert ready.features is not None
+        if template.features is not None and ready is not template:
+            self.extracted_anew.append(template.name)
         kept = replace(ready.features.strongest(COMPARED), on_device=None)
         if self._index is None:
             self._index = DescriptorIndex(kept.descriptors.shape[1])
@@ -102,6 +105,9 @@ class Library:
 
         Raises OSError where the folder cannot be read, TemplateError where it holds no sound template.
         """
+        if not folder.is_dir():
+            what = "is a file: name the folder that it is in" if folder.exists() else "does not exist"
+            raise TemplateError(f"the library {folder} {what}")
         files = sorted(folder.glob(f"*{SUFFIX}"))
         now = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
         known = {entry.path: entry.seen for entry in self._entries.values() if entry.path}
@@ -115,7 +121,8 @@ class Library:
             except (TemplateError, OSError, ValueError) as error:
                 problems.append(str(error))
         if not self._entries:
-            raise TemplateError(f"{folder} holds no template that can be used (*{SUFFIX})" + "".join(f"\n{text}" for text in problems))
+            raise TemplateError(f"{folder} holds no template that can be used (*{SUFFIX}); ./run template make SOURCE --output "
+                                f"{folder}/NAME{SUFFIX} puts one there" + "".join(f"\n{text}" for text in problems))
         return problems
 
     def template(self, name: str) -> Template:

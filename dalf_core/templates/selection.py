@@ -52,8 +52,10 @@ def select_object(depth_m: np.ndarray, camera: PinholeCamera, xy: tuple[float, f
     plane, height = supporting_plane(depth, camera)
     above = depth > 0 if height is None else (depth > 0) & (height > PLANE_WITHIN * depth)
     if not above[seed[1], seed[0]]:
-        raise SelectionError(f"pixel ({xy[0]:g}, {xy[1]:g}) is on the plane that things stand on: take one on the object; what lies flat "
-                             "on it needs a mask")
+        assert height is not None
+        below = float(height[seed[1], seed[0]]) < -PLANE_WITHIN * float(depth[seed[1], seed[0]])
+        where = "behind the plane that things stand on, in the background" if below else "on the plane that things stand on"
+        raise SelectionError(f"pixel ({xy[0]:g}, {xy[1]:g}) is {where}: take one on the object; what lies flat on the plane needs a mask")
     mask = _connected(np.where(above, depth, 0.0).astype(np.float32), seed, STEP * jump_slope(camera) * float(depth[seed[1], seed[0]]))
     if image is not None and height is not None:
         mask = _with_foot(mask, depth, height, to_eight_bit(image))

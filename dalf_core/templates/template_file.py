@@ -44,9 +44,13 @@ def save_template(template: Template, path: str | os.PathLike) -> None:
 def load_template(path: str | os.PathLike) -> Template:
     """Read one. Nothing in a file is run, whoever made it. TemplateError: it is no sound template; OSError: it cannot be read."""
     path = Path(path)
-    if path.stat().st_size > MOST_BYTES:
-        raise TemplateError(f"{path} has {path.stat().st_size >> 20} MB: no template has more than {MOST_BYTES >> 20}")
-    return template_of(path.read_bytes(), str(path))
+    try:
+        if path.stat().st_size > MOST_BYTES:
+            raise TemplateError(f"{path} has {path.stat().st_size >> 20} MB: no template has more than {MOST_BYTES >> 20}")
+        data = path.read_bytes()
+    except OSError as error:
+        raise OSError(f"template {path} cannot be read: {error.strerror or error}; ./run template make writes one") from error
+    return template_of(data, str(path))
 
 
 def template_bytes(template: Template) -> bytes:

@@ -81,7 +81,7 @@ class BagRecording:
         self.has_depth, self.has_mask = chosen.depth is not None, chosen.mask is not None
         self.description = f"colour: {chosen.color}, depth: {chosen.depth}, camera_info: {chosen.camera_info}, mask: {chosen.mask}"
         masks = [topic.name for topic in self._source.topics.values() if topic.type in IMAGE_TYPES and "mask" in topic.name.lower()]
-        if chosen.mask is None and masks:
+        if chosen.mask is None and masks and options.select is None and not options.template:
             self.description += f"\nhint: there are masks; --mask-topic {masks[0]} keeps to the object, without it all is followed"
         if is_of_sdk(chosen.color):
             self.description = f"a recording of the RealSense SDK: {self.description}"

@@ -77,6 +77,7 @@ def _loop(session: Session, frames: Iterator[RgbdFrame], total: int | None, outp
             for frame in frames:
                 shot = session.process(frame, bag)
                 if session.selection is not None:
+                    print(f"\nselected: look at {output.selection}", file=sys.stderr)
                     write_whole(output.selection, cv2.imencode(".png", session.selection)[1].tobytes())
                     session.selection = None
                 if shot is not None:

@@ -30,6 +30,7 @@ def _read_bag(options: argparse.Namespace) -> template.View:
         if (value := getattr(options, name)) is not None:
             words += [f"--{name.replace('_', '-')}", str(value)]
     with open_recording(register_parser().parse_args(words)) as recording:
+        print(recording.description)
         for number, frame in enumerate(recording.frames()):
             if number < options.frame:
                 continue

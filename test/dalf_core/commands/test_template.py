@@ -59,6 +59,14 @@ def test_what_cannot_be_made_is_told_in_one_line(words, why, tmp_path, monkeypat
     assert why in error and error.count("\n") == 1 and not list(tmp_path.rglob("*.dalf"))
 
 
+def test_a_file_that_is_there_is_kept(tmp_path, capsys):
+    file = tmp_path / "a.dalf"
+    file.write_bytes(b"mine")
+    words = ["make", str(sorted((DATA / "color").iterdir())[0]), "--output", str(file), *QUICK]
+    assert main(words) == 2 and "--overwrite" in capsys.readouterr().err and file.read_bytes() == b"mine"
+    assert main([*words, "--overwrite"]) == 0 and load_template(file).name == "a"
+
+
 def test_a_file_that_is_none_is_not_shown(tmp_path, capsys):
     (tmp_path / "bad.dalf").write_bytes(b"no template at all, really")
     assert main(["show", str(tmp_path / "bad.dalf"), "--output", str(tmp_path / "bad.png")]) == 2

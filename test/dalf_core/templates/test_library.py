@@ -81,6 +81,11 @@ def test_a_folder_that_changes_while_it_is_in_use(dalf, tmp_path):
 
 
 def test_folders_without_templates(dalf, tmp_path):
-    with pytest.raises(TemplateError, match="no template"):
+    with pytest.raises(TemplateError, match="template make"):
         Library(dalf).read_folder(tmp_path)
+    with pytest.raises(TemplateError, match="does not exist"):
+        Library(dalf).read_folder(tmp_path / "none")
+    (tmp_path / "a.dalf").write_bytes(b"none")
+    with pytest.raises(TemplateError, match="is a file"):
+        Library(dalf).read_folder(tmp_path / "a.dalf")
     assert Library(dalf).recognise(texture(0)).candidates == []

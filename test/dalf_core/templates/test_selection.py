@@ -32,11 +32,13 @@ def test_without_a_table_all_that_is_connected():
     assert overlap(found.mask, masks["mound"]) > 0.95
 
 
-@pytest.mark.parametrize(("pixel", "why"), [((20, 220), "on the plane"), ((400, 20), "not in the image"), ((np.nan, 3), "not in the image"),
+@pytest.mark.parametrize(("pixel", "why"), [((20, 220), "on the plane"), ((160, 30), "background"),
+                                            ((400, 20), "not in the image"), ((np.nan, 3), "not in the image"),
                                             ((300, 20), "no depth reading")])
 def test_clicks_on_nothing(pixel, why):
     depth, image, _ = scene()
     depth[:40, 280:] = np.nan
+    depth[20:40, 100:220] += 0.5
     with pytest.raises(SelectionError, match=why):
         select_object(depth, CAMERA, pixel, image)
 
