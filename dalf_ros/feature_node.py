@@ -62,7 +62,7 @@ class FeatureNode(WorkerNode):
             self._seeker = Seeker(Path(self.values["library"]).expanduser(), self._tracker.dalf, self._tracker.image_scale, self._executor)
             self._seeks = True
             self.get_logger().info("\n".join([f"library of {len(self._seeker)} templates: the one that the camera shows will be followed",
-                                              *(f"left out: {problem}" for problem in self._seeker.problems)]))
+                                              *(f"left out: {problem}" for problem in self._seeker.news())]))
         if self.values["template"]:
             self._adopt(self._read_template(self.values["template"]))
 
@@ -185,8 +185,12 @@ class FeatureNode(WorkerNode):
 
     def _recognised(self, found: Recognition, template: Template | None) -> None:
         """What the library says of an image; the next ones are matched to what it shows. On the worker thread."""
+        if not self._seeks or self._seeker is None:     # another reference was asked for meanwhile
+            return
+        for problem in self._seeker.news():
+            self.refuse(f"left out of the library: {problem}")
         best = found.candidates[0] if found.candidates else None
-        if template is None or not self._seeks:
+        if template is None:
             nearest = "" if best is None else f"; the nearest is {best.name}, {best.verified} verified matches"
             self.get_logger().info(f"none of the library's templates is seen{nearest}", throttle_duration_sec=EVERY_S)
             return

@@ -33,11 +33,11 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Candidate:
-    """A template that an image may show. votes: share of all votes. verified: matches that hold, after one look; -1: not matched."""
+    """A template that an image may show. votes: share of all votes. verified: matches that hold, after one look."""
 
     name: str
     votes: float
-    verified: int = -1
+    verified: int
 
 
 @dataclass(frozen=True)
