@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = re.compile(r"<!-- not run: \S.*-->")
-RUN_MODULES = {name: f"dalf_ros.{name}" for name in ("demo", "play", "record", "simulate", "register")} | {
+RUN_MODULES = {name: f"dalf_ros.{name}" for name in ("demo", "play", "record", "simulate", "register", "report")} | {
     name: f"dalf_core.commands.{name}" for name in ("match", "video", "live", "export", "template", "retrieve")} | {
     "view": "dalf_ros.view.command", "train": "dalf_training.command", "evaluate": "dalf_training.evaluate"}
 NODES = ("feature_node", "registration_node", "tracker")
