@@ -3,9 +3,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
-from dalf_core.commands.command_line import HelpWithDefaults, exit_status, program
+from dalf_core.commands.command_line import HelpWithDefaults, program
 
 
 def parser() -> argparse.ArgumentParser:
@@ -19,50 +20,60 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: list[str] | None = None) -> int:
-    """Exit status: 0 done; 1 a report could not be made, the others were; 2 none was; 130 after Ctrl-C."""
+    """Exit status: 0 done; 1 a report could not be made, others were; 2 none was; 130 interrupted."""
     options = parser().parse_args(args)
-    return exit_status(lambda: run(options.folders, options.only_missing))
+    try:
+        return run(options.folders, options.only_missing)
+    except KeyboardInterrupt:
+        print("interrupted; the reports made until then are whole", file=sys.stderr)
+        return 130
 
 
 def run(folders: list[Path], only_missing: bool) -> int:
-    """Reports of runs, and an index of each folder that holds several. Raises RuntimeError: a folder without a run."""
+    """Reports of runs, and an index of each folder that holds several."""
+    counts = [_make(folder, only_missing) for folder in folders]
+    made, failed = (sum(column) for column in zip(*counts))
+    return (1 if made else 2) if failed else 0
+
+
+def _make(folder: Path, only_missing: bool) -> tuple[int, int]:
+    """The report of a run, or those of all runs below a folder and their index: how many were made, and how many could not be."""
     from .offline.report_writer import runs_below, write_index
-    from .offline.run_reader import is_run, read_metrics
+    from .offline.run_reader import is_run
 
-    made, problems = 0, {}
-    for folder in folders:
-        single = not folder.is_dir() or is_run(folder)
-        runs = [folder] if single else runs_below(folder)
-        if not runs:
-            read_metrics(folder)        # tells what is missing
-        failed = _reports(runs, only_missing)
-        if not single:
-            print(write_index(folder, runs, failed))
-        made += len(runs) - len(failed)
-        problems |= failed
-    return (1 if made else 2) if problems else 0
+    below = runs_below(folder) if folder.is_dir() and not is_run(folder) else []
+    problems = {run: problem for run in below or [folder] if (problem := _report(run, only_missing))}
+    made, failed = len(below or [folder]) - len(problems), len(problems)
+    if below and _told(lambda: print(write_index(folder, below, problems))):
+        failed += 1
+    return made, failed
 
 
-def _reports(runs: list[Path], only_missing: bool) -> dict[Path, str]:
-    """Make them; returns why not, of those that could not be made."""
-    from .bags.bag_source import BagError
+def _report(folder: Path, only_missing: bool) -> str:
+    """Make a run's report. Returns why not, which it tells, else nothing."""
     from .offline.report_writer import write_report
     from .offline.run_output import RunFiles
 
-    problems: dict[Path, str] = {}
-    for folder in runs:
-        files = RunFiles(folder)
-        if only_missing and files.report.is_file() and files.metrics.is_file() \
-                and files.report.stat().st_mtime >= files.metrics.stat().st_mtime:
-            continue
-        try:
-            path = write_report(folder)
-        except BagError as error:
-            problems[folder] = str(error)
-            print(f"error: {error}", file=sys.stderr)
-        else:
-            print(f"{path} ({path.stat().st_size / 1e6:.1f} MB)")
-    return problems
+    files = RunFiles(folder)
+    if only_missing and files.report.is_file() and files.metrics.is_file() and _written(files.report) >= _written(files.metrics):
+        return ""
+    return _told(lambda: print(f"{write_report(folder)} ({files.report.stat().st_size / 1e6:.1f} MB)"))
+
+
+def _written(path: Path) -> float:
+    return path.stat().st_mtime
+
+
+def _told(work: Callable[[], object]) -> str:
+    """Do it; what stops it is told and returned, else nothing."""
+    from .bags.bag_source import BagError
+
+    try:
+        work()
+    except (BagError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return str(error)
+    return ""
 
 
 if __name__ == "__main__":

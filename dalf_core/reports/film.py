@@ -53,7 +53,7 @@ def film_frames(frames: Sequence[dict[str, Any]], pictures: int, most: int) -> l
     """
     shown = np.array([number for number, frame in enumerate(frames) if "write" in frame["milliseconds"]], int)
     expected = max(1, -(-len(frames) // most))
-    for stride in sorted(range(1, 2 * expected + 2), key=lambda stride: abs(stride - expected)):
+    for stride in sorted(range(1, len(frames) + 1), key=lambda stride: abs(stride - expected)):
         if (shown % stride == 0).sum() == pictures:
             return shown[shown % stride == 0].tolist()
     return None

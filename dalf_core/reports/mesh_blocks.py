@@ -24,6 +24,8 @@ def mesh_blocks(sequences: Sequence[MeshSequence], blocks: Blocks) -> list[dict[
     NAME-rest: triangles uint32 (F, 3), then colours uint8 (V, 3) where it has them. NAME-0, NAME-1, …: FRAMES_A_BLOCK frames each, packed:
     positions uint16 (T, 3, V), visible uint8 (T, V), then each of `fields` uint8 (T, V).
     """
+    if not sequences:
+        return []
     values = {"strain": [100 * _strain(sequence) for sequence in sequences]}
     if any(sequence.deviation is not None for sequence in sequences):
         values["uncertainty"] = [_log_millimetres(sequence) for sequence in sequences]

@@ -32,7 +32,7 @@ def read_metrics(folder: Path) -> dict[str, Any]:
     if not path.is_file():
         raise BagError(f"{folder} has no metrics.json: " + (
             "the run there did not come to its end; register its recording again with --overwrite" if is_run(folder) else
-            "no run of ./run register is there" if folder.is_dir() else "there is no such folder"))
+            "no run of ./run register is there, nor in a folder below it" if folder.is_dir() else "there is no such folder"))
     try:
         metrics = json.loads(path.read_text(encoding="utf-8"))
         frames = metrics["frames"]
@@ -76,7 +76,7 @@ def _surfaces(files: RunFiles, frames: list[dict[str, Any]], notes: list[str]) -
     if surfaces.damaged:
         notes.append(f"Of the results: {surfaces.damaged}")
     if surfaces.every > 1:
-        notes.append(f"The surface is shown in every {surfaces.every}th frame, to keep this page small; results/ has it in all.")
+        notes.append(f"The surface is shown in one frame in {surfaces.every}, to keep this page small; results/ has it in all.")
     if not surfaces.sequences:
         notes.append("There is no surface to show: none was followed.")
     return surfaces.sequences

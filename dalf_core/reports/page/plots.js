@@ -8,9 +8,16 @@ function makePlots(columns, colors, goTo) {
     ["plot-matches", "matches", ["matches", "verified", "inliers"].map(name => [name, columns[name]])],
     ["plot-time", "time a frame, ms (powers of ten)", [["time", columns.milliseconds.map(value => value || null)]], true],
   ].filter(([, , curves]) => curves.some(([, values]) => values.some(value => value !== null)))
-    .map(([id, title, curves, log]) => plot(document.getElementById(id), title, unit, columns.time, curves, log, colors, goTo));
+    .map(([id, ...more]) => [placeFor(id), ...more])        // all of them, before one is measured
+    .map(([place, title, curves, log]) => plot(place, title, unit, columns.time, curves, log, colors, goTo));
   addEventListener("resize", () => plots.forEach(({ chart, place }) => chart.setSize(sizeOf(place))));
   return frame => plots.forEach(({ chart, line }) => { line.dataset.time = columns.time[frame]; moveLine(chart, line); });
+}
+
+function placeFor(id) {
+  const place = Object.assign(document.createElement("div"), { id });
+  document.getElementById("plots").append(place);
+  return place;
 }
 
 function sizeOf(place) { return { width: place.clientWidth, height: 190 }; }
