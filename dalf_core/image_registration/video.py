@@ -16,18 +16,19 @@ class VideoWriter:
     """Writes BGR pictures as an H.264 mp4 (yuv420p, index at the front) that browsers and players open.
 
     path: the file to make, taken over if it exists. fps: pictures a second, where `write` is not told their times.
-    quality: x264's constant rate factor, 0 best to 51.
+    quality: x264's constant rate factor, 0 best to 51. keyframes_every: so many pictures at most, for films that are read in any order.
     The first picture sets the size (odd sizes are padded by a repeated row or column); later ones are resized to it. Use it in a
     `with` block: leaving it in any way, Ctrl-C included, finishes the film with what was written. Without a picture there is no file.
     """
 
-    def __init__(self, path: str | os.PathLike[str], fps: float = 30.0, quality: int = 20) -> None:
+    def __init__(self, path: str | os.PathLike[str], fps: float = 30.0, quality: int = 20,
+                 keyframes_every: int | None = None) -> None:
         if not np.isfinite(fps) or fps <= 0:
             raise ValueError(f"fps = {fps}: a film needs a positive number of pictures a second")
         self.path = Path(path)
         self.frames = 0
         self._fps = Fraction(fps).limit_denominator(1000)
-        self._quality = quality
+        self._quality, self._keyframes_every = quality, keyframes_every
         self._partial = self.path.with_name(f".{self.path.stem}.{os.getpid()}.part.mp4")
         self._container = None
         self._stream = None
@@ -93,6 +94,8 @@ class VideoWriter:
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"
         stream.codec_context.time_base = time_base
+        if self._keyframes_every is not None:
+            stream.codec_context.gop_size = self._keyframes_every
         if codec == "libx264":
             stream.options = {"crf": str(self._quality), "preset": "veryfast"}
         else:
