@@ -105,6 +105,8 @@ IF_NEEDED, NEVER = "auto", "never"       # of second_look
 SECOND_LOOK = Option("second_look", IF_NEEDED, "auto: an image that shows the surface much turned, sheared or bent, and is little matched, "
                      "is unwarped to the reference and searched once more; never: not, which saves that time", choices=(IF_NEEDED, NEVER))
 TEMPLATE = Option("template", "", "a saved reference (.dalf) to follow in place of the first image, whatever shape it is in; empty: none")
+OBJECTS = Option("objects", "", "templates (.dalf) that are followed at once, separated by blanks, or a folder of them; each has its "
+                 "topics below objects/NAME; empty: one surface")
 LIBRARY = Option("library", "", "folder of templates (.dalf): the one that an image shows is recognised, then followed; empty: none")
 MAX_VERTICES = Option("max_vertices", 6000, "bound on the reference surface's size", "", 100, 100000)
 NODE_SPACING = Option("node_spacing", 0.0, "distance between nodes of the deformation graph; 0: chosen from the surface", "m", 0.0, 1.0)

@@ -28,10 +28,13 @@ from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import OK, WARN
 from .nodes.worker_node import WorkerNode
+from .objects.feature_lanes import FeatureLanes
+from .objects.object_files import object_files
 from .templates.seeker import Seeker
 from .templates.template_message import template_message
 
 LEAST_REGION = 32           # pixels a side, what the network takes
+OWN_TEMPLATES = "objects are followed: each keeps its template as its reference"
 
 
 class FeatureNode(WorkerNode):
@@ -47,17 +50,21 @@ class FeatureNode(WorkerNode):
         self._sizes = SizeGuard()
         self._template: tuple[Template, int] | None = None     # and its stamp
         self._seeker: Seeker | None = None  # of the library, if there is one
+        self._lanes: FeatureLanes | None = None      # where several objects are followed
         self._seeks = False                 # until a template is recognised, or another reference asked for
         self.create_service(load_template_class(), "~/load_template", self._on_load_template)
 
     def load(self) -> None:
         self._executor = background_executor()
         self._tracker = self._executor.submit(self._load_tracker).result()
-        if self.values["carry"]:
+        if self.values["objects"]:
+            self._lanes = self._object_lanes()
+        elif self.values["carry"]:
             self._background = BackgroundTracker(self._tracker, self._executor, on_found=lambda: self.do(self._publish_found))
             self._background.warm_up()
-        if self.values["template"] and self.values["library"]:
-            raise ValueError("template and library exclude one another: a template is followed, of a library one is recognised first")
+        if sum(bool(self.values[name]) for name in ("template", "library", "objects")) > 1:
+            raise ValueError("template, library and objects exclude one another: a template is followed, of a library one is recognised "
+                             "first, objects are several templates followed at once")
         if self.values["library"]:
             self._seeker = Seeker(Path(self.values["library"]).expanduser(), self._tracker.dalf, self._tracker.image_scale, self._executor)
             self._seeks = True
@@ -81,10 +88,19 @@ class FeatureNode(WorkerNode):
         self.get_logger().info(f"warmed up in {time.perf_counter() - started:.1f} s")
         return tracker
 
+    def _object_lanes(self) -> FeatureLanes:
+        templates = {name: self._read_template(path) for name, path in object_files(self.values["objects"]).items()}
+        self.get_logger().info(f"{len(templates)} objects: " + ", ".join(
+            f"{name} ({0 if template.features is None else len(template.features)} keypoints)" for name, template in templates.items()))
+        return FeatureLanes(self, self._tracker.dalf, templates, self._executor, image_scale=self.values["image_scale"],
+                            max_keyframes=self.values["max_keyframes"], second_look=self.values["second_look"])
+
     def unload(self) -> None:
+        if self._lanes is not None:
+            self._lanes.close()
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
-        self._tracker = self._background = self._executor = self._template = self._seeker = None
+        self._tracker = self._background = self._executor = self._template = self._seeker = self._lanes = None
 
     def listen(self) -> None:
         self._announce_template()
@@ -92,7 +108,9 @@ class FeatureNode(WorkerNode):
         self.inputs.add_image("image", "image", lambda message: self.arrived("image", message), transport)
         if self.values["use_mask"]:
             self.inputs.add_image("mask", "mask", lambda message: self.arrived("mask", message))
-        if self._background is not None:
+        if self._lanes is not None:
+            self._lanes.listen()
+        elif self._background is not None:
             self.inputs.add("prediction", topics.PREDICTION, topics.TYPES[topics.PREDICTION], self._predicted, RESULT_QOS, optional=True)
 
     def _predicted(self, message: Any) -> None:
@@ -111,6 +129,10 @@ class FeatureNode(WorkerNode):
         self._check_size(image)
         mask = to_mask(item["mask"]) if "mask" in item else None
         self._apply_parameters()
+        if self._lanes is not None:
+            if self._lanes.process(image, stamp, mask, frame_id_of(item["image"])):
+                self.done(stamp, started)
+            return
         if self._seeks and self._seeker is not None:
             self._seeker.ask(image, lambda found, template: self.do(lambda: self._recognised(found, template)), self.refuse)
             self.done(stamp, started)
@@ -161,7 +183,7 @@ class FeatureNode(WorkerNode):
             self.forget()
 
     # templates
-    def _read_template(self, path: str) -> Template:
+    def _read_template(self, path: str | Path) -> Template:
         """With features of this extractor. Raises TemplateError, OSError."""
         template = load_template(path)
         tracker = self._tracker
@@ -203,6 +225,8 @@ class FeatureNode(WorkerNode):
             self.outputs.publish([(topics.TEMPLATE, template_message(*self._template))])
 
     def drop_template(self) -> None:
+        if self._lanes is not None:
+            self.get_logger().warning(OWN_TEMPLATES)
         self._seeks = False
         if self._template is not None:
             self._adopt(None)
@@ -212,7 +236,7 @@ class FeatureNode(WorkerNode):
         self._adopt(template)
 
     def _on_load_template(self, request: Any, response: Any) -> Any:
-        response.message = self.why_not_active()
+        response.message = self.why_not_active() or ("" if self._lanes is None else OWN_TEMPLATES)
         if response.message:
             return response
         try:
@@ -228,11 +252,14 @@ class FeatureNode(WorkerNode):
     def _apply_parameters(self) -> None:
         """What may change at run time changes between images."""
         x, y, width, height = self.values["region"]
-        self._tracker.region = (x, y, width, height) if width and height else None
-        self._tracker.min_score, self._tracker.dalf.top_k = self.values["threshold"], self.values["top_k"]
+        for tracker in [self._tracker] if self._lanes is None else self._lanes.trackers:
+            tracker.region = (x, y, width, height) if width and height else None
+            tracker.min_score, tracker.dalf.top_k = self.values["threshold"], self.values["top_k"]
 
     def forget(self) -> None:
-        if self._background is not None:
+        if self._lanes is not None:
+            self._lanes.reset()
+        elif self._background is not None:
             self._background.reset()
         elif self._tracker is not None:
             self._executor.submit(self._tracker.reset)      # when DALF is done with the image that it looks at
@@ -249,6 +276,10 @@ class FeatureNode(WorkerNode):
         return None
 
     def health(self) -> tuple[int, str, dict[str, str]]:
+        if self._lanes is not None:
+            unseen = [name for name, verified in self._lanes.verified.items() if not verified]
+            return ((WARN, f"no verified matches of {', '.join(unseen)}") if unseen else (OK, "matching")) + (
+                {f"inliers of {name}": str(verified) for name, verified in self._lanes.verified.items()},)
         matches, inliers = self._matched
         level, text = (OK, "matching") if inliers else (WARN, "no verified matches")
         if self._seeks and self._seeker is not None:
@@ -266,7 +297,7 @@ def load_template_class() -> Any:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop."""
-    return run_nodes([FeatureNode], args)
+    return run_nodes(lambda: [FeatureNode()], args)
 
 
 if __name__ == "__main__":

@@ -48,9 +48,9 @@ class RegistrationNode(WorkerNode):
 
     camera_role = "depth"
 
-    def __init__(self) -> None:
+    def __init__(self, cli_args: list[str] | None = None) -> None:
         super().__init__("registration_node", topics.SURFACE_TOPICS, primary="matches", required=("depth",),
-                         optional=("image", "camera_info"))
+                         optional=("image", "camera_info"), cli_args=cli_args)
         self._tracker: SurfaceTracker | None = None
         self._results: SurfaceResults | None = None
         self._camera_info: Any = None           # the newest that is not empty, else the newest
@@ -303,7 +303,7 @@ def _save_class() -> Any:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop."""
-    return run_nodes([RegistrationNode], args)
+    return run_nodes(lambda: [RegistrationNode()], args)
 
 
 if __name__ == "__main__":

@@ -88,8 +88,15 @@ class BackgroundTracker:
         """Where the surface has the keypoints: the next images are searched there."""
         self._prediction = prediction
 
-    def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None, *, to_previous: bool = False) -> list[ImageResult]:
+    @property
+    def is_looking(self) -> bool:
+        """Whether DALF still looks at an image."""
+        return self._look is not None and not self._look.done()
+
+    def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None, *, to_previous: bool = False,
+                look: bool = True) -> list[ImageResult]:
         """Results that there are now: of an image that DALF has looked at since, and matches of this one. Arguments as FeatureTracker's.
+        look: whether DALF may begin to look at this one.
 
         An image that DALF has seen brings its features, and with the reference its matches too; all others bring matches that are carried.
         Nothing while there is no reference.
@@ -103,7 +110,7 @@ class BackgroundTracker:
             results.append(ImageResult(image, stamp_ns, FeatureFrame(None, matches, {"carry": 1e3 * took})))
         if self._looked_at is not None:
             self._since.add(halved(image))
-        if self._look is None:
+        if look and self._look is None:
             self._start(image, stamp_ns, mask, to_previous)
         return results
 

@@ -57,6 +57,7 @@ FEATURE_PARAMETERS = (
     Parameter.of(options.SECOND_LOOK),
     Parameter.of(options.TEMPLATE),
     Parameter.of(options.LIBRARY),
+    Parameter.of(options.OBJECTS),
     Parameter("descriptor_type", "float32", "element type of the published descriptors; none leaves them out",
               choices=("float32", "float16", "none"), read_only=False),
     _AUTOSTART,
