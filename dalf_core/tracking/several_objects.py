@@ -9,12 +9,16 @@ import numpy as np
 
 from ..matching.prediction import Prediction
 from ..options import IF_NEEDED
-from .background_tracker import BackgroundTracker, ImageResult
+from .background_tracker import MOST, BackgroundTracker, ImageResult
 from .feature_tracker import FeatureTracker, SharedExtraction
 
 if TYPE_CHECKING:
     from ..features.extractor import DALF
     from ..templates.template import Template
+
+
+MOST_OF_ALL = 3 * MOST // 2       # keypoints carried to an image: more than of one object, of which each shows a part
+LEAST_OF_ONE = 120
 
 
 class SeveralObjects:
@@ -31,28 +35,29 @@ class SeveralObjects:
         shared = SharedExtraction()
         self.trackers = {name: FeatureTracker(dalf, image_scale=image_scale, max_keyframes=max_keyframes, second_look=second_look,
                                               shared=shared) for name in templates}
-        self._lanes = {name: BackgroundTracker(tracker, executor, on_found) for name, tracker in self.trackers.items()}
+        most = min(MOST, max(LEAST_OF_ONE, MOST_OF_ALL // len(templates)))
+        self.lanes = {name: BackgroundTracker(tracker, executor, on_found, most) for name, tracker in self.trackers.items()}
         self._threads = ThreadPoolExecutor(len(templates), "carry")
         for name, (template, stamp_ns) in templates.items():
-            self._lanes[name].adopt(template, stamp_ns)
+            self.lanes[name].adopt(template, stamp_ns)
 
     def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None) -> dict[str, list[ImageResult]]:
         """The results that there are now, by object. Arguments as of BackgroundTracker.process()."""
-        look = not any(lane.is_looking for lane in self._lanes.values())
-        work = {name: self._threads.submit(lane.process, image, stamp_ns, mask, look=look) for name, lane in self._lanes.items()}
+        look = not any(lane.is_looking for lane in self.lanes.values())
+        work = {name: self._threads.submit(lane.process, image, stamp_ns, mask, look=look) for name, lane in self.lanes.items()}
         return {name: results.result() for name, results in work.items()}
 
     def collect(self) -> dict[str, list[ImageResult]]:
         """What DALF has found, by object; process() gives it too."""
-        return {name: lane.collect() for name, lane in self._lanes.items()}
+        return {name: lane.collect() for name, lane in self.lanes.items()}
 
     def predict(self, name: str, prediction: Prediction) -> None:
         """Where the surface of an object has its keypoints: its next images are searched there."""
-        self._lanes[name].predict(prediction)
+        self.lanes[name].predict(prediction)
 
     def reset(self) -> None:
         """Forget where the objects are; their templates stay."""
-        for lane in self._lanes.values():
+        for lane in self.lanes.values():
             lane.reset()
 
     def close(self) -> None:

@@ -33,7 +33,8 @@ class SurfaceClientError(RuntimeError):
 class SurfaceClient:
     """What registration_node follows, frame by frame, and the services of both nodes. Use it in a `with` block, or close() it.
 
-    namespace: of the nodes; empty, the one that ros_args give, else the root. feature_node, registration_node: their names, for services.
+    namespace: of the nodes; empty, the one that ros_args give, else the root. feature_node, registration_node: their names, for services,
+    with a namespace of their own where they begin with /.
     node: an rclpy node of yours that is spun in another thread than the one that waits here; None makes one, with a thread that spins it.
     ros_args: of the node that is made, such as ["--ros-args", "-r", "__ns:=/left"]; None, the program's own.
     All methods may be called from any thread but the one that spins. They raise SurfaceClientError; timeouts are in seconds.
@@ -208,7 +209,8 @@ class SurfaceClient:
 
     def _call(self, kind: Any, node: str, service: str, request: Any, timeout_s: float) -> Any:
         """The answer of a node's service; SurfaceClientError where there is none or it says no."""
-        name = f"{self._prefix}{self._names[node]}/{service}"
+        below = "" if self._names[node].startswith("/") else self._prefix
+        name = f"{below}{self._names[node]}/{service}"
         if name not in self._clients:
             self._clients[name] = self._node.create_client(kind, name)
         client = self._clients[name]

@@ -14,7 +14,7 @@ from dalf_core import DALF
 from dalf_core.matching.carrying import NOTHING, Carried, LandmarkCarrier
 from dalf_core.matching.prediction import Prediction
 from dalf_core.tracking import BackgroundTracker, FeatureTracker, MatchCarrier, SequentialTracker
-from dalf_core.tracking.background_tracker import NICE, _Images, _Interval, background_executor
+from dalf_core.tracking.background_tracker import MOST, NICE, _Images, _Interval, background_executor
 from dalf_core.tracking.match_carrier import Detections, detections_of, gray, halved, united
 
 STEP_NS = 33_000_000
@@ -243,13 +243,13 @@ def test_images_are_thinned_but_never_the_ends(monkeypatch) -> None:
 def test_a_slow_machine_carries_fewer_keypoints() -> None:
     interval, most = _Interval(), 500
     for k in range(8):
-        most = interval.affordable(k * STEP_NS, 0.032, most)
+        most = interval.affordable(k * STEP_NS, 0.032, most, MOST)
     assert 300 < most < 400
     for k in range(8, 12):
-        most = interval.affordable(k * STEP_NS, 0.032, most)
+        most = interval.affordable(k * STEP_NS, 0.032, most, MOST)
     assert most == 300
     for k in range(12, 40):
-        most = interval.affordable(k * STEP_NS, 0.010, most)
+        most = interval.affordable(k * STEP_NS, 0.010, most, MOST)
     assert most == 500
 
 

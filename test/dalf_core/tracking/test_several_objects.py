@@ -67,7 +67,7 @@ def image_of(shift: np.ndarray, without: str = "") -> np.ndarray:
 def look(objects: SeveralObjects) -> dict:
     """What DALF finds, once it has looked for all of them."""
     deadline = time.monotonic() + 60
-    while any(lane.is_looking for lane in objects._lanes.values()):
+    while any(lane.is_looking for lane in objects.lanes.values()):
         assert time.monotonic() < deadline
         time.sleep(0.01)
     return objects.collect()
@@ -95,7 +95,7 @@ def test_each_is_matched_where_it_is_and_an_image_is_looked_at_once(objects: Sev
     assert counted.looks == late + 1
     for name, place in zip(NAMES, PLACES):
         off = places(results[name], place + shift)
-        assert len(off) >= 30 and np.median(off) < 0.5 and np.mean(off < 2) > 0.95, name
+        assert 30 <= len(off) <= 250 and np.median(off) < 0.5 and np.mean(off < 2) > 0.95, name
         assert results[name][-1].frame.matches.template == name
         assert results[name][-1].frame.matches.reference_stamp_ns == 1 + NAMES.index(name)
 
@@ -113,7 +113,7 @@ def test_an_image_is_not_looked_at_while_one_is(objects: SeveralObjects, counted
     begun = counted.looks
     for number in range(5):
         objects.process(image_of(np.zeros(2, int)), (10 + number) * PERIOD_NS)
-    looked_at = {id(lane._looked_at[0]) for lane in objects._lanes.values()}
+    looked_at = {id(lane._looked_at[0]) for lane in objects.lanes.values()}
     assert len(looked_at) == 1
     look(objects)
     assert counted.looks - begun <= 4
