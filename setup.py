@@ -21,7 +21,7 @@ setup(
                       "safetensors", "faiss-cpu>=1.8", "imagesize>=2.0", "openvino>=2024", "tqdm"],
     extras_require={"video": ["av", "matplotlib", "pyvista"],
                     "ros-bags": ["rosbags>=0.11", "mcap", "apsw", "ruamel.yaml>=0.18", "zstandard", "av", "matplotlib", "pyvista",
-                                 "fast-simplification"],
+                                 "fast-simplification", "jinja2"],
                     "train": ["kornia>=0.8", "matplotlib", "pyyaml", "tensorboard"], "export": ["onnx", "onnxscript", "onnxruntime"],
                     "view": ["websockets>=14", "av"], "rerun": ["rerun-sdk>=0.23"],
                     "cuda": ["warp-lang>=1.19"]},
@@ -32,6 +32,6 @@ setup(
         "dalf.commands": ["match = dalf_core.commands.match:main", "video = dalf_core.commands.video:main",
                           "live = dalf_core.commands.live:main", "template = dalf_core.commands.template:main",
                           "retrieve = dalf_core.commands.retrieve:main", "export = dalf_core.commands.export:main",
-                          "register = dalf_ros.register:main",
+                          "register = dalf_ros.register:main", "report = dalf_ros.report:main",
                           "train = dalf_training.command:main", "evaluate = dalf_training.evaluate:main"]},
 )

@@ -52,6 +52,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--track-point", metavar="NAME,X,Y", type=track_point, action="append", default=[], dest="track_points",
                    help="follow a point by name, in the results bag as `points`: X and Y in pixels of the reference image; repeatable")
     p.add_argument("--no-video", action="store_true", help="write no film")
+    p.add_argument("--no-report", action="store_true", help="write no report.html; ./run report makes it later")
     return p
 
 

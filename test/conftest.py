@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import IO
 import pytest
 
 STOP_SECONDS = 10.0
+BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -57,6 +59,20 @@ def load_ply() -> Callable:
                        np.asarray(mesh.triangles).astype(np.int32), colors)
 
     return load
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[object]:
+    """A browser without a window for pages: the first of BROWSERS on the PATH; Playwright drives it. Skipped where either is missing."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="no browser to drive: pip install playwright")
+    found = next(filter(None, map(shutil.which, BROWSERS)), None)
+    if found is None:
+        pytest.skip("no Chromium: apt-get install chromium-headless-shell")
+    flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
+    with playwright.sync_playwright() as driver:
+        made = driver.chromium.launch(executable_path=found, args=flags)
+        yield made
+        made.close()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ import numpy as np
 
 GOOD = (233, 180, 86)           # sky blue: a match that holds
 BAD = (0, 120, 240)             # orange: one that was dropped
+BELOW = (178, 114, 0)           # blue: the opposite of BAD where both are as good
 NEUTRAL = (150, 150, 150)       # keypoints without a match, frames
 DROPPED = (60, 60, 60)          # dropped matches where hue already tells the motion of the others
 GRID = (80, 255, 255)           # yellow: lines that stick to the surface
@@ -21,6 +22,9 @@ INK = (236, 232, 228)           # words
 PLAIN = (182, 190, 196)         # a surface without colours
 TINT = 0.55                     # of UNSEEN in the colour of a vertex
 SERIES = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00", "#000000")     # curves and bars of plots
+# What became of a frame, as register tells it; and what is none of these.
+STATUS = {"tracked": "#009e73", "matched": "#009e73", "degraded": "#e69f00", "lost": "#d55e00", "waiting": "#888888"}
+OTHER_STATUS = "#cc79a7"
 # Directions 60 degrees apart, RGB: as the angle grows, from yellow by blue (in the middle) back. Opposite ones differ in lightness as well.
 _WHEEL_RGB = np.array([(245, 215, 20), (150, 235, 140), (86, 190, 250), (0, 90, 200), (110, 15, 120), (205, 75, 0)], float)
 
@@ -52,6 +56,13 @@ def quality_colors(badness: np.ndarray) -> np.ndarray:
     """Badness 0..1 of any shape (...) as (..., 3) uint8, from GOOD to BAD."""
     share = np.clip(np.asarray(badness, float), 0, 1)[..., None]
     return np.rint(np.array(GOOD) + share * np.subtract(BAD, GOOD)).astype(np.uint8)
+
+
+def signed_colors(share: np.ndarray) -> np.ndarray:
+    """Share -1..1 of any shape (...) as (..., 3) uint8: from blue by nearly white (at 0) to orange."""
+    share = np.clip(np.asarray(share, float), -1, 1)[..., None]
+    end = np.where(share < 0, np.array(BELOW), np.array(BAD))
+    return np.rint(INK + np.abs(share) * (end - np.array(INK))).astype(np.uint8)
 
 
 def surface_colors(colors: np.ndarray | None, visible: np.ndarray | None, count: int) -> np.ndarray:

@@ -20,6 +20,7 @@ from dalf_core.viewing.rerun_log import RerunLog, rerun_log
 from ..bags.bag_source import BagError
 from ..bags.bag_writer import BagWriter
 from .recording import Recording, open_recording
+from .report_writer import write_report
 from .rerun_shots import log_shot
 from .run_origin import origin, told_options
 from .run_output import OutputFolder, summarise, why_nothing_followed
@@ -45,7 +46,7 @@ def run(options: argparse.Namespace) -> int:
                 log.wait()
         if recording.warning:
             print(f"warning: {recording.warning}", file=sys.stderr)
-    return _report(session, output, interruption)
+    return _report(session, output, interruption, options.no_report)
 
 
 def _camera(recording: Recording, options: argparse.Namespace) -> Lens | tuple | None:
@@ -117,8 +118,8 @@ def _write_surfaces(session: Session, shot: Shot, chosen: set[int], output: Outp
         save_ply(output.surfaces / f"frame_{shot.number:06d}.ply", result.vertices, surface.triangles, surface.colors, result.normals)
 
 
-def _report(session: Session, output: OutputFolder, interruption: Interruption) -> int:
-    """Tell what came out. Returns the exit status."""
+def _report(session: Session, output: OutputFolder, interruption: Interruption, no_page: bool) -> int:
+    """Tell what came out, and make a page of it unless `no_page`. Returns the exit status. Raises BagError: the page has no room."""
     summary = summarise(session.frames, session.seconds)
     counts = ", ".join(f"{status} {count}" for status, count in summary["status"].items())
     print(f"{summary['frames']} frames in {session.seconds:.1f} s ({summary['frames_per_second']:.2f} a second): {counts}")
@@ -128,6 +129,8 @@ def _report(session: Session, output: OutputFolder, interruption: Interruption) 
         fit = "" if residual is None else f", median depth residual {1e3 * residual:.2f} mm"
         print(f"tracked {summary['tracked_fraction']:.0%}{fit}")
     print("written:\n" + output.list())
+    if not no_page:
+        print(f"  {write_report(output.path)}: open it in a browser")
     if interruption.asked:
         print("interrupted: what was done until then is kept and readable", file=sys.stderr)
         return interruption.exit_code

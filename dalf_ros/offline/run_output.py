@@ -15,13 +15,10 @@ from dalf_core.files.whole_file import write_whole
 from ..bags.bag_source import BagError
 
 
-class OutputFolder:
-    """Paths of the results. Raises BagError when the folder cannot be written, or holds results and overwrite is False.
+class RunFiles:
+    """What lies where in a run's folder."""
 
-    keep: what is read, which is never replaced.
-    """
-
-    def __init__(self, path: Path, overwrite: bool, keep: Path) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.bag = path / "results"
         self.reference = path / "reference.ply"
@@ -30,7 +27,18 @@ class OutputFolder:
         self.sheet = path / "contact_sheet.png"
         self.video = path / "video.mp4"
         self.selection = path / "selection.png"
-        self._mine = (self.bag, self.reference, self.surfaces, self.metrics, self.sheet, self.video, self.selection)
+        self.report = path / "report.html"
+
+
+class OutputFolder(RunFiles):
+    """Paths of the results. Raises BagError when the folder cannot be written, or holds results and overwrite is False.
+
+    keep: what is read, which is never replaced.
+    """
+
+    def __init__(self, path: Path, overwrite: bool, keep: Path) -> None:
+        super().__init__(path)
+        self._mine = (self.bag, self.reference, self.surfaces, self.metrics, self.sheet, self.video, self.selection, self.report)
         read = keep.resolve()
         for item in self._mine:
             if item.resolve() in (read, *read.parents) or read in item.resolve().parents:

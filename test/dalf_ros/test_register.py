@@ -92,6 +92,10 @@ def test_whole_run(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path
     assert sheet.shape[0] > 6 * 300 and sheet.std() > 20
     film = cv2.VideoCapture(str(out / "video.mp4"))
     assert int(film.get(cv2.CAP_PROP_FRAME_COUNT)) == 8 and film.get(cv2.CAP_PROP_FPS) == pytest.approx(10, abs=0.1)
+    page = (out / "report.html").read_text(encoding="utf-8")
+    data = json.loads(re.search(r'id="run">(.*?)</script>', page)[1])
+    assert data["film"]["frames"] == data["sequences"][0]["frames"] == list(range(8)) and str(out / "report.html") in text
+    assert [field["name"] for field in data["sequences"][0]["fields"]] == ["strain", "uncertainty"]
 
 
 def test_dalf_looks_seldom(official_weights: Path, scene: type, rgbd_bag: Path, tmp_path: Path, command, load_ply) -> None:
@@ -195,7 +199,9 @@ def test_frames_without_use(official_weights: Path, scene: type, tmp_path: Path,
 def test_cut_off_recording(official_weights: Path, bag_copy: Path, tmp_path: Path, command) -> None:
     file = next(bag_copy.glob("*.mcap"))
     file.write_bytes(file.read_bytes()[: int(file.stat().st_size * 0.7)])
-    code, text, errors = command(register.main, bag_copy, "--output", tmp_path / "out", "--max-frames", 3, "--no-video", "--top-k", 100)
+    code, text, errors = command(register.main, bag_copy, "--output", tmp_path / "out", "--max-frames", 3, "--no-video", "--no-report",
+                                 "--top-k", 100)
+    assert not (tmp_path / "out" / "report.html").exists()
     assert code == 0 and "cut off" in errors and "3 frames" in text
 
 

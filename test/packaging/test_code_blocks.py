@@ -19,7 +19,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = re.compile(r"<!-- not run: \S.*-->")
-RUN_MODULES = {name: f"dalf_ros.{name}" for name in ("demo", "play", "record", "simulate", "register")} | {
+RUN_MODULES = {name: f"dalf_ros.{name}" for name in ("demo", "play", "record", "simulate", "register", "report")} | {
     name: f"dalf_core.commands.{name}" for name in ("match", "video", "live", "export", "template", "retrieve")} | {
     "view": "dalf_ros.view.command", "train": "dalf_training.command", "evaluate": "dalf_training.evaluate"}
 NODES = ("feature_node", "registration_node", "tracker")
@@ -187,9 +187,25 @@ def test_shell(block: Block, words: list[str], monkeypatch: pytest.MonkeyPatch) 
     check_command(monkeypatch, words)
 
 
+def results_bag(path: Path) -> Path:
+    """A bag of results as register writes them: a reference and one frame, with its status and a named point."""
+    import numpy as np
+
+    from dalf_ros.bags.bag_writer import BagWriter
+    from dalf_ros.conversions.messages import header, surface_mesh
+
+    head, vertices = header(10**18, "camera"), np.zeros((3, 3))
+    point = {"name": "grasp", "position": {"x": 0.1, "y": 0.2, "z": 0.7}}
+    with BagWriter(path) as bag:
+        bag.write_results([("surface/reference", surface_mesh(head, head, 1, vertices, triangles=[[0, 1, 2]])),
+                           ("surface/mesh", surface_mesh(head, head, 1, vertices)), ("status", {"header": head, "status": 1}),
+                           ("points", {"header": head, "points": [point]})], 10**18)
+    return path
+
+
 @pytest.fixture(scope="module")
-def names() -> dict[str, object]:
-    """What the pages' Python takes for given: two pictures, an extractor, matches."""
+def names(tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
+    """What the pages' Python takes for given: two pictures, an extractor, matches, results of a run."""
     import cv2
 
     from dalf_core import DALF, match_images
@@ -198,7 +214,7 @@ def names() -> dict[str, object]:
     dalf = DALF(top_k=512)
     pair = match_images(a, b, dalf=dalf)
     return {"image_a": a, "image_b": b, "template_image": a, "image": b, "dalf": dalf, "template_xy": pair.points_a,
-            "image_xy": pair.points_b, "xy": pair.points_a[:3]}
+            "image_xy": pair.points_b, "xy": pair.points_a[:3], "results": results_bag(tmp_path_factory.mktemp("run") / "results")}
 
 
 @pytest.mark.parametrize("block", [block for block in CHECKED if block.python], ids=str)

@@ -1,39 +1,24 @@
 """The page in a real browser: what is drawn where, in which colours, and what clicks do.
 
-The browser is the first of NAMES that is on the PATH, without a window; Playwright drives it. Skipped where either is missing.
+Skipped where there is no browser to drive.
 """
 from __future__ import annotations
 
 import io
-import shutil
 
 import cv2
 import numpy as np
 import pytest
 
 pytest.importorskip("websockets")
-playwright = pytest.importorskip("playwright.sync_api", reason="no browser to drive: pip install playwright")
 
 from dalf_core.viewing.page_server import PageServer  # noqa: E402
 
 from .test_page_server import free_port  # noqa: E402
 
-NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 # a sheet of 2 x 1 m, 2 m away: of its four corners the upper left one is red, the upper right one green; (x right, y down, z away)
 VERTICES = np.array([[-1, -0.5, 2], [1, -0.5, 2], [-1, 0.5, 2], [1, 0.5, 2]], float)
 TRIANGLES, COLORS = [[0, 2, 1], [1, 2, 3]], [[255, 0, 0], [0, 255, 0], [90, 90, 90], [90, 90, 90]]
-
-
-@pytest.fixture(scope="module")
-def browser():
-    found = next(filter(None, map(shutil.which, NAMES)), None)
-    if found is None:
-        pytest.skip("no Chromium: apt-get install chromium-headless-shell")
-    flags = ["--no-sandbox", "--use-angle=swiftshader", "--enable-unsafe-swiftshader"]
-    with playwright.sync_playwright() as driver:
-        made = driver.chromium.launch(executable_path=found, args=flags)
-        yield made
-        made.close()
 
 
 @pytest.fixture
