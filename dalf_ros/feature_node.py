@@ -28,6 +28,7 @@ from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import OK, WARN
 from .nodes.worker_node import WorkerNode
+from .services.selected_object import SelectedObject
 from .templates.seeker import Seeker
 from .templates.template_message import template_message
 
@@ -48,6 +49,7 @@ class FeatureNode(WorkerNode):
         self._template: tuple[Template, int] | None = None     # and its stamp
         self._seeker: Seeker | None = None  # of the library, if there is one
         self._seeks = False                 # until a template is recognised, or another reference asked for
+        self._selected = SelectedObject(self, self._adopt_selection)
         self.create_service(load_template_class(), "~/load_template", self._on_load_template)
 
     def load(self) -> None:
@@ -56,6 +58,9 @@ class FeatureNode(WorkerNode):
         if self.values["carry"]:
             self._background = BackgroundTracker(self._tracker, self._executor, on_found=lambda: self.do(self._publish_found))
             self._background.warm_up()
+        self._selected.configure()
+        if self._selected.waits and (self.values["template"] or self.values["library"]):
+            raise ValueError("auto_select and template or library exclude one another: one reference is selected, the other was saved")
         if self.values["template"] and self.values["library"]:
             raise ValueError("template and library exclude one another: a template is followed, of a library one is recognised first")
         if self.values["library"]:
@@ -92,13 +97,16 @@ class FeatureNode(WorkerNode):
         self.inputs.add_image("image", "image", lambda message: self.arrived("image", message), transport)
         if self.values["use_mask"]:
             self.inputs.add_image("mask", "mask", lambda message: self.arrived("mask", message))
+        self._selected.listen()
         if self._background is not None:
             self.inputs.add("prediction", topics.PREDICTION, topics.TYPES[topics.PREDICTION], self._predicted, RESULT_QOS, optional=True)
 
     def _predicted(self, message: Any) -> None:
         """Where the surface has the keypoints; without a registration_node nothing comes, and the matches themselves have to tell."""
         try:
-            self._background.predict(prediction_of(message))
+            prediction = prediction_of(message)
+            self._background.predict(prediction)
+            self._selected.predict(prediction)
         except ValueError as error:
             self.refuse(str(error))
 
@@ -110,9 +118,14 @@ class FeatureNode(WorkerNode):
         image = to_color(item["image"])
         self._check_size(image)
         mask = to_mask(item["mask"]) if "mask" in item else None
+        if mask is None and self._background is not None and self._background.is_held:
+            mask = self._selected.mask(stamp, (image.shape[1], image.shape[0]))
         self._apply_parameters()
         if self._seeks and self._seeker is not None:
             self._seeker.ask(image, lambda found, template: self.do(lambda: self._recognised(found, template)), self.refuse)
+            self.done(stamp, started)
+            return
+        if self._selected.waits and self.values["match_to"] != "previous":
             self.done(stamp, started)
             return
         wanted = self.outputs.wanted() if self.outputs is not None else set()
@@ -164,12 +177,20 @@ class FeatureNode(WorkerNode):
     def _read_template(self, path: str) -> Template:
         """With features of this extractor. Raises TemplateError, OSError."""
         template = load_template(path)
-        tracker = self._tracker
-        ready = self._executor.submit(template.with_features, tracker.dalf, tracker.image_scale).result()
+        ready = self._with_features(template)
         if template.features is not None and ready is not template:
             self.get_logger().warning(f"template {template.name} was made with other weights or another image_scale: its features are "
                                       "extracted anew from its picture")
         return ready
+
+    def _with_features(self, template: Template) -> Template:
+        return self._executor.submit(template.with_features, self._tracker.dalf, self._tracker.image_scale).result()
+
+    def _adopt_selection(self, template: Template) -> int:
+        """Follow what was selected, from now on; returns its stamp. On the worker thread. Raises TemplateError."""
+        self._adopt_instead(self._with_features(template))
+        assert self._template is not None
+        return self._template[1]
 
     def _adopt(self, template: Template | None) -> None:
         """Match to it from now on; None: to the next image. On the worker thread, or before there is one."""
@@ -204,11 +225,13 @@ class FeatureNode(WorkerNode):
 
     def drop_template(self) -> None:
         self._seeks = False
+        self._selected.give_up()
         if self._template is not None:
             self._adopt(None)
 
     def _adopt_instead(self, template: Template | None) -> None:
         self._seeks = False
+        self._selected.give_up()
         self._adopt(template)
 
     def _on_load_template(self, request: Any, response: Any) -> Any:
@@ -253,6 +276,8 @@ class FeatureNode(WorkerNode):
         level, text = (OK, "matching") if inliers else (WARN, "no verified matches")
         if self._seeks and self._seeker is not None:
             level, text = WARN, f"none of {len(self._seeker)} templates is seen"
+        if self._selected.waits:
+            level, text = WARN, "waiting for registration_node to select an object (auto_select)"
         name = {} if self._template is None else {"template": self._template[0].name}
         return level, text, {"matches": str(matches), "inliers": str(inliers), **name}
 

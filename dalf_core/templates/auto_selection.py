@@ -40,7 +40,7 @@ def find_object(depth_m: np.ndarray, camera: PinholeCamera, rule: str, image: np
         chosen = max(pieces, key=lambda piece: float((scene.depth[piece].astype(float) ** 2).sum()))     # a pixel covers z²/(fx fy)
     inside = cv2.distanceTransform(np.pad(chosen, 1).astype(np.uint8), cv2.DIST_L2, 3)[1:-1, 1:-1]
     y, x = np.unravel_index(int(inside.argmax()), inside.shape)
-    return scene.object_at((int(x), int(y)))
+    return scene.object_at((int(x), int(y)), f"pixel ({x}, {y})")
 
 
 def _pieces(scene: Scene) -> list[np.ndarray]:

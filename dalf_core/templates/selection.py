@@ -41,21 +41,23 @@ class Selection:
 
 
 def select_object(depth_m: np.ndarray, camera: PinholeCamera, xy: tuple[float, float], image: np.ndarray | None = None, *,
-                  near_m: float = NEAR_M, far_m: float = FAR_M) -> Selection:
+                  near_m: float = NEAR_M, far_m: float = FAR_M, told: str = "") -> Selection:
     """The connected surface around a pixel (x, y), without the plane that it stands on.
 
     depth_m: (H, W) metres, NaN or 0 = no reading. image: (H, W, 3) BGR or (H, W) of the same pixels; with it the border to the plane, where
-    depth does not tell them apart, is that of the colours (GrabCut). Raises SelectionError: a pixel outside the image, without depth, on
+    depth does not tell them apart, is that of the colours (GrabCut). told: what errors call the pixel, where who gave it did so at another
+    resolution, say. Raises SelectionError: a pixel outside the image, without depth, on
     the plane, or on a speck; ValueError: arrays that do not fit the camera.
     """
     scene = Scene.of(depth_m, camera, image, near_m=near_m, far_m=far_m)
-    seed = _nearest_reading(scene.depth, xy)
+    told = told or f"pixel ({xy[0]:g}, {xy[1]:g})"
+    seed = nearest_reading(scene.depth, xy, told)
     if not scene.above[seed[1], seed[0]]:
         assert scene.height is not None
         below = float(scene.height[seed[1], seed[0]]) < -PLANE_WITHIN * float(scene.depth[seed[1], seed[0]])
         where = "behind the plane that things stand on, in the background" if below else "on the plane that things stand on"
-        raise SelectionError(f"pixel ({xy[0]:g}, {xy[1]:g}) is {where}: take one on the object; what lies flat on the plane needs a mask")
-    return scene.object_at(seed)
+        raise SelectionError(f"{told} is {where}: take one on the object; what lies flat on the plane needs a mask")
+    return scene.object_at(seed, told)
 
 
 @dataclass(frozen=True)
@@ -86,27 +88,29 @@ class Scene:
         """A step in depth between neighbouring pixels, metres, at which an object so far away ends."""
         return STEP * jump_slope(self.camera) * depth_m
 
-    def object_at(self, seed: tuple[int, int]) -> Selection:
-        """What is connected with a pixel (x, y) above the plane. Raises SelectionError: a speck."""
+    def object_at(self, seed: tuple[int, int], told: str) -> Selection:
+        """What is connected with a pixel (x, y) above the plane. told: what an error calls it. Raises SelectionError: a speck."""
         mask = _connected(self, seed)
         if self.image is not None and self.height is not None:
             mask = _with_foot(mask, self.depth, self.height, self.image)
         if mask.sum() < LEAST_PIXELS:
-            raise SelectionError(f"what is at pixel ({seed[0]}, {seed[1]}) has {mask.sum()} pixels: too few for an object; is it too far, "
+            raise SelectionError(f"what is at {told} has {mask.sum()} pixels: too few for an object; is it too far, "
                                  "or its depth full of holes?")
         return Selection(mask, self.plane)
 
 
-def _nearest_reading(depth: np.ndarray, xy: tuple[float, float]) -> tuple[int, int]:
-    """The pixel with a reading that is nearest to a click."""
+def nearest_reading(depth: np.ndarray, xy: tuple[float, float], told: str) -> tuple[int, int]:
+    """The pixel with a reading that is nearest to a click, within CLICK_REACH, in depth (H, W) where 0 is none. Raises SelectionError, in
+    which the click is called as told.
+    """
     if not (np.isfinite(xy).all() and -0.5 <= xy[0] < depth.shape[1] - 0.5 and -0.5 <= xy[1] < depth.shape[0] - 0.5):
         height, width = depth.shape
-        raise SelectionError(f"pixel ({xy[0]:g}, {xy[1]:g}) is not in the image: x is 0 to {width - 1}, y 0 to {height - 1}")
+        raise SelectionError(f"{told} is not in the image: x is 0 to {width - 1}, y 0 to {height - 1}")
     x, y = round(xy[0]), round(xy[1])
     left, top = max(0, x - CLICK_REACH), max(0, y - CLICK_REACH)
     rows, columns = np.nonzero(depth[top:y + CLICK_REACH + 1, left:x + CLICK_REACH + 1])
     if not len(rows):
-        raise SelectionError(f"there is no depth reading at pixel ({xy[0]:g}, {xy[1]:g}): take another one on the object")
+        raise SelectionError(f"there is no depth reading at {told}: take another one on the object")
     nearest = np.hypot(columns + left - xy[0], rows + top - xy[1]).argmin()
     return int(columns[nearest] + left), int(rows[nearest] + top)
 

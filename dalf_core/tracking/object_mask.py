@@ -28,7 +28,8 @@ def selected_mask(depth_m: np.ndarray, image: np.ndarray, at: tuple[float, float
         found = find_object(depth, lens.camera, at, picture, near_m=near_m, far_m=far_m)
     else:
         x, y = lens.undistort(rescale_pixels(np.array([at], float), whole, size))[0]
-        found = select_object(depth, lens.camera, (float(x), float(y)), picture, near_m=near_m, far_m=far_m)
+        found = select_object(depth, lens.camera, (float(x), float(y)), picture, near_m=near_m, far_m=far_m,
+                              told=f"pixel ({at[0]:g}, {at[1]:g})")
     mask = found.mask.astype(np.uint8) * 255
     if not lens.is_pinhole:         # back to the image as it came
         grid = np.stack(np.meshgrid(np.arange(size[0], dtype=float), np.arange(size[1], dtype=float)), axis=-1)
