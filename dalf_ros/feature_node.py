@@ -159,7 +159,7 @@ class FeatureNode(WorkerNode):
         assert self.outputs is not None
         self.outputs.publish(feature_results(frame, result.image, result.stamp_ns, self._frame_id, wanted, self.values["descriptor_type"],
                                              self._tracker.region))
-        if self._tracker.reference is None and self.values["match_to"] != "previous":
+        if frame.features is not None and self._tracker.reference is None and self.values["match_to"] != "previous":
             self.refuse(f"only {len(frame.features)} keypoints: too few to make this image the reference")
         pairs = frame.matches or frame.previous
         if frame.features is not None and frame.matches is not None and result.stamp_ns == frame.matches.reference_stamp_ns:

@@ -29,10 +29,28 @@ def test_largest_is_meant_in_metres():
     assert overlap(find_object(depth, CAMERA, "nearest").mask, near) > 0.85
 
 
-def test_a_wall_behind_the_table_does_not_stand_on_it():
+def test_what_is_behind_the_table_does_not_stand_on_it():
+    """The table ends at row 60; a picture hangs before the wall behind it, larger than the mound, wholly in view."""
     depth, image, masks = scene()
-    depth[:70] = np.where(masks["mound"][:70] | masks["ball"][:70], depth[:70], 1.2)     # nearer than the table's plane there
+    things = masks["mound"] | masks["ball"]
+    depth[:60][~things[:60]] = 1.7
+    picture = np.s_[6:45, 90:290]
+    depth[picture] = np.where(things[picture], depth[picture], 1.45)      # nearer than the table's plane is there
+    image[picture] = np.where(things[picture][..., None], image[picture], (30, 200, 30))
     assert overlap(find_object(depth, CAMERA, "largest_above_plane", image).mask, masks["mound"]) > 0.95
+
+
+@pytest.mark.parametrize("margin", [0, 25])
+def test_an_arm_that_reaches_into_the_image_is_not_whole(margin):
+    """Though it is larger than the mound, and over the table; also where the sides of the depth image are empty."""
+    depth, image, masks = scene()
+    arm = np.s_[180:225, 60:320]
+    depth[arm] = 0.55
+    image[arm] = (230, 180, 120)
+    depth[:, 320 - margin:] = np.nan
+    depth[100, 310] = 0.9       # a stray reading there
+    assert overlap(find_object(depth, CAMERA, "largest_above_plane", image).mask, masks["mound"]) > 0.95
+    assert find_object(depth, CAMERA, "nearest", image).mask[200, 200]
 
 
 def test_without_a_plane_the_nearest_needs_none():
