@@ -102,6 +102,30 @@ def bench(ros_graph, peer) -> Iterator[Bench]:
         assert node.stop() == 0 and "Traceback" not in node.output, node.output
 
 
+def test_where_a_click_is_in_the_view() -> None:
+    """A pixel through a lens; a point, unless something else is seen in its direction."""
+    from dalf_core.lens import PLUMB_BOB, Lens
+    from dalf_core.templates.selection import SelectionError
+    from dalf_ros.services.object_selection import _pinhole, _seen
+
+    barrel = Lens(CAMERA, PLUMB_BOB, (-0.30, 0.10, 0.001, -0.0007, -0.01))
+    twice = CAMERA.scaled(640, 480)
+    place = barrel.scaled(640, 480).distort(np.array([[400.0, 150.0]]))[0]
+    ray = twice.lift(np.array([[400.0, 150.0]]), np.ones(1))
+    np.testing.assert_allclose(_pinhole(place, barrel, (640, 480), CAMERA), CAMERA.project(ray)[0], atol=0.1)
+    with pytest.raises(SelectionError, match="without its lens distortion"):
+        _pinhole((0.0, 0.0), barrel, (320, 240), CAMERA)
+    pixel = np.array([[100.0, 80.0]])
+    depth = np.full((240, 320), 0.8, np.float32)
+    np.testing.assert_allclose(_seen(CAMERA.lift(pixel, np.array([0.83]))[0], CAMERA, depth, "it"), pixel[0])
+    for away, why in ((1.0, "0.20 m behind"), (0.6, "0.20 m before")):
+        with pytest.raises(SelectionError, match=why):
+            _seen(CAMERA.lift(pixel, np.array([away]))[0], CAMERA, depth, "it")
+    for point in ([2.0, 0, 1], [0, 0, -1]):
+        with pytest.raises(SelectionError, match="not in the camera's view"):
+            _seen(np.array(point, float), CAMERA, depth, "it")
+
+
 def test_a_rule_a_pixel_and_a_point(bench) -> None:
     answer = bench.ask(10, 10)
     assert not answer.success and "no image on /selecting/image" in answer.message, "before any image came"

@@ -75,3 +75,19 @@ def test_what_cannot_be_followed_leaves_it_waiting() -> None:
     selected.give_up()
     assert not selected.waits
     assert not SelectedObject(Node("none"), adopt).waits
+
+
+def test_matches_that_are_carried_before_dalf_has_taken_up_a_template() -> None:
+    """They come without features; nothing is said of keypoints then."""
+    from dalf_core.tracking import FeatureFrame
+    from dalf_core.tracking.background_tracker import ImageResult
+    from dalf_ros.conversions.pinhole_view import no_matches
+    from dalf_ros.feature_node import FeatureNode
+
+    published: list = []
+    node = SimpleNamespace(outputs=SimpleNamespace(publish=published.extend), _tracker=SimpleNamespace(reference=None, region=None),
+                           values={"descriptor_type": "none", "match_to": "reference"}, _frame_id="camera", _background=object(),
+                           refuse=pytest.fail)
+    frame = FeatureFrame(None, no_matches((64, 48)), {})
+    FeatureNode._publish(node, ImageResult(np.zeros((48, 64, 3), np.uint8), 1, frame), {topics.MATCHES})
+    assert [name for name, _ in published] == [topics.MATCHES]
