@@ -85,6 +85,14 @@ class BackgroundTracker:
         """Compile what is compiled on first use. What is known is left alone."""
         MatchCarrier.warm_up()
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the reference's keypoints are still carried, as many as when DALF looked last: then they are where they are foreseen.
+
+        On the thread of process().
+        """
+        return self._carrier.is_held
+
     def predict(self, prediction: Prediction) -> None:
         """Where the surface has the keypoints: the next images are searched there."""
         self._prediction = prediction

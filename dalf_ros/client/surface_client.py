@@ -167,6 +167,17 @@ class SurfaceClient:
             point = ros_class("geometry_msgs/msg/Point")(**dict(zip("xyz", (float(value) for value in position), strict=True)))
             self._track("ADD", timeout_s, name=name, position=point)
 
+    def select_object(self, *, pixel: Sequence[float] | None = None, rule: str = "", timeout_s: float = 30.0) -> str:
+        """What is connected around a pixel (x, y of the colour image), or what a rule finds, becomes the reference: "nearest",
+        "largest_above_plane". Returns what was selected, in words. ValueError unless one of the two is given.
+        """
+        from dalf.srv import SelectObject
+
+        if (pixel is None) == (not rule):
+            raise ValueError("an object is selected by a pixel or by a rule: give one of them")
+        x, y = (0.0, 0.0) if pixel is None else (float(value) for value in pixel)
+        return self._call(SelectObject, "registration", "select_object", SelectObject.Request(rule=rule, x=x, y=y), timeout_s).message
+
     def forget_point(self, name: str, timeout_s: float = 10.0) -> None:
         """Take a name away."""
         self._track("REMOVE", timeout_s, name=name)

@@ -35,6 +35,18 @@ def moved(picture: np.ndarray, k: int) -> np.ndarray:
     return cv2.warpAffine(picture, np.float32([[1, 0, 2 * k], [0, 1, 0]]), picture.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
 
 
+def test_an_object_is_held_while_half_of_it_is_carried() -> None:
+    carrier = MatchCarrier()
+    assert not carrier.is_held
+    carrier._most_found = 40        # more than half of it, of at least ten
+    for count, held in ((20, True), (19, False)):
+        carrier.carried = replace(NOTHING, view=np.zeros(count, np.int64), index=np.zeros(count, np.int64))
+        assert len(carrier.carried) == count and carrier.is_held == held and carrier.is_poor
+    carrier._most_found = 8
+    carrier.carried = replace(NOTHING, view=np.zeros(8, np.int64), index=np.zeros(8, np.int64))
+    assert not carrier.is_held
+
+
 def motion(matches) -> np.ndarray:
     return matches.query_xy - matches.reference_xy
 

@@ -146,6 +146,10 @@ def test_files(bench: Bench, scene, client: SurfaceClient, tmp_path: Path, load_
         written.unlink()
     with pytest.raises(SurfaceClientError, match="save_template: .*colour image"):
         client.save_template("none.dalf")
+    with pytest.raises(SurfaceClientError, match="select_object: "):
+        client.select_object(pixel=(-5, 10))
+    with pytest.raises(ValueError, match="give one of them"):
+        client.select_object()
 
 
 def test_what_is_not_there_is_told(ros_domain: int) -> None:
