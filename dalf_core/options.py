@@ -105,7 +105,13 @@ IF_NEEDED, NEVER = "auto", "never"       # of second_look
 SECOND_LOOK = Option("second_look", IF_NEEDED, "auto: an image that shows the surface much turned, sheared or bent, and is little matched, "
                      "is unwarped to the reference and searched once more; never: not, which saves that time", choices=(IF_NEEDED, NEVER))
 TEMPLATE = Option("template", "", "a saved reference (.dalf) to follow in place of the first image, whatever shape it is in; empty: none")
+OBJECTS = Option("objects", "", "templates (.dalf) that are followed at once, separated by blanks, or a folder of them; each has its "
+                 "topics below objects/NAME; empty: one surface")
 LIBRARY = Option("library", "", "folder of templates (.dalf): the one that an image shows is recognised, then followed; empty: none")
+NO_RULE, NEAREST, LARGEST_ABOVE_PLANE = "none", "nearest", "largest_above_plane"     # of auto_select
+AUTO_SELECT = Option("auto_select", NO_RULE, "the object that becomes the reference without a mask or a click, in the first image with "
+                     "depth that shows one: the nearest, or the largest on the plane that things stand on; none: the whole image",
+                     choices=(NO_RULE, NEAREST, LARGEST_ABOVE_PLANE))
 MAX_VERTICES = Option("max_vertices", 6000, "bound on the reference surface's size", "", 100, 100000)
 NODE_SPACING = Option("node_spacing", 0.0, "distance between nodes of the deformation graph; 0: chosen from the surface", "m", 0.0, 1.0)
 GROW_TO = Option("grow_to", 0, "surface that comes into view beside the reference is added up to so many vertices; 0: never", "", 0, 100000)

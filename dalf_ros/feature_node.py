@@ -28,10 +28,14 @@ from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import OK, WARN
 from .nodes.worker_node import WorkerNode
+from .objects.feature_lanes import FeatureLanes
+from .objects.object_files import object_files
+from .services.selected_object import SelectedObject
 from .templates.seeker import Seeker
 from .templates.template_message import template_message
 
 LEAST_REGION = 32           # pixels a side, what the network takes
+OWN_TEMPLATES = "objects are followed: each keeps its template as its reference"
 
 
 class FeatureNode(WorkerNode):
@@ -47,17 +51,21 @@ class FeatureNode(WorkerNode):
         self._sizes = SizeGuard()
         self._template: tuple[Template, int] | None = None     # and its stamp
         self._seeker: Seeker | None = None  # of the library, if there is one
+        self._lanes: FeatureLanes | None = None      # where several objects are followed
         self._seeks = False                 # until a template is recognised, or another reference asked for
+        self._selected = SelectedObject(self, self._adopt_selection)
         self.create_service(load_template_class(), "~/load_template", self._on_load_template)
 
     def load(self) -> None:
         self._executor = background_executor()
         self._tracker = self._executor.submit(self._load_tracker).result()
-        if self.values["carry"]:
+        self._selected.configure()
+        self._check_reference()
+        if self.values["objects"]:
+            self._lanes = self._object_lanes()
+        elif self.values["carry"]:
             self._background = BackgroundTracker(self._tracker, self._executor, on_found=lambda: self.do(self._publish_found))
             self._background.warm_up()
-        if self.values["template"] and self.values["library"]:
-            raise ValueError("template and library exclude one another: a template is followed, of a library one is recognised first")
         if self.values["library"]:
             self._seeker = Seeker(Path(self.values["library"]).expanduser(), self._tracker.dalf, self._tracker.image_scale, self._executor)
             self._seeks = True
@@ -65,6 +73,15 @@ class FeatureNode(WorkerNode):
                                               *(f"left out: {problem}" for problem in self._seeker.news())]))
         if self.values["template"]:
             self._adopt(self._read_template(self.values["template"]))
+
+    def _check_reference(self) -> None:
+        """Raises ValueError where more than one parameter says what is to be followed."""
+        saved = [name for name in ("template", "library", "objects") if self.values[name]]
+        if len(saved) > 1:
+            raise ValueError("template, library and objects exclude one another: a template is followed, of a library one is recognised "
+                             "first, objects are several templates followed at once")
+        if self._selected.waits and saved:
+            raise ValueError(f"auto_select and {saved[0]} exclude one another: one reference is selected, the other was saved")
 
     def _load_tracker(self) -> Any:
         """On the thread that DALF will work on, so that those it starts have the same priority."""
@@ -81,10 +98,19 @@ class FeatureNode(WorkerNode):
         self.get_logger().info(f"warmed up in {time.perf_counter() - started:.1f} s")
         return tracker
 
+    def _object_lanes(self) -> FeatureLanes:
+        templates = {name: self._read_template(path) for name, path in object_files(self.values["objects"]).items()}
+        self.get_logger().info(f"{len(templates)} objects: " + ", ".join(
+            f"{name} ({0 if template.features is None else len(template.features)} keypoints)" for name, template in templates.items()))
+        return FeatureLanes(self, self._tracker.dalf, templates, self._executor, image_scale=self.values["image_scale"],
+                            max_keyframes=self.values["max_keyframes"], second_look=self.values["second_look"])
+
     def unload(self) -> None:
+        if self._lanes is not None:
+            self._lanes.close()
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
-        self._tracker = self._background = self._executor = self._template = self._seeker = None
+        self._tracker = self._background = self._executor = self._template = self._seeker = self._lanes = None
 
     def listen(self) -> None:
         self._announce_template()
@@ -92,13 +118,19 @@ class FeatureNode(WorkerNode):
         self.inputs.add_image("image", "image", lambda message: self.arrived("image", message), transport)
         if self.values["use_mask"]:
             self.inputs.add_image("mask", "mask", lambda message: self.arrived("mask", message))
+        if self._lanes is not None:
+            self._lanes.listen()
+            return
+        self._selected.listen()
         if self._background is not None:
             self.inputs.add("prediction", topics.PREDICTION, topics.TYPES[topics.PREDICTION], self._predicted, RESULT_QOS, optional=True)
 
     def _predicted(self, message: Any) -> None:
         """Where the surface has the keypoints; without a registration_node nothing comes, and the matches themselves have to tell."""
         try:
-            self._background.predict(prediction_of(message))
+            prediction = prediction_of(message)
+            self._background.predict(prediction)
+            self._selected.predict(prediction)
         except ValueError as error:
             self.refuse(str(error))
 
@@ -110,9 +142,18 @@ class FeatureNode(WorkerNode):
         image = to_color(item["image"])
         self._check_size(image)
         mask = to_mask(item["mask"]) if "mask" in item else None
+        if mask is None and self._background is not None and self._background.is_held:
+            mask = self._selected.mask(stamp, (image.shape[1], image.shape[0]))
         self._apply_parameters()
+        if self._lanes is not None:
+            if self._lanes.process(image, stamp, mask, frame_id_of(item["image"])):
+                self.done(stamp, started)
+            return
         if self._seeks and self._seeker is not None:
             self._seeker.ask(image, lambda found, template: self.do(lambda: self._recognised(found, template)), self.refuse)
+            self.done(stamp, started)
+            return
+        if self._selected.waits and self.values["match_to"] != "previous":
             self.done(stamp, started)
             return
         wanted = self.outputs.wanted() if self.outputs is not None else set()
@@ -146,7 +187,7 @@ class FeatureNode(WorkerNode):
         assert self.outputs is not None
         self.outputs.publish(feature_results(frame, result.image, result.stamp_ns, self._frame_id, wanted, self.values["descriptor_type"],
                                              self._tracker.region))
-        if self._tracker.reference is None and self.values["match_to"] != "previous":
+        if frame.features is not None and self._tracker.reference is None and self.values["match_to"] != "previous":
             self.refuse(f"only {len(frame.features)} keypoints: too few to make this image the reference")
         pairs = frame.matches or frame.previous
         if frame.features is not None and frame.matches is not None and result.stamp_ns == frame.matches.reference_stamp_ns:
@@ -161,15 +202,23 @@ class FeatureNode(WorkerNode):
             self.forget()
 
     # templates
-    def _read_template(self, path: str) -> Template:
+    def _read_template(self, path: str | Path) -> Template:
         """With features of this extractor. Raises TemplateError, OSError."""
         template = load_template(path)
-        tracker = self._tracker
-        ready = self._executor.submit(template.with_features, tracker.dalf, tracker.image_scale).result()
+        ready = self._with_features(template)
         if template.features is not None and ready is not template:
             self.get_logger().warning(f"template {template.name} was made with other weights or another image_scale: its features are "
                                       "extracted anew from its picture")
         return ready
+
+    def _with_features(self, template: Template) -> Template:
+        return self._executor.submit(template.with_features, self._tracker.dalf, self._tracker.image_scale).result()
+
+    def _adopt_selection(self, template: Template) -> int:
+        """Follow what was selected, from now on; returns its stamp. On the worker thread. Raises TemplateError."""
+        self._adopt_instead(self._with_features(template))
+        assert self._template is not None
+        return self._template[1]
 
     def _adopt(self, template: Template | None) -> None:
         """Match to it from now on; None: to the next image. On the worker thread, or before there is one."""
@@ -203,16 +252,20 @@ class FeatureNode(WorkerNode):
             self.outputs.publish([(topics.TEMPLATE, template_message(*self._template))])
 
     def drop_template(self) -> None:
+        if self._lanes is not None:
+            self.get_logger().warning(OWN_TEMPLATES)
         self._seeks = False
+        self._selected.give_up()
         if self._template is not None:
             self._adopt(None)
 
     def _adopt_instead(self, template: Template | None) -> None:
         self._seeks = False
+        self._selected.give_up()
         self._adopt(template)
 
     def _on_load_template(self, request: Any, response: Any) -> Any:
-        response.message = self.why_not_active()
+        response.message = self.why_not_active() or ("" if self._lanes is None else OWN_TEMPLATES)
         if response.message:
             return response
         try:
@@ -228,11 +281,14 @@ class FeatureNode(WorkerNode):
     def _apply_parameters(self) -> None:
         """What may change at run time changes between images."""
         x, y, width, height = self.values["region"]
-        self._tracker.region = (x, y, width, height) if width and height else None
-        self._tracker.min_score, self._tracker.dalf.top_k = self.values["threshold"], self.values["top_k"]
+        for tracker in [self._tracker] if self._lanes is None else self._lanes.trackers:
+            tracker.region = (x, y, width, height) if width and height else None
+            tracker.min_score, tracker.dalf.top_k = self.values["threshold"], self.values["top_k"]
 
     def forget(self) -> None:
-        if self._background is not None:
+        if self._lanes is not None:
+            self._lanes.reset()
+        elif self._background is not None:
             self._background.reset()
         elif self._tracker is not None:
             self._executor.submit(self._tracker.reset)      # when DALF is done with the image that it looks at
@@ -249,10 +305,16 @@ class FeatureNode(WorkerNode):
         return None
 
     def health(self) -> tuple[int, str, dict[str, str]]:
+        if self._lanes is not None:
+            unseen = [name for name, verified in self._lanes.verified.items() if not verified]
+            return ((WARN, f"no verified matches of {', '.join(unseen)}") if unseen else (OK, "matching")) + (
+                {f"inliers of {name}": str(verified) for name, verified in self._lanes.verified.items()},)
         matches, inliers = self._matched
         level, text = (OK, "matching") if inliers else (WARN, "no verified matches")
         if self._seeks and self._seeker is not None:
             level, text = WARN, f"none of {len(self._seeker)} templates is seen"
+        if self._selected.waits:
+            level, text = WARN, "waiting for registration_node to select an object (auto_select)"
         name = {} if self._template is None else {"template": self._template[0].name}
         return level, text, {"matches": str(matches), "inliers": str(inliers), **name}
 
@@ -266,7 +328,7 @@ def load_template_class() -> Any:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop."""
-    return run_nodes([FeatureNode], args)
+    return run_nodes(lambda: [FeatureNode()], args)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 from pathlib import Path
 
@@ -40,7 +41,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_options(p, options.STAMP_TOLERANCE.changed(name="tolerance", high=10.0), options.DEPTH_SCALE, options.MIN_DEPTH,
                         options.MAX_DEPTH, options.DEPTH_NOISE, options.WEIGHTS, options.DEVICE, options.PRECISION, options.TOP_K,
                         options.IMAGE_SCALE, options.MAX_KEYFRAMES, options.SECOND_LOOK, options.MAX_VERTICES, options.NODE_SPACING,
-                        options.GROW_TO, options.PIECES, options.TEMPLATE)
+                        options.GROW_TO, options.PIECES, options.TEMPLATE, options.AUTO_SELECT)
     p.add_argument("--select", metavar="X,Y", type=pixel, help="a pixel of the first frame: the object there becomes the reference, "
                    "without what it stands on; later frames are searched where it is followed")
     options.add_features_every(p)
@@ -85,7 +86,20 @@ def pixel(text: str) -> tuple[float, float]:
         raise argparse.ArgumentTypeError(f"{text!r}: two numbers, separated by a comma: a pixel x,y of the image") from None
     if not (np.isfinite(x) and np.isfinite(y)):
         raise argparse.ArgumentTypeError(f"{text!r}: a pixel has two finite numbers")
+    if min(x, y) < -0.5:
+        raise argparse.ArgumentTypeError(f"{text!r} is not in the image: x is 0 to its width less 1, y 0 to its height less 1")
     return x, y
+
+
+def joined_negatives(words: list[str]) -> list[str]:
+    """`--option -5,10` as `--option=-5,10`: argparse takes numbers that begin with a minus for an option, if there are several."""
+    joined: list[str] = []
+    for word in words:
+        if joined and joined[-1].startswith("--") and "=" not in joined[-1] and re.match(r"-[\d.]+(e[+-]?\d+)?,", word):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def transform(text: str) -> RigidTransform:
@@ -98,7 +112,7 @@ def transform(text: str) -> RigidTransform:
 
 def main(args: list[str] | None = None) -> int:
     """Exit status: 0 done; 1 done, but nothing was followed; 2 an error, told in one line; 130 interrupted, with what was done kept."""
-    given = parser().parse_args(args)
+    given = parser().parse_args(joined_negatives(sys.argv[1:] if args is None else args))
     given.output = given.output or Path("out") / given.recording.resolve().stem
     try:
         check_options(given)
@@ -122,9 +136,12 @@ def check_options(given: argparse.Namespace) -> None:
     if not (np.isfinite(given.fps) and given.fps > 0):
         raise ValueError(f"--fps must be greater than 0, not {given.fps:g}")
     all_different(given.track_points)
-    if given.select is not None and (given.mask_topic or given.template or given.no_depth):
-        other = "--mask-topic" if given.mask_topic else "--template" if given.template else "--no-depth"
-        raise ValueError(f"--select and {other} exclude one another: --select finds the object in the depth of the first frame")
+    selects = [name for name, given_ in (("--select", given.select is not None), ("--auto-select", given.auto_select != options.NO_RULE))
+               if given_]
+    others = [*selects[1:], *(name for name, value in (("--mask-topic", given.mask_topic), ("--template", given.template),
+                                                       ("--no-depth", given.no_depth)) if value)]
+    if selects and others:
+        raise ValueError(f"{selects[0]} and {others[0]} exclude one another: {selects[0]} finds the object in the depth of a frame")
     if isinstance(given.intrinsics, tuple):
         fx, fy, cx, cy = given.intrinsics
         PinholeCamera(fx, fy, cx, cy, 1, 1)     # checks that they are positive and finite

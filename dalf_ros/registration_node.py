@@ -16,6 +16,7 @@ import numpy as np
 from dalf_core import NonRigidRegistration, PinholeCamera
 from dalf_core.depth_units import unit_hint
 from dalf_core.lens import Lens
+from dalf_core.sixteen_bit import to_eight_bit
 from dalf_core.tracking import SurfaceTracker
 
 from .conversions import topics
@@ -23,7 +24,7 @@ from .conversions.camera_model import is_empty, is_rectified, lens_of, same_came
 from .conversions.cloud_depth import cloud_depth
 from .conversions.depth_camera import DepthCamera
 from .conversions.messages import matches_of, prediction_message, stamp_ns
-from .conversions.pinhole_view import PinholeView, lens_prediction, pinhole_view, view_lens
+from .conversions.pinhole_view import PinholeView, lens_prediction, no_matches, pinhole_view, view_lens
 from .conversions.results import SurfaceResults, frame_id_of
 from .conversions.transforms import IDENTITY, plain_frame
 from .errors import SetupError
@@ -35,6 +36,7 @@ from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import ERROR, OK, WARN
 from .nodes.save_surface import save_surface
 from .nodes.worker_node import WorkerNode
+from .services.object_selection import ObjectSelection
 from .services.point_tracking import PointTracking
 from .templates.save_template import save_reference
 from .templates.template_message import template_of_message
@@ -48,9 +50,9 @@ class RegistrationNode(WorkerNode):
 
     camera_role = "depth"
 
-    def __init__(self) -> None:
+    def __init__(self, cli_args: list[str] | None = None) -> None:
         super().__init__("registration_node", topics.SURFACE_TOPICS, primary="matches", required=("depth",),
-                         optional=("image", "camera_info"))
+                         optional=("image", "camera_info"), cli_args=cli_args)
         self._tracker: SurfaceTracker | None = None
         self._results: SurfaceResults | None = None
         self._camera_info: Any = None           # the newest that is not empty, else the newest
@@ -63,6 +65,7 @@ class RegistrationNode(WorkerNode):
         self._reference: PinholeView | None = None      # the frame that became the reference
         self._template_ns: int | None = None    # by what matches name the last template
         self._points = PointTracking(self)
+        self._selection = ObjectSelection(self)
         self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
         self._save_template = self.create_service(_save_template_class(), "~/save_template", self._on_save_template)
 
@@ -78,6 +81,7 @@ class RegistrationNode(WorkerNode):
                                        depth_noise_m=self.values["depth_noise"])
         self._results = SurfaceResults(self._tracker)
         self._points.configure(self._tracker)
+        self._selection.configure()
         started = time.perf_counter()
         self._tracker.warm_up()
         where = "the CPU" if device == "cpu" else device
@@ -89,16 +93,21 @@ class RegistrationNode(WorkerNode):
 
     def listen(self) -> None:
         self.inputs.add("matches", "matches", topics.TYPES[topics.MATCHES], lambda m: self.arrived("matches", m), RESULT_QOS)
-        self.inputs.add_image("depth", "depth", lambda m: self.arrived("depth", m), self.values["depth_transport"])
+        self.inputs.add_image("depth", "depth", lambda m: self._seen("depth", m), self.values["depth_transport"])
         info_topic, why = self.inputs.camera_info_topic("camera_info", "image")
         self.get_logger().info(f"camera_info from {info_topic}, {why}")
         self.inputs.add("camera_info", info_topic, "sensor_msgs/msg/CameraInfo", self._camera_arrived, latched=True)
-        self.inputs.add_image("image", "image", lambda m: self.arrived("image", m), self.values["image_transport"], optional=True)
+        self.inputs.add_image("image", "image", lambda m: self._seen("image", m), self.values["image_transport"], optional=True)
         if self.values["use_mask"]:
             self.inputs.add_image("mask", "mask", lambda m: self.arrived("mask", m))
         self._alignment.listen()
         self.inputs.add("template", topics.TEMPLATE, topics.TYPES[topics.TEMPLATE], self._template_arrived, RESULT_QOS, optional=True,
                         latched=True)
+        self._selection.listen()
+
+    def _seen(self, role: str, message: Any) -> None:
+        self.arrived(role, message)
+        self._selection.arrived()
 
     def _template_arrived(self, message: Any) -> None:
         def adopt() -> None:
@@ -106,6 +115,7 @@ class RegistrationNode(WorkerNode):
                 return
             template, self._template_ns = template_of_message(message)
             self._tracker.adopt(template, self._template_ns)
+            self._selection.taken()
             self.forget()
 
         self.do(adopt)
@@ -146,11 +156,9 @@ class RegistrationNode(WorkerNode):
     def _view(self, item: dict[str, Any]) -> tuple[PinholeView, str]:
         """A group of messages as registration takes it, and its frame. Raises ValueError (SetupError) where it cannot be used."""
         assert self._tracker is not None
-        matches, measured = matches_of(item["matches"]), self._measured(item["depth"])
-        color, own = self._cameras(item)
-        is_aligned = measured.ndim == 2 and own is None
-        depth = measured if measured.ndim == 2 else self._of_cloud(measured, color, item)
-        lens = self._adopt(view_lens(color, (depth.shape[1], depth.shape[0]), own))
+        matches = matches_of(item["matches"])
+        depth, lens, own, is_aligned = self._depth(item)
+        lens = self._adopt(lens)
         begins = self._tracker.begins(matches, lens.camera)
         problem = unit_hint(depth) if begins else ""
         if problem:
@@ -160,6 +168,22 @@ class RegistrationNode(WorkerNode):
         image = to_color(item["image"]) if begins and item["image"] is not None else None
         mask = to_mask(item["mask"]) if "mask" in item else None
         return pinhole_view(lens, matches, depth, image, mask, own), frame_id_of(item["depth" if is_aligned else "matches"])
+
+    def plain_view(self, frame: dict[str, Any], image: np.ndarray) -> tuple[PinholeView, Lens]:
+        """An image (H, W, 3) or (H, W) with its depth, as a surface would be made of them, and the lens. frame: their messages, and
+        camera_info or None. Raises ValueError (SetupError) where it cannot be used.
+        """
+        depth, lens, own, _ = self._depth({**frame, "matches": frame["image"]})
+        if problem := unit_hint(depth):
+            raise SetupError(problem)
+        return pinhole_view(lens, no_matches((image.shape[1], image.shape[0])), depth, to_eight_bit(image), None, own), lens
+
+    def _depth(self, item: dict[str, Any]) -> tuple[np.ndarray, Lens, DepthCamera | None, bool]:
+        """Depth of a group of messages, the colour camera at the resolution of a view, depth's own camera and whether it is aligned."""
+        measured = self._measured(item["depth"])
+        color, own = self._cameras(item)
+        depth = measured if measured.ndim == 2 else self._of_cloud(measured, color, item)
+        return depth, view_lens(color, (depth.shape[1], depth.shape[0]), own), own, measured.ndim == 2 and own is None
 
     def _measured(self, message: Any) -> np.ndarray:
         """Depth (H, W), or the points (H, W, 3) of a cloud, in metres."""
@@ -277,14 +301,16 @@ class RegistrationNode(WorkerNode):
                                                                                self._tracker, self._last)
         return response
 
+    def template_options(self) -> dict[str, Any]:
+        """Of Template.of_frame, for templates of this node's surfaces."""
+        return {"max_vertices": self.values["max_vertices"], "pieces": self.values["pieces"], "near_m": self.values["min_depth"],
+                "far_m": self.values["max_depth"]}
 
     def _on_save_template(self, request: Any, response: Any) -> Any:
         named = None if self._tracker is None else self._tracker.points
         points = {} if named is None else dict(zip(named.names, named.positions))
         reference = self._reference or (None if self._tracker is None else self._tracker.template)
-        options = {"max_vertices": self.values["max_vertices"], "pieces": self.values["pieces"], "near_m": self.values["min_depth"],
-                   "far_m": self.values["max_depth"]}
-        saved = save_reference(request, self.values["save_folder"], reference, points, **options)
+        saved = save_reference(request, self.values["save_folder"], reference, points, **self.template_options())
         response.success, response.message, response.path = saved
         return response
 
@@ -303,7 +329,7 @@ def _save_class() -> Any:
 
 def main(args: list[str] | None = None) -> int:
     """Run the node until it is told to stop."""
-    return run_nodes([RegistrationNode], args)
+    return run_nodes(lambda: [RegistrationNode()], args)
 
 
 if __name__ == "__main__":

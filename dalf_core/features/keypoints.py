@@ -4,9 +4,10 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from .geometry import CORRECTED, ORIGINAL, heatmap_to_image
+from .geometry import ALIGNED, CORRECTED, ORIGINAL, heatmap_to_image
 
-BORDER = 2                  # heatmap samples at the rim that see the network's zero padding
+# Heatmap samples at the rim without keypoints: there the network sees its zero padding as an edge, which never moves with the scene.
+BORDER = {ORIGINAL: 0, CORRECTED: 2, ALIGNED: 10}
 
 
 def peaks(heatmap: torch.Tensor, threshold: float, border: int = 0, plateaus: bool = False) -> torch.Tensor:
@@ -37,7 +38,7 @@ def find_keypoints(heatmap: torch.Tensor, threshold: float, geometry: str, bias:
     """
     height, width = heatmap.shape
     if geometry != ORIGINAL:
-        index = peaks(heatmap, threshold, BORDER).flatten().nonzero()[:, 0]
+        index = peaks(heatmap, threshold, BORDER[geometry]).flatten().nonzero()[:, 0]
         score = heatmap.flatten()[index]
         score, order = score.sort(descending=True, stable=True)
         index = index[order]
@@ -55,9 +56,10 @@ def strongest_keypoints(heatmap: torch.Tensor, count: int, threshold: float, bia
 
     Rows beyond the last keypoint have the score -inf and some place inside the image.
     """
-    score = torch.where(peaks(heatmap, threshold, BORDER), heatmap, -torch.inf).flatten()
+    border = BORDER[geometry]
+    score = torch.where(peaks(heatmap, threshold, border), heatmap, -torch.inf).flatten()
     score, index = score.topk(min(count, len(score)))
-    index = torch.where(score > -torch.inf, index, heatmap.shape[1] * BORDER + BORDER)
+    index = torch.where(score > -torch.inf, index, heatmap.shape[1] * border + border)
     return _places(heatmap, index, geometry, bias), score
 
 

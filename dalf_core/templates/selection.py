@@ -1,6 +1,7 @@
 """The object at a pixel: what lies there above its support, connected in depth, its foot found by colour."""
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import cv2
@@ -22,6 +23,8 @@ STEP = 3.0                  # times the step of a surface seen at 80 degrees: a 
 LEAST_PIXELS = 100          # of an object
 FOOT = 0.03                 # of the image's diagonal: how wide the border is in which colour decides
 FOOT_ROUNDS = 3             # of GrabCut
+GAP = 0.01                  # of the image's diagonal: missing readings are bridged from both sides, so far each
+LIKE_PLANE = 0.5            # a gap so much more like the plane's colour than like the object's shows the plane
 
 
 class SelectionError(ValueError):
@@ -38,42 +41,76 @@ class Selection:
 
 
 def select_object(depth_m: np.ndarray, camera: PinholeCamera, xy: tuple[float, float], image: np.ndarray | None = None, *,
-                  near_m: float = NEAR_M, far_m: float = FAR_M) -> Selection:
+                  near_m: float = NEAR_M, far_m: float = FAR_M, told: str = "") -> Selection:
     """The connected surface around a pixel (x, y), without the plane that it stands on.
 
     depth_m: (H, W) metres, NaN or 0 = no reading. image: (H, W, 3) BGR or (H, W) of the same pixels; with it the border to the plane, where
-    depth does not tell them apart, is that of the colours (GrabCut). Raises SelectionError: a pixel outside the image, without depth, on
+    depth does not tell them apart, is that of the colours (GrabCut). told: what errors call the pixel, where who gave it did so at another
+    resolution, say. Raises SelectionError: a pixel outside the image, without depth, on
     the plane, or on a speck; ValueError: arrays that do not fit the camera.
     """
-    depth = clean_depth(depth_m, camera, near_m=near_m, far_m=far_m)
-    if image is not None and image.shape[:2] != depth.shape:
-        raise ValueError(f"image is {image.shape[1]}x{image.shape[0]} px, depth {camera.width}x{camera.height}; align them first")
-    seed = _nearest_reading(depth, xy)
-    plane, height = supporting_plane(depth, camera)
-    above = depth > 0 if height is None else (depth > 0) & (height > PLANE_WITHIN * depth)
-    if not above[seed[1], seed[0]]:
-        assert height is not None
-        below = float(height[seed[1], seed[0]]) < -PLANE_WITHIN * float(depth[seed[1], seed[0]])
+    scene = Scene.of(depth_m, camera, image, near_m=near_m, far_m=far_m)
+    told = told or f"pixel ({xy[0]:g}, {xy[1]:g})"
+    seed = nearest_reading(scene.depth, xy, told)
+    if not scene.above[seed[1], seed[0]]:
+        assert scene.height is not None
+        below = float(scene.height[seed[1], seed[0]]) < -PLANE_WITHIN * float(scene.depth[seed[1], seed[0]])
         where = "behind the plane that things stand on, in the background" if below else "on the plane that things stand on"
-        raise SelectionError(f"pixel ({xy[0]:g}, {xy[1]:g}) is {where}: take one on the object; what lies flat on the plane needs a mask")
-    mask = _connected(np.where(above, depth, 0.0).astype(np.float32), seed, STEP * jump_slope(camera) * float(depth[seed[1], seed[0]]))
-    if image is not None and height is not None:
-        mask = _with_foot(mask, depth, height, to_eight_bit(image))
-    if mask.sum() < LEAST_PIXELS:
-        raise SelectionError(f"what is at pixel ({xy[0]:g}, {xy[1]:g}) has {mask.sum()} pixels: too few for an object; is it too far, or "
-                             "its depth full of holes?")
-    return Selection(mask, plane)
+        raise SelectionError(f"{told} is {where}: take one on the object; what lies flat on the plane needs a mask")
+    return scene.object_at(seed, told)
 
 
-def _nearest_reading(depth: np.ndarray, xy: tuple[float, float]) -> tuple[int, int]:
-    """The pixel with a reading that is nearest to a click."""
+@dataclass(frozen=True)
+class Scene:
+    """What a depth image shows, and what in it stands above the supporting plane. depth: (H, W) float32 metres, 0 = none. image: (H, W, 3)
+    or (H, W) uint8, or None. plane: as of Selection; height: (H, W) metres above it; None without one. above: (H, W) bool, may be objects.
+    """
+
+    camera: PinholeCamera
+    depth: np.ndarray
+    image: np.ndarray | None
+    plane: tuple[float, float, float, float] | None
+    height: np.ndarray | None
+    above: np.ndarray
+
+    @classmethod
+    def of(cls, depth_m: np.ndarray, camera: PinholeCamera, image: np.ndarray | None = None, *, near_m: float = NEAR_M,
+           far_m: float = FAR_M) -> Scene:
+        """Arguments as of select_object. Raises ValueError: arrays that do not fit."""
+        depth = clean_depth(depth_m, camera, near_m=near_m, far_m=far_m)
+        if image is not None and image.shape[:2] != depth.shape:
+            raise ValueError(f"image is {image.shape[1]}x{image.shape[0]} px, depth {camera.width}x{camera.height}; align them first")
+        plane, height = supporting_plane(depth, camera)
+        above = depth > 0 if height is None else (depth > 0) & (height > PLANE_WITHIN * depth)
+        return cls(camera, depth, None if image is None else to_eight_bit(image), plane, height, above)
+
+    def step_m(self, depth_m: float) -> float:
+        """A step in depth between neighbouring pixels, metres, at which an object so far away ends."""
+        return STEP * jump_slope(self.camera) * depth_m
+
+    def object_at(self, seed: tuple[int, int], told: str) -> Selection:
+        """What is connected with a pixel (x, y) above the plane. told: what an error calls it. Raises SelectionError: a speck."""
+        mask = _connected(self, seed)
+        if self.image is not None and self.height is not None:
+            mask = _with_foot(mask, self.depth, self.height, self.image)
+        if mask.sum() < LEAST_PIXELS:
+            raise SelectionError(f"what is at {told} has {mask.sum()} pixels: too few for an object; is it too far, "
+                                 "or its depth full of holes?")
+        return Selection(mask, self.plane)
+
+
+def nearest_reading(depth: np.ndarray, xy: tuple[float, float], told: str) -> tuple[int, int]:
+    """The pixel with a reading that is nearest to a click, within CLICK_REACH, in depth (H, W) where 0 is none. Raises SelectionError, in
+    which the click is called as told.
+    """
     if not (np.isfinite(xy).all() and -0.5 <= xy[0] < depth.shape[1] - 0.5 and -0.5 <= xy[1] < depth.shape[0] - 0.5):
-        raise SelectionError(f"pixel ({xy[0]:g}, {xy[1]:g}) is not in the image, which is {depth.shape[1]}x{depth.shape[0]}")
+        height, width = depth.shape
+        raise SelectionError(f"{told} is not in the image: x is 0 to {width - 1}, y 0 to {height - 1}")
     x, y = round(xy[0]), round(xy[1])
     left, top = max(0, x - CLICK_REACH), max(0, y - CLICK_REACH)
     rows, columns = np.nonzero(depth[top:y + CLICK_REACH + 1, left:x + CLICK_REACH + 1])
     if not len(rows):
-        raise SelectionError(f"there is no depth reading at pixel ({xy[0]:g}, {xy[1]:g}): take another one on the object")
+        raise SelectionError(f"there is no depth reading at {told}: take another one on the object")
     nearest = np.hypot(columns + left - xy[0], rows + top - xy[1]).argmin()
     return int(columns[nearest] + left), int(rows[nearest] + top)
 
@@ -107,18 +144,56 @@ def supporting_plane(depth: np.ndarray, camera: PinholeCamera) -> tuple[tuple[fl
     return (a, b, c, d), points @ model[:3] + d
 
 
-def _connected(depth: np.ndarray, seed: tuple[int, int], step_m: float) -> np.ndarray:
-    """What can be reached from a pixel without a step in depth, specks of missing readings filled."""
+def _connected(scene: Scene, seed: tuple[int, int]) -> np.ndarray:
+    """What can be reached from a pixel without a step in depth; gaps of missing readings are bridged, and filled where they cut it."""
+    depth, step_m = _bridged(scene), scene.step_m(float(scene.depth[seed[1], seed[0]]))
     reached = np.zeros((depth.shape[0] + 2, depth.shape[1] + 2), np.uint8)
     cv2.floodFill(depth, reached, seed, 1, step_m, step_m, 8 | cv2.FLOODFILL_MASK_ONLY)
-    mask = cv2.morphologyEx(reached[1:-1, 1:-1], cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8))
-    return ndimage.binary_fill_holes(mask)
+    mask = np.asarray(reached[1:-1, 1:-1] * scene.above, np.uint8)
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, _disc(_pixels(GAP, depth.shape)))
+    mask[(scene.depth <= 0) & (depth > 0)] |= closed[(scene.depth <= 0) & (depth > 0)]
+    return ndimage.binary_fill_holes(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((3, 3), np.uint8)))
+
+
+def _bridged(scene: Scene) -> np.ndarray:
+    """Depth of what is above the plane, (H, W) float32; missing readings take the nearest one's, within GAP, unless they look like what is
+    not above. A step in depth across a gap stays one, as both sides grow into it.
+    """
+    depth = np.where(scene.above, scene.depth, 0.0).astype(np.float32)
+    missing = scene.depth <= 0
+    if not missing.any() or missing.all():
+        return depth
+    far, nearest = ndimage.distance_transform_edt(missing, return_indices=True)
+    use = missing & (far <= _pixels(GAP, depth.shape))
+    if scene.image is not None and scene.above.any():
+        # an object's foot counts as plane, and has its colour: the plane's is looked for farther away
+        plane = ~missing & ~scene.above & (ndimage.distance_transform_edt(~scene.above) > _pixels(FOOT, depth.shape))
+        if plane.any():
+            color = cv2.GaussianBlur(scene.image, (0, 0), 1.0).astype(np.float32).reshape(*depth.shape, -1)
+            use[use] = _unlike(color, use, plane) >= LIKE_PLANE * _unlike(color, use, scene.above)
+    depth[use] = depth[nearest[0][use], nearest[1][use]]
+    return depth
+
+
+def _unlike(color: np.ndarray, pixels: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """How far the colour of each pixel (of a mask) is from that of the nearest one of another mask."""
+    rows, columns = np.asarray(ndimage.distance_transform_edt(~others, return_distances=False, return_indices=True))
+    return np.linalg.norm(color[pixels] - color[rows[pixels], columns[pixels]], axis=1)
+
+
+def _pixels(share: float, shape: tuple[int, ...]) -> int:
+    """Of an image's diagonal, at least 1."""
+    return max(1, round(share * math.hypot(*shape)))
+
+
+def _disc(radius: int) -> np.ndarray:
+    return cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
 
 
 def _with_foot(mask: np.ndarray, depth: np.ndarray, height: np.ndarray, image: np.ndarray) -> np.ndarray:
     """The mask, and beside it what is too near the plane to be told from it in depth but is coloured as the object."""
-    reach = max(2, round(FOOT * float(np.hypot(*mask.shape))))
-    near = cv2.dilate(mask.astype(np.uint8), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))) > 0
+    reach = max(2, _pixels(FOOT, mask.shape))
+    near = cv2.dilate(mask.astype(np.uint8), _disc(reach)) > 0
     open_ = near & ~mask & ((depth <= 0) | (np.abs(height) <= 2 * PLANE_WITHIN * depth))
     if not open_.any() or not mask.any():
         return mask

@@ -48,14 +48,15 @@ class BackgroundTracker:
 
     features: nobody else may use it, except to change what may be changed between images; it looks at an image a second time only where
     little is carried, since matches come later for it. executor: see background_executor().
-    on_found: called, on DALF's thread, when it has looked at an image: collect() then has results.
+    on_found: called, on DALF's thread, when it has looked at an image: collect() then has results. most: keypoints carried.
     """
 
-    def __init__(self, features: FeatureTracker, executor: ThreadPoolExecutor, on_found: Callable[[], None] = lambda: None) -> None:
+    def __init__(self, features: FeatureTracker, executor: ThreadPoolExecutor, on_found: Callable[[], None] = lambda: None,
+                 most: int = MOST) -> None:
         self._on_found = on_found
         self._features, self._executor = features, executor
         self._carrier = MatchCarrier()
-        self._carrier.landmarks.most = MOST
+        self._most = self._carrier.landmarks.most = most
         self._look: Future[_Found] | None = None
         self._prediction: Prediction | None = None
         self._forget()
@@ -84,12 +85,27 @@ class BackgroundTracker:
         """Compile what is compiled on first use. What is known is left alone."""
         MatchCarrier.warm_up()
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the reference's keypoints are still carried, as many as when DALF looked last: then they are where they are foreseen.
+
+        On the thread of process().
+        """
+        return self._carrier.is_held
+
     def predict(self, prediction: Prediction) -> None:
         """Where the surface has the keypoints: the next images are searched there."""
         self._prediction = prediction
 
-    def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None, *, to_previous: bool = False) -> list[ImageResult]:
+    @property
+    def is_looking(self) -> bool:
+        """Whether DALF still looks at an image."""
+        return self._look is not None and not self._look.done()
+
+    def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None, *, to_previous: bool = False,
+                look: bool = True) -> list[ImageResult]:
         """Results that there are now: of an image that DALF has looked at since, and matches of this one. Arguments as FeatureTracker's.
+        look: whether DALF may begin to look at this one.
 
         An image that DALF has seen brings its features, and with the reference its matches too; all others bring matches that are carried.
         Nothing while there is no reference.
@@ -99,11 +115,11 @@ class BackgroundTracker:
         matches = self._carrier.carry(image, stamp_ns, mask, self._prediction)
         if matches is not None:
             took = time.perf_counter() - started
-            self._carrier.landmarks.most = self._interval.affordable(stamp_ns, took, self._carrier.landmarks.most)
+            self._carrier.landmarks.most = self._interval.affordable(stamp_ns, took, self._carrier.landmarks.most, self._most)
             results.append(ImageResult(image, stamp_ns, FeatureFrame(None, matches, {"carry": 1e3 * took})))
         if self._looked_at is not None:
             self._since.add(halved(image))
-        if self._look is None:
+        if look and self._look is None:
             self._start(image, stamp_ns, mask, to_previous)
         return results
 
@@ -183,8 +199,8 @@ class _Interval:
         self._last_ns: int | None = None
         self._seconds = 0.0
 
-    def affordable(self, stamp_ns: int, took_s: float, now: int) -> int:
-        """The number to go on with, after `now` of them took so long."""
+    def affordable(self, stamp_ns: int, took_s: float, now: int, most: int) -> int:
+        """The number to go on with, at most `most`, after `now` of them took so long."""
         if self._last_ns is not None and stamp_ns > self._last_ns:
             apart = (stamp_ns - self._last_ns) / 1e9
             self._seconds = apart if not self._seconds else min(apart, self._seconds * 1.05)    # the camera's, though some are missed
@@ -192,8 +208,8 @@ class _Interval:
         if not self._seconds:
             return now
         if took_s > TAKES * self._seconds:
-            return max(LEAST, int(0.95 * now))
-        return min(MOST, now + 10)
+            return max(min(LEAST, most), int(0.95 * now))
+        return min(most, now + 10)
 
 
 def _lower_priority() -> None:

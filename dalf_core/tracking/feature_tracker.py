@@ -1,7 +1,9 @@
 """The image half: features of each image, and verified matches to the reference image."""
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import cv2
@@ -24,6 +26,19 @@ WEAK = 0.5                  # share of an image's keypoints that verified matche
 CONTEXT = 32                # pixels that the network is shown around what is searched
 
 
+class SharedExtraction:
+    """Features of one image, for several trackers of one extractor that look at the same images in turn, on one thread."""
+
+    def __init__(self) -> None:
+        self._last: tuple[np.ndarray, Features] | None = None
+
+    def of(self, image: np.ndarray, extract: Callable[[], Features]) -> Features:
+        """What extract() gives, or gave for this very image before."""
+        if self._last is None or self._last[0] is not image:
+            self._last = image, extract()
+        return self._last[1]
+
+
 class FeatureTracker:
     """The image half: extracts features, matches them to the reference image, verifies the matches.
 
@@ -34,11 +49,11 @@ class FeatureTracker:
     searched once more, where the map calls for it, see image_matching.second_look; "never".
 
     region (x, y, width, height; pixels, None: the whole image), min_score (keypoints below it are left out) and dalf.top_k may be
-    changed between images; the reference stays.
+    changed between images; the reference stays. shared: with other trackers, that look at the same images with the same masks.
     """
 
     def __init__(self, dalf: DALF, *, image_scale: float = 1.0, min_reference_keypoints: int = 16, max_keyframes: int = 8,
-                 second_look: str = IF_NEEDED) -> None:
+                 second_look: str = IF_NEEDED, shared: SharedExtraction | None = None) -> None:
         if not 0.05 <= image_scale <= 8:
             raise ValueError(f"image_scale must be between 0.05 and 8, got {image_scale}")
         if problem := SECOND_LOOK.problem(second_look):
@@ -49,6 +64,7 @@ class FeatureTracker:
         self.second_look = second_look
         self.region: tuple[int, int, int, int] | None = None
         self.min_score = 0.0
+        self._shared = shared
         self.keyframes = Keyframes(max_keyframes)
         self._template: tuple[Template, int] | None = None
         self.reset()
@@ -83,7 +99,8 @@ class FeatureTracker:
         """
         clock = Stopwatch()
         mask = None if mask is None else check_mask(mask, image.shape[:2])
-        first = features = self._extract(image, mask)
+        extract = partial(self._extract, image, mask)
+        first = features = extract() if self._shared is None else self._shared.of(image, extract)
         clock.lap("extract")
         last, self._last = self._last, (first, stamp_ns)
         pairs = None

@@ -74,6 +74,11 @@ class MatchCarrier:
         """Whether so little was carried to the last image that DALF should look again."""
         return len(self.carried) < max(FEW, POOR * self._most_found)
 
+    @property
+    def is_held(self) -> bool:
+        """Whether enough was carried to the last image to tell where the object is; fewer than FEW are enough for a small one."""
+        return len(self.carried) >= max(COMPARED, POOR * self._most_found)
+
     def renew(self, found: FeatureFrame, image: np.ndarray, keyframes: frozenset[int], detections: Detections, carried: Carried) -> bool:
         """Take what DALF has found in an image, which may be older than the last one carried to.
 

@@ -1,4 +1,4 @@
-"""Masks of an object that nobody else makes: selected once by a pixel, then where the followed surface is."""
+"""Masks of an object that nobody else makes: selected once, by a pixel or a rule, then where the followed surface is."""
 from __future__ import annotations
 
 import cv2
@@ -6,24 +6,30 @@ import numpy as np
 
 from ..camera import PinholeCamera, rescale_pixels
 from ..lens import Lens
+from ..matching.prediction import Prediction
+from ..templates.auto_selection import find_object
 from ..templates.selection import select_object
 
 MARGIN = 0.08               # of the surface's extent in the image: so far beyond it is searched
 LEAST_MARGIN = 6            # pixels
 
 
-def selected_mask(depth_m: np.ndarray, image: np.ndarray, xy: tuple[float, float], lens: Lens, *, near_m: float,
+def selected_mask(depth_m: np.ndarray, image: np.ndarray, at: tuple[float, float] | str, lens: Lens, *, near_m: float,
                   far_m: float) -> np.ndarray:
-    """(H, W) uint8, 255 on the object at pixel xy of an image (H, W, 3) or (H, W). depth_m: (h, w) metres, on the image's pixels, at any
-    resolution. lens: of the colour camera. Raises SelectionError.
+    """(H, W) uint8, 255 on the object at a pixel of an image (H, W, 3) or (H, W), or on the one that a rule of find_object() finds.
+
+    depth_m: (h, w) metres, on the image's pixels, at any resolution. lens: of the colour camera. Raises SelectionError.
     """
     size, whole = (depth_m.shape[1], depth_m.shape[0]), (image.shape[1], image.shape[0])
     lens = lens.scaled(*size)
     picture = image if size == whole else cv2.resize(image, size, interpolation=cv2.INTER_AREA)
-    pixel = rescale_pixels(np.array([xy], float), whole, size)
-    x, y = lens.undistort(pixel)[0] if not lens.is_pinhole else pixel[0]
-    found = select_object(lens.rectify_depth(depth_m), lens.camera, (float(x), float(y)), lens.rectify_image(picture), near_m=near_m,
-                          far_m=far_m)
+    depth, picture = lens.rectify_depth(depth_m), lens.rectify_image(picture)
+    if isinstance(at, str):
+        found = find_object(depth, lens.camera, at, picture, near_m=near_m, far_m=far_m)
+    else:
+        x, y = lens.undistort(rescale_pixels(np.array([at], float), whole, size))[0]
+        found = select_object(depth, lens.camera, (float(x), float(y)), picture, near_m=near_m, far_m=far_m,
+                              told=f"pixel ({at[0]:g}, {at[1]:g})")
     mask = found.mask.astype(np.uint8) * 255
     if not lens.is_pinhole:         # back to the image as it came
         grid = np.stack(np.meshgrid(np.arange(size[0], dtype=float), np.arange(size[1], dtype=float)), axis=-1)
@@ -46,6 +52,23 @@ def followed_mask(vertices: np.ndarray, triangles: np.ndarray, camera: PinholeCa
     mask = np.zeros((size[1], size[0]), np.uint8)
     for corner in np.rint(corners).astype(np.int32):
         cv2.fillConvexPoly(mask, corner, 255)
+    return _with_margin(mask)
+
+
+def predicted_mask(prediction: Prediction, size: tuple[int, int]) -> np.ndarray | None:
+    """(H, W) uint8, 255 where the keypoints of a followed surface are foreseen (their hull), with a margin around it; None where fewer than
+    three are seen. size: (width, height) of the image, which the prediction is in pixels of.
+    """
+    pixels = prediction.xy[prediction.visible & np.isfinite(prediction.xy).all(axis=1) & (np.abs(prediction.xy) < 1e4).all(axis=1)]
+    if len(pixels) < 3:
+        return None
+    mask = np.zeros((size[1], size[0]), np.uint8)
+    cv2.fillConvexPoly(mask, cv2.convexHull(np.rint(pixels).astype(np.int32)), 255)
+    return _with_margin(mask)
+
+
+def _with_margin(mask: np.ndarray) -> np.ndarray | None:
+    """The mask, grown; None where it is empty."""
     x, y, width, height = cv2.boundingRect(mask)
     if not width:
         return None

@@ -11,6 +11,7 @@ from dalf_core.lens import Lens
 from dalf_core.matching.keyframes import KeyframeMatches
 from dalf_core.matching.prediction import Prediction
 from dalf_core.tracking import FrameMatches
+from dalf_core.types import Matches
 
 from .camera_model import fitted
 from .depth_camera import DepthCamera
@@ -58,6 +59,12 @@ def pinhole_view(lens: Lens, matches: FrameMatches, depth_m: np.ndarray, image: 
         depth = align_depth(own.rectify_depth(depth_m), own.camera, lens.camera, to_color.rotation, to_color.translation)
     return PinholeView(lens.camera, rectified_matches(matches, lens), depth, None if image is None else lens.rectify_image(image),
                        None if mask is None else lens.rectify_mask(mask))
+
+
+def no_matches(size: tuple[int, int]) -> FrameMatches:
+    """For a view of an image, of (width, height), that nothing is matched to."""
+    none, places = np.zeros(0, np.int64), np.zeros((0, 2), np.float32)
+    return FrameMatches(0, 0, size, size, Matches(none, none, np.zeros(0, np.float32), np.zeros(0, bool)), places, places)
 
 
 def rectified_matches(matches: FrameMatches, lens: Lens) -> FrameMatches:

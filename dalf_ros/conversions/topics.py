@@ -18,6 +18,9 @@ DEFORMATION = "deformation"
 STATUS = "status"
 PREDICTION = "surface/prediction"
 TEMPLATE = "template"
+SELECTION = "selection"
+SELECTED_IMAGE = "~/selected_image"
+CLICKED_POINT = "clicked_point"     # from RViz and Foxglove
 NAMED_POINTS = "points"
 POINT_POSES = "points/poses"
 POINT_MARKERS = "points/markers"
@@ -46,14 +49,17 @@ TYPES = {
     STATUS: "dalf/msg/RegistrationStatus",
     PREDICTION: "dalf/msg/LandmarkPrediction",
     TEMPLATE: "dalf/msg/Template",
+    SELECTION: "dalf/msg/Template",
+    SELECTED_IMAGE: "sensor_msgs/msg/Image",
     NAMED_POINTS: "dalf/msg/SurfacePoints",
     POINT_POSES: "geometry_msgs/msg/PoseArray",
     POINT_MARKERS: "visualization_msgs/msg/MarkerArray",
 }
 FEATURE_TOPICS = (FEATURES, MATCHES, MATCHES_PREVIOUS, WARP, DEBUG_IMAGE, DEBUG_COMPRESSED, REGISTERED_IMAGE, TEMPLATE)
 POINT_TOPICS = (NAMED_POINTS, POINT_POSES, POINT_MARKERS)
-SURFACE_TOPICS = (POINTS, MARKER, LANDMARKS, MESH, COVARIANCE, REFERENCE, DEFORMATION, STATUS, PREDICTION, *POINT_TOPICS)
-LATCHED = (REFERENCE, TEMPLATE)         # kept for subscribers that come late
+SURFACE_TOPICS = (POINTS, MARKER, LANDMARKS, MESH, COVARIANCE, REFERENCE, DEFORMATION, STATUS, PREDICTION, SELECTION,
+                  SELECTED_IMAGE, *POINT_TOPICS)
+LATCHED = (REFERENCE, TEMPLATE, SELECTION, SELECTED_IMAGE)         # kept for subscribers that come late
 ON_DEMAND = (DEBUG_IMAGE, DEBUG_COMPRESSED, REGISTERED_IMAGE, WARP, MATCHES_PREVIOUS, POINTS, MARKER, LANDMARKS, MESH, COVARIANCE,
              DEFORMATION, FEATURES, PREDICTION, *POINT_TOPICS)      # made only while someone subscribes
 

@@ -21,6 +21,7 @@ from .cameras import CAMERAS, Camera
 
 OTHER = "other"      # the camera whose topics are all given by hand
 PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")      # of Fast DDS 2; of 3, which warns about the first
+RULES = ("none", "nearest", "largest_above_plane")      # of dalf_core.options.AUTO_SELECT, which would load numba
 FAST_DDS_2 = ("humble", "iron", "jazzy")
 
 # name: default, what it is. Topics that are not given are the camera's, or found in the recording.
@@ -38,6 +39,8 @@ NODE_ARGUMENTS = {
     "weights": ("", "network weights: empty for the default, official, light, or a file"),
     "device": ("", "what runs the network: auto, cpu, cuda or cuda:N; empty: as in the parameter files, else auto"),
     "params_file": ("", "your own parameter file; it is read after the camera's"),
+    "auto_select": ("", f"the object that becomes the reference, without a mask: {', '.join(RULES)}; empty: as in the parameter files, "
+                    "else none"),
     "namespace": ("", "namespace of the nodes and of the topics that they publish"),
     "use_sim_time": ("false", "take the time from /clock"),
     "separate": ("true", "run the feature and the registration node as two processes; false: as one, `tracker`"),
@@ -53,7 +56,8 @@ PLAYER_ARGUMENTS = {
 }
 SWITCHES = ("use_sim_time", "separate", "rviz", "loop", "exit_at_end")
 CHOICES = {"log_level": ["debug", "info", "warn", "error", "fatal"], "image_transport": ["", *topics.IMAGE_TRANSPORTS],
-           "depth_transport": ["", *topics.DEPTH_TRANSPORTS], **dict.fromkeys(SWITCHES, ["true", "false", "True", "False"])}
+           "depth_transport": ["", *topics.DEPTH_TRANSPORTS], "auto_select": ["", *RULES],
+           **dict.fromkeys(SWITCHES, ["true", "false", "True", "False"])}
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,8 @@ def fast_dds_profile() -> list[SetEnvironmentVariable]:
 def nodes(context: LaunchContext, source: Source) -> list[Node]:
     """Our nodes, wired to the source; RViz too when asked. When one of ours ends, the launch ends."""
     if not source.depth:
+        if text(context, "auto_select") not in ("", "none"):
+            raise ValueError("auto_select finds objects in depth, and there is none: give depth:=…, or leave auto_select out")
         executables = ["feature_node"]
     else:
         executables = ["feature_node", "registration_node"] if flag(context, "separate") else ["tracker"]
@@ -167,6 +173,7 @@ def _given(path: str) -> list[str]:
 def _arguments_file(context: LaunchContext, source: Source) -> str:
     """A parameter file of the launch arguments; what one node alone has goes to that node, whatever its namespace."""
     both = {"use_sim_time": flag(context, "use_sim_time")} | ({"use_mask": True} if source.mask else {})
+    both |= {"auto_select": rule} if (rule := text(context, "auto_select")) else {}
     both |= {"image_transport": source.image_transport} if source.image_transport else {}
     feature = {name: value for name in ("weights", "device") if (value := text(context, name))}
     registration = {"depth_transport": source.depth_transport} if source.depth_transport else {}
@@ -222,6 +229,7 @@ def rviz(context: LaunchContext, frame: str) -> Node:
                          "leave rviz:=true out, or look at the topics with Foxglove") from error
     namespace = text(context, "namespace").strip("/")
     shown = [resolved(name) for name in (topics.DEBUG_IMAGE, topics.REGISTERED_IMAGE, topics.POINTS, topics.MARKER, topics.LANDMARKS)]
+    shown.append(f"/{topics.CLICKED_POINT}")
     return Node(
         package="rviz2",
         executable="rviz2",

@@ -4,7 +4,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -31,8 +31,10 @@ A ROS node, set by remappings and parameters; docs/feature_node.md and docs/regi
 defaults, `ros2 param describe` tells them of a running node. What the launch file takes: ros2 launch dalf live.launch.py --show-args"""
 
 
-def run_nodes(makers: list[Callable[[], WorkerNode]], args: list[str] | None = None) -> int:
-    """Run the nodes in one process until they are told to stop or one of them is shut down as a lifecycle node.
+def run_nodes(make: Callable[[], Iterable[WorkerNode]], args: list[str] | None = None) -> int:
+    """Run nodes in one process until they are told to stop or one of them is shut down as a lifecycle node.
+
+    make: called once ROS is up; each node is loaded as it comes.
 
     Returns 0, also when interrupted (as programs of ROS do: launch calls anything else a death), or 1 when one could not be started.
     """
@@ -42,35 +44,35 @@ def run_nodes(makers: list[Callable[[], WorkerNode]], args: list[str] | None = N
         return 0
     sys.setswitchinterval(SWITCH_S)
     nodes: list[WorkerNode] = []
-    executor, loader = None, None
+    executor, loader, status = None, None, 0
     try:
         ensure_ros_home()
         rclpy.init(args=args)
         executor = SingleThreadedExecutor()
         ended = Future(executor=executor)       # its result is the exit status
-        for make in makers:
-            nodes.append(make())
+        for node in make():
+            nodes.append(node)
             nodes[-1].on_finalized = lambda: ended.set_result(0)
             load_beside(nodes[-1])
             executor.add_node(nodes[-1])
         loader = threading.Thread(target=_load, args=(nodes, executor, ended), name="loader", daemon=True)
         loader.start()
         executor.spin_until_future_complete(ended)
-        return _farewell(executor, ended)
+        status = _farewell(executor, ended)
     except ParameterError as error:
         print(f"error: {error}", file=sys.stderr)
-        return 1
+        status = 1
     except (KeyboardInterrupt, ExternalShutdownException):
-        return 0
+        pass
     except Exception:
         if rclpy.ok():
-            raise
-        return 0        # a signal shut ROS down in the middle of a step
+            raise       # else a signal shut ROS down in the middle of a step
     finally:
         interrupt_no_more()
         _stop(nodes, executor)
         if (loader is not None and loader.is_alive()) or any(node.is_loading for node in nodes):
-            _leave()
+            _leave(status)
+    return status
 
 
 def _load(nodes: list[WorkerNode], executor: SingleThreadedExecutor, ended: Future) -> None:
@@ -145,8 +147,8 @@ def _stop(nodes: list[WorkerNode], executor: SingleThreadedExecutor | None) -> N
     rclpy.try_shutdown()
 
 
-def _leave() -> None:
+def _leave(status: int) -> None:
     """End now: a thread in the middle of loading can neither be stopped nor outlive the interpreter."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)
+    os._exit(status)

@@ -15,14 +15,14 @@ NO_EVENTS = PublisherEventCallbacks(use_default_callbacks=False)     # as of the
 
 
 class Outputs:
-    """The publishers of a node. publish() may be called from any one thread."""
+    """The publishers of a node. publish() may be called from any one thread. below: put before all names."""
 
-    def __init__(self, node: Any, names: Iterable[str]) -> None:
+    def __init__(self, node: Any, names: Iterable[str], below: str = "") -> None:
         self._node = node
         self._publishers = {}
         for name in names:
             self._publishers[name] = node.create_publisher(
-                ros_class(topics.TYPES[name]), name, LATCHED_QOS if name in topics.LATCHED else RESULT_QOS,
+                ros_class(topics.TYPES[name]), below + name, LATCHED_QOS if name in topics.LATCHED else RESULT_QOS,
                 event_callbacks=NO_EVENTS,
                 qos_overriding_options=QoSOverridingOptions.with_default_policies())
 

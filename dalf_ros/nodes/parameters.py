@@ -33,6 +33,8 @@ _AUTOSTART = Parameter("autostart", True, "configure and activate without being 
 _SHARED = (
     Parameter("image_transport", "raw", "raw: Image on `image`; else CompressedImage on `image`/compressed or `image`/zstd, as "
               "image_transport names them", choices=topics.IMAGE_TRANSPORTS),
+    Parameter.of(options.AUTO_SELECT.changed(description=options.AUTO_SELECT.description + ". Give it to both nodes: registration_node "
+                                             "selects, feature_node waits for that")),
     Parameter("use_mask", False, "wait for a mask of each image's stamp and keep to its nonzero pixels"),
     Parameter.of(options.STAMP_TOLERANCE),
     Parameter("buffer_seconds", 5.0, "how long messages wait for those of their stamp, by their stamps; must exceed the time that matching "
@@ -57,6 +59,7 @@ FEATURE_PARAMETERS = (
     Parameter.of(options.SECOND_LOOK),
     Parameter.of(options.TEMPLATE),
     Parameter.of(options.LIBRARY),
+    Parameter.of(options.OBJECTS),
     Parameter("descriptor_type", "float32", "element type of the published descriptors; none leaves them out",
               choices=("float32", "float16", "none"), read_only=False),
     _AUTOSTART,

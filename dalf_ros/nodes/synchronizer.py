@@ -130,6 +130,18 @@ class Synchronizer:
                 self._given_up(other, why)
         return group
 
+    def newest(self, *roles: str, optional: Iterable[str] = ()) -> dict[str, Any] | None:
+        """The newest messages of these roles that belong together, whatever the primary; they stay. None where there are none.
+
+        optional: as well, None in place of a missing one.
+        """
+        with self._lock:
+            for stamp, item in self._buffers[roles[0]].newest_first():
+                group = {role: self._buffers[role].find(stamp, self._tolerance) for role in (*roles[1:], *optional)}
+                if all(group[role] is not None for role in roles[1:]):
+                    return {roles[0]: item, **group}
+        return None
+
     def _complete(self) -> tuple[dict[str, Any] | None, list[dict[str, str]]]:
         """The newest group that is complete, if any; what the older primaries lacked, which are given up then."""
         for stamp, item in self._pending.newest_first():

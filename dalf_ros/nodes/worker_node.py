@@ -36,13 +36,14 @@ class WorkerNode(LifecycleNode):
 
     primary: the role that groups are made around; required, optional: the roles that join it by stamp within buffer_s seconds.
     camera_role: whose topic, as it is remapped, names the camera in the diagnostics (`hardware_id`).
+    cli_args: of this node alone, they come before those of the process.
     """
 
     camera_role = "image"
 
     def __init__(self, name: str, topics: tuple[str, ...], primary: str, optional: tuple[str, ...] = (),
-                 required: tuple[str, ...] = ()) -> None:
-        super().__init__(name)
+                 required: tuple[str, ...] = (), cli_args: list[str] | None = None) -> None:
+        super().__init__(name, cli_args=cli_args)
         self.values = declare(self, TABLES[name], self.problem_with)
         self._topics = topics
         required = (*required, "mask") if self.values["use_mask"] else required

@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Protocol
 
 from dalf_core.lens import Lens
+from dalf_core.options import NO_RULE
 from dalf_core.recordings.folder_layout import KNOWN
 from dalf_core.recordings.picture_folder import PictureFolder
 from dalf_core.recordings.rgbd_frame import RgbdFrame
@@ -81,7 +82,7 @@ class BagRecording:
         self.has_depth, self.has_mask = chosen.depth is not None, chosen.mask is not None
         self.description = f"colour: {chosen.color}, depth: {chosen.depth}, camera_info: {chosen.camera_info}, mask: {chosen.mask}"
         masks = [topic.name for topic in self._source.topics.values() if topic.type in IMAGE_TYPES and "mask" in topic.name.lower()]
-        if chosen.mask is None and masks and options.select is None and not options.template:
+        if chosen.mask is None and masks and options.select is None and options.auto_select == NO_RULE and not options.template:
             self.description += f"\nhint: there are masks; --mask-topic {masks[0]} keeps to the object, without it all is followed"
         if is_of_sdk(chosen.color):
             self.description = f"a recording of the RealSense SDK: {self.description}"

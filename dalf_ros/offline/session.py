@@ -18,6 +18,7 @@ from dalf_core.depth_units import unit_hint
 from dalf_core.drawing.draw import draw_mask
 from dalf_core.lens import Lens
 from dalf_core.matching.prediction import Prediction
+from dalf_core.options import NO_RULE
 from dalf_core.recordings.rgbd_frame import RgbdFrame
 from dalf_core.templates.selection import SelectionError
 from dalf_core.templates.template import Template
@@ -72,6 +73,7 @@ class Session:
         self.seconds = 0.0
         self._last_stamp_ns: int | None = None
         self._unit_is_checked = False
+        self._selects = options.select is not None or options.auto_select != NO_RULE
         self.selection: np.ndarray | None = None        # a picture of what was selected, to be shown once
 
     def _adopt(self, path: str) -> Template:
@@ -108,11 +110,12 @@ class Session:
             return None
         if isinstance(self.camera, tuple):
             self.camera = Lens(PinholeCamera(*self.camera, width=frame.image.shape[1], height=frame.image.shape[0]))
-        if self.options.select is not None:
-            if self.surfaces.surface is None and frame.depth_m is None:
-                self.frames.append(_entry(frame, NO_MASK, f"no depth to select the object in: {frame.problem}"))
+        if self._selects:
+            try:
+                frame = replace(frame, mask=self._object_mask(frame))
+            except SelectionError as error:
+                self.frames.append(_entry(frame, NO_MASK, str(error)))
                 return None
-            frame = replace(frame, mask=self._object_mask(frame))
         features, problem = self._extract(frame)
         view, unusable = self._pinhole_view(frame, features)
         surface = None if view is None else self._follow(view)
@@ -125,18 +128,26 @@ class Session:
         return self._shot(frame, features, surface)
 
     def _object_mask(self, frame: RgbdFrame) -> np.ndarray | None:
-        """Of what is selected in the first frame; later where it was followed to. None while it is lost. Raises BagError on a bad pixel."""
+        """Of what is selected; later where it was followed to. None while it is lost.
+
+        Raises SelectionError where it has to be selected in a later frame, BagError on a bad pixel.
+        """
         size, lens = _size(frame.image), self.camera
         if self.surfaces.surface is not None:
             last, camera = self._last_found, self.surfaces.registration.camera
             return None if last is None else followed_mask(last.vertices, self.surfaces.triangles, camera, lens, size)
+        if frame.depth_m is None:
+            raise SelectionError(f"no depth to select the object in: {frame.problem}")
         depth, own = self._depth(frame)
         if own is not None:
-            raise BagError("--select needs depth on the pixels of the colour image, and this recording's is not aligned: take a mask, or "
-                           "align it")
+            raise BagError("to select an object, depth must be on the pixels of the colour image, and this recording's is not aligned: "
+                           "take a mask, or align it")
+        pixel, limits = self.options.select, {"near_m": self.options.min_depth, "far_m": self.options.max_depth}
         try:
-            mask = selected_mask(depth, frame.image, self.options.select, lens, near_m=self.options.min_depth, far_m=self.options.max_depth)
+            mask = selected_mask(depth, frame.image, self.options.auto_select if pixel is None else pixel, lens, **limits)
         except SelectionError as error:
+            if pixel is None:       # a rule waits for what it finds
+                raise
             raise BagError(f"--select: {error}") from error
         self.selection = draw_mask(frame.image, mask)
         return mask

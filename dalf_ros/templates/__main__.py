@@ -4,14 +4,10 @@ from __future__ import annotations
 import argparse
 import sys
 
-import numpy as np
-
 from dalf_core.commands import template
-from dalf_core.tracking import FrameMatches
-from dalf_core.types import Matches
 
 from ..bags.bag_source import BagError
-from ..conversions.pinhole_view import pinhole_view, view_lens
+from ..conversions.pinhole_view import no_matches, pinhole_view, view_lens
 from ..offline.recording import open_recording
 from ..register import parser as register_parser
 
@@ -44,15 +40,9 @@ def _read_bag(options: argparse.Namespace) -> template.View:
             lens = recording.camera()
             own = recording.depth_camera(lens, frame.frame_id, frame.depth_frame_id)
             lens = view_lens(lens, frame.depth_m.shape[1::-1], own)
-            view = pinhole_view(lens, _no_matches(size), frame.depth_m, frame.image, frame.mask, own)
+            view = pinhole_view(lens, no_matches(size), frame.depth_m, frame.image, frame.mask, own)
             return template.View(frame.image if view.image is None else view.image, view.depth_m, view.camera, view.mask)
     raise ValueError(f"{options.source} has no frame {options.frame} (they count from 0)")
-
-
-def _no_matches(size: tuple[int, int]) -> FrameMatches:
-    none = np.zeros(0, np.int64)
-    return FrameMatches(0, 0, size, size, Matches(none, none, np.zeros(0, np.float32), np.zeros(0, bool)), np.zeros((0, 2), np.float32),
-                        np.zeros((0, 2), np.float32))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from dalf_core.options import AUTO_SELECT
 from dalf_ros.launch_support.cameras import CAMERAS
 
 launch = pytest.importorskip("launch", reason="launch is not installed")
@@ -60,7 +61,18 @@ def test_each_camera_may_come_by_another_transport(would_start: Callable) -> Non
         would_start("live", image_transport="theora")
 
 
+def test_the_object_may_be_found_by_a_rule(would_start: Callable) -> None:
+    from dalf_ros.launch_support import launching
+
+    assert launching.RULES == AUTO_SELECT.choices
+    for process in would_start("live", camera="oak", auto_select="nearest"):
+        assert process.parameters["/**"]["auto_select"] == "nearest"
+    with pytest.raises(ValueError, match="auto_select finds objects in depth"):
+        would_start("live", camera="usb_cam", auto_select="nearest")
+
+
 @pytest.mark.parametrize(("name", "argument", "value", "allowed"), [
+    ("live", "auto_select", "biggest", "nearest"),
     ("live", "separate", "perhaps", "true"), ("bag", "exit_at_end", "yes", "false"), ("demo", "loop", "1", "true"),
     ("rviz", "use_sim_time", "no", "true"), ("live", "log_level", "loud", "debug.*info.*warn.*error")])
 def test_a_bad_word_is_told_with_what_is_allowed(would_start: Callable, name: str, argument: str, value: str, allowed: str) -> None:
@@ -102,6 +114,7 @@ def test_rviz_has_the_frame_and_the_topics_of_the_namespace(would_start: Callabl
     assert rviz.words[rviz.words.index("-f") + 1] == CAMERAS["zed"].frame
     assert Path(rviz.words[rviz.words.index("-d") + 1]).is_file()
     assert rviz.remappings["/surface/points"] == "/left/surface/points"
+    assert rviz.remappings["/clicked_point"] == "/left/clicked_point"
     assert rviz.remappings["/feature_node/debug_image"] == "/left/feature_node/debug_image"
 
 

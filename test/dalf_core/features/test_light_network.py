@@ -142,3 +142,12 @@ def test_what_does_not_fit(weights: Path, tmp_path: Path) -> None:
     save_weights(other, tmp_path / "x.safetensors")
     with pytest.raises(WeightsError, match="does not describe a network of kind 'ts-fl' or 'light'"):
         load_network(tmp_path / "x.safetensors")
+
+
+def test_a_white_margin_has_no_keypoints() -> None:
+    """Where the shipped network sees its own padding beyond a white rim, it sees an edge: one that does not move with the scene."""
+    picture = np.full((240, 320, 3), 255, np.uint8)
+    picture[60:180, 80:240] = textured(160, 120)
+    places = DALF(weights="light", top_k=2000).extract(picture).keypoints
+    inner = (places[:, 0] > 60) & (places[:, 0] < 260) & (places[:, 1] > 40) & (places[:, 1] < 200)
+    assert len(places) > 100 and inner.all(), places[~inner]

@@ -14,7 +14,7 @@ from dalf_core import DALF
 from dalf_core.matching.carrying import NOTHING, Carried, LandmarkCarrier
 from dalf_core.matching.prediction import Prediction
 from dalf_core.tracking import BackgroundTracker, FeatureTracker, MatchCarrier, SequentialTracker
-from dalf_core.tracking.background_tracker import NICE, _Images, _Interval, background_executor
+from dalf_core.tracking.background_tracker import MOST, NICE, _Images, _Interval, background_executor
 from dalf_core.tracking.match_carrier import Detections, detections_of, gray, halved, united
 
 STEP_NS = 33_000_000
@@ -33,6 +33,18 @@ def picture(data_folder) -> np.ndarray:
 def moved(picture: np.ndarray, k: int) -> np.ndarray:
     """Shifted by two pixels an image to the right."""
     return cv2.warpAffine(picture, np.float32([[1, 0, 2 * k], [0, 1, 0]]), picture.shape[1::-1], borderMode=cv2.BORDER_REFLECT)
+
+
+def test_an_object_is_held_while_half_of_it_is_carried() -> None:
+    carrier = MatchCarrier()
+    assert not carrier.is_held
+    carrier._most_found = 40        # more than half of it, of at least ten
+    for count, held in ((20, True), (19, False)):
+        carrier.carried = replace(NOTHING, view=np.zeros(count, np.int64), index=np.zeros(count, np.int64))
+        assert len(carrier.carried) == count and carrier.is_held == held and carrier.is_poor
+    carrier._most_found = 8
+    carrier.carried = replace(NOTHING, view=np.zeros(8, np.int64), index=np.zeros(8, np.int64))
+    assert not carrier.is_held
 
 
 def motion(matches) -> np.ndarray:
@@ -243,13 +255,13 @@ def test_images_are_thinned_but_never_the_ends(monkeypatch) -> None:
 def test_a_slow_machine_carries_fewer_keypoints() -> None:
     interval, most = _Interval(), 500
     for k in range(8):
-        most = interval.affordable(k * STEP_NS, 0.032, most)
+        most = interval.affordable(k * STEP_NS, 0.032, most, MOST)
     assert 300 < most < 400
     for k in range(8, 12):
-        most = interval.affordable(k * STEP_NS, 0.032, most)
+        most = interval.affordable(k * STEP_NS, 0.032, most, MOST)
     assert most == 300
     for k in range(12, 40):
-        most = interval.affordable(k * STEP_NS, 0.010, most)
+        most = interval.affordable(k * STEP_NS, 0.010, most, MOST)
     assert most == 500
 
 

@@ -21,6 +21,20 @@ def test_exact_stamp_joins_at_once() -> None:
     assert j.put("matches", 100 * MS, "m") == {"matches": "m", "depth": "d", "image": "i"}
 
 
+def test_the_newest_that_belong_together_without_a_primary() -> None:
+    """They stay, for the primary may come; what stands alone, or comes too early for another, does not count."""
+    j = Synchronizer("matches", ["depth"], ["image", "info"], tolerance_ns=10 * MS, length_ns=1000 * MS)
+    assert j.newest("image", "depth") is None
+    for stamp in (100, 200, 300):
+        j.put("image", stamp * MS, f"i{stamp}")
+        if stamp < 300:
+            j.put("depth", stamp * MS, f"d{stamp}")
+    j.put("info", 100 * MS, "c100")
+    for _ in range(2):
+        assert j.newest("image", "depth", optional=("info",)) == {"image": "i200", "depth": "d200", "info": None}
+    assert j.put("matches", 200 * MS, "m") == {"matches": "m", "depth": "d200", "image": "i200", "info": None}
+
+
 def test_depth_may_come_last() -> None:
     j = synchronizer()
     assert j.put("matches", 100 * MS, "m") is None
