@@ -8,7 +8,7 @@ GROUP = "dalf.commands"
 # What pip must be asked for beside the library, by the first module that is found missing.
 EXTRAS = {"av": "video", "pyvista": "video", "rosbags": "ros-bags", "apsw": "ros-bags", "mcap": "ros-bags", "ruamel": "ros-bags",
           "zstandard": "ros-bags", "kornia": "train", "yaml": "train", "tensorboard": "train", "onnx": "export", "onnxscript": "export",
-          "onnxruntime": "export", "warp": "cuda"}
+          "onnxruntime": "export", "warp": "cuda", "ray": "many", "pyarrow": "many", "fsspec": "many"}
 IN_SEVERAL = {"matplotlib": "video,train"}
 
 

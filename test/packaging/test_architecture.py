@@ -46,6 +46,7 @@ MAY_IMPORT = {
     "dalf_ros.offline": {"dalf_ros.images", "dalf_core", "dalf_core.tracking", "dalf_core.templates", "dalf_core.matching",
                          "dalf_core.drawing", "dalf_core.image_registration", "dalf_core.recordings", "dalf_core.viewing", "dalf_ros.bags",
                          "dalf_ros.conversions"},
+    "dalf_ros.many": {"dalf_core", "dalf_core.commands", "dalf_core.recordings", "dalf_ros", "dalf_ros.bags", "dalf_ros.offline"},
     "dalf_ros.launch_support": {"dalf_ros.bags", "dalf_ros.conversions", "dalf_ros.nodes"},
     "dalf_ros.simulation": {"dalf_ros.images", "dalf_core", "dalf_ros.bags", "dalf_ros.conversions"},
 }
