@@ -152,8 +152,8 @@ def test_register_many(watch: Callable, recording: Path, tmp_path: Path) -> None
     """Ray's programs talk to each other by the loopback, and to nobody else: no report of use, no question to a cloud."""
     pytest.importorskip("ray")
     pytest.importorskip("pyarrow")
-    seen = watch("-m", "dalf_ros.many", recording, "--output", tmp_path / "runs", "--weights", "light", "--top-k", 100, "--image-scale", 0.5,
-                 "--no-video")
+    seen = watch("-m", "dalf_ros.many", recording, "--output", tmp_path / "runs", "--weights", "light", "--top-k", 100,
+                 "--image-scale", 0.5, "--no-video")
     inside = {"127.0.0.1", "::ffff:127.0.0.1", "::1", "localhost"}
     strange = {call for call in seen.calls if not call.startswith("socket IPv") and call.split()[1] not in inside}
     assert strange == set() and not seen.without_route and "1 of 1 recordings registered, 4 frames" in seen.output

@@ -53,7 +53,8 @@ def run(installed: tuple[Path, Path], *arguments: object, hidden: tuple[str, ...
 def test_dalf_and_its_commands(installed: tuple[Path, Path]) -> None:
     assert (installed[0] / "bin" / "dalf").is_file()
     done = run(installed)
-    assert done.returncode == 0 and "commands: evaluate, export, live, match, register, register-many, retrieve, template, train, video" in done.stdout
+    names = "evaluate, export, live, match, register, register-many, retrieve, template, train, video"
+    assert done.returncode == 0 and f"commands: {names}" in done.stdout
     for name in ("match", "video", "register", "register-many", "train", "evaluate", "export", "live"):
         done = run(installed, name, "--help")
         assert done.returncode == 0 and done.stdout.startswith(f"usage: dalf {name} "), done.stderr

@@ -13,12 +13,13 @@ parquet = pytest.importorskip("pyarrow.parquet")
 
 
 def frame(stamp: int, status: str, residual: float | None) -> dict:
-    return {"stamp": stamp / 1e9, "stamp_ns": stamp, "status": status, "reason": "", "gap_s": None, "matches": 9, "verified": 8, "inliers": 7,
-            "residual_m": residual, "is_reference": False, "milliseconds": {"extract": 30.0, "match": 2.5}}
+    return {"stamp": stamp / 1e9, "stamp_ns": stamp, "status": status, "reason": "", "gap_s": None, "matches": 9, "verified": 8,
+            "inliers": 7, "residual_m": residual, "is_reference": False, "milliseconds": {"extract": 30.0, "match": 2.5}}
 
 
 def test_runs(tmp_path: Path) -> None:
-    good = {"name": "b", "source": "/b", "status": "done", "frames": 3, "median_residual_m": 0.001, "started": 1_700_000_000.25, "options": {}}
+    good = {"name": "b", "source": "/b", "status": "done", "frames": 3, "median_residual_m": 0.001, "started": 1_700_000_000.25,
+            "options": {}}
     bad = {"name": "a", "source": "s3://x/a", "status": "failed", "error": "no colour", "host": "m1"}
     table = parquet.read_table(write_runs(tmp_path, [good, bad]))
     assert table.column_names == list(RUN_COLUMNS)

@@ -34,8 +34,8 @@ def job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Job:
 
 def good_run(options: argparse.Namespace, dalf: object) -> int:
     print("what register prints", options.output)
-    frames = [{"stamp_ns": 5}]
-    (options.output / "metrics.json").write_text(json.dumps({"summary": SUMMARY, "options": ORIGIN | {"output": "scratch"}, "frames": frames}))
+    metrics = {"summary": SUMMARY, "options": ORIGIN | {"output": "scratch"}, "frames": [{"stamp_ns": 5}]}
+    (options.output / "metrics.json").write_text(json.dumps(metrics))
     return 0
 
 
