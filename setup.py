@@ -24,7 +24,8 @@ setup(
                                  "fast-simplification", "jinja2"],
                     "train": ["kornia>=0.8", "matplotlib", "pyyaml", "tensorboard"], "export": ["onnx", "onnxscript", "onnxruntime"],
                     "view": ["websockets>=14", "av"], "rerun": ["rerun-sdk>=0.23"],
-                    "cuda": ["warp-lang>=1.19"]},
+                    "cuda": ["warp-lang>=1.19"], "many": ["ray>=2.60", "pyarrow>=18", "fsspec"],
+                    "datasets": ["pyarrow>=18", "pygltflib>=1.16"]},
     # Of dalf_ros, only what reads recordings runs without ROS; for it the messages and the version are there as in an installed package.
     data_files=[("share/dalf", ["package.xml"]), ("share/dalf/msg", sorted(str(path) for path in Path("msg").glob("*.msg")))],
     entry_points={
@@ -33,5 +34,6 @@ setup(
                           "live = dalf_core.commands.live:main", "template = dalf_core.commands.template:main",
                           "retrieve = dalf_core.commands.retrieve:main", "export = dalf_core.commands.export:main",
                           "register = dalf_ros.register:main", "report = dalf_ros.report:main",
+                          "register-many = dalf_ros.many.command:main", "export-dataset = dalf_ros.export_dataset:main",
                           "train = dalf_training.command:main", "evaluate = dalf_training.evaluate:main"]},
 )

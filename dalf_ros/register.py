@@ -27,6 +27,13 @@ def parser() -> argparse.ArgumentParser:
                         "TUM RGB-D's")
     p.add_argument("--output", type=Path, help="folder for the results, made when it is not there (default: out/ and the recording's name)")
     p.add_argument("--overwrite", action="store_true", help="replace earlier results in the output folder")
+    add_run_options(p)
+    add_rerun_option(p)
+    return p
+
+
+def add_run_options(p: argparse.ArgumentParser) -> None:
+    """What `register` and `register-many` have in common: how a recording is read and followed, and what is written of it."""
     p.add_argument("--color-topic", help="colour images; found by name and type when not given")
     p.add_argument("--depth-topic", help="depth images, aligned to the colour images")
     p.add_argument("--camera-info-topic", help="intrinsics of the colour camera")
@@ -48,13 +55,11 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--fps", type=float, default=FPS, help="frames a second of pictures that have numbers for names")
     p.add_argument("--max-frames", type=int, help="stop after so many frames")
     p.add_argument("--descriptors", choices=("none", "float16", "float32"), default="none", help="write descriptors to the results bag")
-    add_rerun_option(p)
     p.add_argument("--covariance", action="store_true", help="write how sure each vertex of each frame is to the results bag; takes time")
     p.add_argument("--track-point", metavar="NAME,X,Y", type=track_point, action="append", default=[], dest="track_points",
                    help="follow a point by name, in the results bag as `points`: X and Y in pixels of the reference image; repeatable")
     p.add_argument("--no-video", action="store_true", help="write no film")
     p.add_argument("--no-report", action="store_true", help="write no report.html; ./run report makes it later")
-    return p
 
 
 def intrinsics(text: str) -> tuple[float, float, float, float] | Path:

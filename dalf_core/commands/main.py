@@ -8,7 +8,8 @@ GROUP = "dalf.commands"
 # What pip must be asked for beside the library, by the first module that is found missing.
 EXTRAS = {"av": "video", "pyvista": "video", "rosbags": "ros-bags", "apsw": "ros-bags", "mcap": "ros-bags", "ruamel": "ros-bags",
           "zstandard": "ros-bags", "jinja2": "ros-bags", "kornia": "train", "yaml": "train", "tensorboard": "train", "onnx": "export",
-          "onnxscript": "export", "onnxruntime": "export", "warp": "cuda"}
+          "onnxscript": "export", "onnxruntime": "export", "warp": "cuda", "ray": "many", "fsspec": "many", "pyarrow": "datasets",
+          "pygltflib": "datasets"}
 IN_SEVERAL = {"matplotlib": "video,train"}
 
 

@@ -5,6 +5,7 @@ import argparse
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 
 import cv2
 
@@ -28,13 +29,17 @@ from .run_pictures import RunPictures, Shot
 from .session import UNREADABLE, Session
 
 
-def run(options: argparse.Namespace) -> int:
-    """Do what the command line asks. Returns the exit status; raises BagError, RuntimeError or ValueError with one line for the user."""
-    with open_recording(options) as recording:
+def run(options: argparse.Namespace, dalf: DALF | None = None) -> int:
+    """Do what the command line asks. Returns the exit status; raises BagError, RuntimeError or ValueError with one line for the user.
+
+    dalf: the extractor that the options ask for, where there is one already: to make one takes seconds.
+    """
+    with open_recording(options) as recording, ExitStack() as at_the_end:
         camera = _camera(recording, options)
         output = OutputFolder(options.output, options.overwrite, keep=options.recording)
+        at_the_end.callback(output.remove_if_empty)
         _announce(recording)
-        dalf = DALF(options.weights or None, device=options.device, top_k=options.top_k, precision=options.precision)
+        dalf = dalf or DALF(options.weights or None, device=options.device, top_k=options.top_k, precision=options.precision)
         session = Session(options, dalf, camera, recording)
         total = recording.count
         if options.max_frames is not None:

@@ -20,11 +20,20 @@ def told_options(options: argparse.Namespace) -> dict[str, Any]:
 
 def origin(dalf: DALF) -> dict[str, Any]:
     """What the options meant on this machine: the weights' file and its SHA-256, device, backend, precision, and this package's version."""
-    weights = Path(dalf.weights)
+    return {"device": str(dalf.device), "backend": dalf.backend, "precision": dalf.precision, **_files(Path(dalf.weights))}
+
+
+def weights_origin(weights: str | None) -> dict[str, Any]:
+    """The same of the weights that are to be used, and the version, before anything is loaded. Raises WeightsError."""
+    from dalf_core.weights import resolve
+
+    return _files(resolve(weights or None))
+
+
+def _files(weights: Path) -> dict[str, Any]:
     digest = hashlib.sha256(weights.read_bytes()).hexdigest() if weights.is_file() else None
     version = re.search(r"<version>(.*?)</version>", package_file(".", "package.xml").read_text(encoding="utf-8"))
-    return {"weights": str(weights), "weights_sha256": digest, "device": str(dalf.device), "backend": dalf.backend,
-            "precision": dalf.precision, "version": version[1] if version else None}
+    return {"weights": str(weights), "weights_sha256": digest, "version": version[1] if version else None}
 
 
 def _told(value: Any) -> Any:

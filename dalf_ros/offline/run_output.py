@@ -5,6 +5,7 @@ import json
 import math
 import shutil
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class OutputFolder(RunFiles):
         for item in self._mine:
             if item.resolve() in (read, *read.parents) or read in item.resolve().parents:
                 raise BagError(f"the results would replace {keep}, which is to be read; choose another output folder than {path}")
+        self._made = [folder for folder in (path, *path.parents) if not folder.exists()]
         try:
             path.mkdir(parents=True, exist_ok=True)
             there = [item.name for item in self._mine if item.exists()]
@@ -66,6 +68,12 @@ class OutputFolder(RunFiles):
                 shutil.rmtree(item)
             else:
                 item.unlink(missing_ok=True)
+
+    def remove_if_empty(self) -> None:
+        """Leave no folder behind that was made here and holds nothing, such as after a run that could not start."""
+        with suppress(OSError):
+            for folder in self._made:
+                folder.rmdir()
 
     def write_metrics(self, metrics: dict[str, Any]) -> None:
         """metrics.json, strict JSON: numbers that are not finite become null."""

@@ -278,4 +278,11 @@ def test_a_run_that_failed_at_once_leaves_nothing(official_weights: Path, scene:
     bag = scene.write_bag2(tmp_path / "bag", messages)
     code, _, errors = command(register.main, bag, "--output", out, "--color-topic", scene.depth, "--no-depth")
     assert code == 2 and "error:" in errors
-    assert not [item for item in out.iterdir()]
+    assert not out.exists()
+
+
+def test_a_folder_that_was_there_stays(official_weights: Path, rgbd_bag: Path, tmp_path: Path, command) -> None:
+    (tmp_path / "mine").mkdir()
+    for out in (tmp_path / "mine", tmp_path / "new" / "out"):
+        assert command(register.main, rgbd_bag, "--output", out, "--device", "cuda:9")[0] == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["mine"]

@@ -148,6 +148,20 @@ def test_register(watch: Callable, recording: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_register_many(watch: Callable, recording: Path, tmp_path: Path) -> None:
+    """Ray's programs talk to each other by the loopback, and to nobody else: no report of use, no question to a cloud."""
+    pytest.importorskip("ray")
+    pytest.importorskip("pyarrow")
+    seen = watch("-m", "dalf_ros.many", recording, "--output", tmp_path / "runs", "--weights", "light", "--top-k", 100,
+                 "--image-scale", 0.5, "--no-video")
+    inside = {"127.0.0.1", "::ffff:127.0.0.1", "::1", "localhost"}
+    strange = {call for call in seen.calls if not call.startswith("socket IPv") and call.split()[1] not in inside}
+    assert strange == set() and not seen.without_route and "1 of 1 recordings registered, 4 frames" in seen.output
+    assert {path for path in seen.written if not path.startswith((".cache/matplotlib/", ".cache/dalf/"))} == set()
+    assert (tmp_path / "runs" / "frames.parquet").is_file()
+
+
+@pytest.mark.slow
 def test_simulate(watch: Callable, tmp_path: Path) -> None:
     pytest.importorskip("mujoco")
     pytest.importorskip("open3d")

@@ -28,6 +28,7 @@ MAY_IMPORT = {
                            "dalf_core.image_matching", "dalf_core.registration", "dalf_core.templates"},
     "dalf_core.drawing": {"dalf_core", "dalf_core.features", "dalf_core.image_registration"},
     "dalf_core.viewing": {"dalf_core", "dalf_core.drawing", "dalf_core.image_registration"},
+    "dalf_core.datasets": {"dalf_core", "dalf_core.image_registration"},
     "dalf_core.reports": {"dalf_core", "dalf_core.drawing", "dalf_core.image_registration"},
     "dalf_core.commands": {"dalf_core.viewing", "dalf_core", "dalf_core.features", "dalf_core.matching", "dalf_core.image_registration",
                            "dalf_core.image_matching", "dalf_core.templates", "dalf_core.tracking", "dalf_core.drawing",
@@ -50,7 +51,8 @@ MAY_IMPORT = {
     "dalf_ros.view": {"dalf_core", "dalf_core.commands", "dalf_core.viewing", "dalf_ros.conversions", "dalf_ros.nodes"},
     "dalf_ros.offline": {"dalf_ros.images", "dalf_core", "dalf_core.tracking", "dalf_core.templates", "dalf_core.matching",
                          "dalf_core.drawing", "dalf_core.image_registration", "dalf_core.recordings", "dalf_core.viewing",
-                         "dalf_core.reports", "dalf_ros.bags", "dalf_ros.conversions"},
+                         "dalf_core.reports", "dalf_core.datasets", "dalf_ros.bags", "dalf_ros.conversions"},
+    "dalf_ros.many": {"dalf_core", "dalf_core.commands", "dalf_core.recordings", "dalf_ros", "dalf_ros.bags", "dalf_ros.offline"},
     "dalf_ros.launch_support": {"dalf_ros.bags", "dalf_ros.conversions", "dalf_ros.nodes"},
     "dalf_ros.simulation": {"dalf_ros.images", "dalf_core", "dalf_ros.bags", "dalf_ros.conversions"},
 }

@@ -21,7 +21,8 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = re.compile(r"<!-- not run: \S.*-->")
 RUN_MODULES = {name: f"dalf_ros.{name}" for name in ("demo", "play", "record", "simulate", "register", "report")} | {
     name: f"dalf_core.commands.{name}" for name in ("match", "video", "live", "export", "template", "retrieve")} | {
-    "view": "dalf_ros.view.command", "train": "dalf_training.command", "evaluate": "dalf_training.evaluate"}
+    "register-many": "dalf_ros.many.command", "export-dataset": "dalf_ros.export_dataset", "view": "dalf_ros.view.command",
+    "train": "dalf_training.command", "evaluate": "dalf_training.evaluate"}
 NODES = ("feature_node", "registration_node", "tracker")
 SHELL = {"cd", "echo", "git", "for", "done", "source", "mkdir", "touch", "sudo", "pip", "rosdep", "uv"}      # not ours
 STAND_INS = {"N": "1", "M": "1"}

@@ -12,6 +12,8 @@ import pytest
     ("dalf_core.commands.match", ["a.png", "b.png"], "out/matches.png"),
     ("dalf_core.commands.video", ["film.mp4"], "out/registered.mp4"),
     ("dalf_core.commands.export", [], "out/dalf.onnx"),
+    ("dalf_ros.many.command", ["bags"], "out/many"),
+    ("dalf_ros.export_dataset", ["run"], "out/dataset"),
     ("dalf_ros.rviz_picture", ["out/demo/registration/results"], "out/rviz.png"),
     ("dalf_training.command", ["--images", "photos"], "out/training"),
 ])

@@ -53,9 +53,9 @@ def run(installed: tuple[Path, Path], *arguments: object, hidden: tuple[str, ...
 def test_dalf_and_its_commands(installed: tuple[Path, Path]) -> None:
     assert (installed[0] / "bin" / "dalf").is_file()
     done = run(installed)
-    assert done.returncode == 0 and ("commands: evaluate, export, live, match, register, report, retrieve, template, "
-                                                               "train, video") in done.stdout
-    for name in ("match", "video", "register", "report", "train", "evaluate", "export", "live"):
+    names = "evaluate, export, export-dataset, live, match, register, register-many, report, retrieve, template, train, video"
+    assert done.returncode == 0 and f"commands: {names}" in done.stdout
+    for name in ("match", "video", "register", "register-many", "report", "train", "evaluate", "export", "export-dataset", "live"):
         done = run(installed, name, "--help")
         assert done.returncode == 0 and done.stdout.startswith(f"usage: dalf {name} "), done.stderr
     done = run(installed, "mtach")
