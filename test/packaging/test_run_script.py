@@ -18,8 +18,8 @@ def run(*arguments: str, program: Path = RUN, folder: Path | None = None, **envi
 
 def test_help_names_every_command() -> None:
     text = run("help").stdout
-    for command in ("demo", "simulate", "register", "register-many", "report", "export-dataset", "play", "record", "match", "video", "train",
-                    "evaluate", "export", "test", "build", "exec", "shell"):
+    for command in ("demo", "simulate", "register", "register-many", "report", "export-dataset", "play", "record", "match", "video",
+                    "train", "evaluate", "export", "test", "build", "exec", "shell"):
         assert f"\n  {command} " in text
 
 
