@@ -30,7 +30,7 @@ function plot(place, title, unit, time, curves, log, colors, goTo) {
     ...sizeOf(place), title,
     scales: { x: { time: false }, y: log ? { distr: 3 } : { range: (_, low, high) => [0, high > 0 ? 1.08 * high : 1] } },
     cursor: { sync: { key: "run" }, drag: { x: true, y: false } },
-    axes: [{ ...axis, values: (_, splits) => splits.map(value => `${value}${unit && " " + unit}`) }, { ...axis, size: 60 }],
+    axes: [{ ...axis, values: (_, splits) => splits.map(value => `${value}${unit && " " + unit}`) }, { ...axis, size: 72 }],
     series: [{ label: unit ? "seconds" : "frame", value: number },
       ...curves.map(([label], i) => ({ label, stroke: colors.curves[i], width: 1.5, value: number, points: { show: time.length < 2 } }))],
     hooks: { setScale: [chart => moveLine(chart, line)] },

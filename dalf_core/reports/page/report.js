@@ -66,7 +66,7 @@ function openFilm() {
   const video = element("film");
   if (!video) return null;
   video.src = URL.createObjectURL(new Blob([blockBytes("film")], { type: "video/mp4" }));
-  video.onerror = () => { element("film-note").textContent = "this browser does not play H.264"; };
+  video.onerror = () => { element("film-note").textContent = "is not shown: this browser does not play H.264; Firefox on Linux does with the package libavcodec"; };
   video.controls = !data.film.frames;         // else the slider moves it
   return data.film.frames ? video : null;
 }
