@@ -72,6 +72,7 @@ def _read(folders: list[Path], recordings: Path | None) -> tuple[list[Episode], 
     from .offline.episode_reader import read_episode
     from .offline.report_writer import runs_below
     from .offline.run_reader import is_run, read_metrics
+    from .register import parser as register_parser
 
     runs: list[Path] = []
     for folder in folders:
@@ -82,7 +83,7 @@ def _read(folders: list[Path], recordings: Path | None) -> tuple[list[Episode], 
     episodes, problems = [], []
     for run_folder in progress_bar(runs, unit="run"):
         try:
-            episodes.append(read_episode(run_folder, recordings))
+            episodes.append(read_episode(run_folder, lambda path: register_parser().parse_args([str(path)]), recordings))
         except (BagError, DatasetError) as error:
             problems.append(str(error))
     for problem in problems:

@@ -2,7 +2,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,8 +27,8 @@ POINTS = bag_topic(topics.NAMED_POINTS)
 UNSEEN = ("unreadable", "no_image")        # frames without a picture are none of an episode
 
 
-def read_episode(folder: Path, recordings: Path | None = None) -> Episode:
-    """The run of one folder. recordings: where the recording lies if it was moved.
+def read_episode(folder: Path, defaults: Callable[[Path], argparse.Namespace], recordings: Path | None = None) -> Episode:
+    """The run of one folder. defaults: register's options for a recording. recordings: where the recording lies if it was moved.
 
     Raises BagError: no finished run; DatasetError: no surface was followed.
     """
@@ -46,7 +46,7 @@ def read_episode(folder: Path, recordings: Path | None = None) -> Episode:
     followed = np.isin(np.arange(len(frames)), sequence.frames)
     status = np.array([_code(frame["status"], has_surface) for frame, has_surface in zip(frames, followed)], np.uint8)
     residual = np.array([np.nan if frame["residual_m"] is None else frame["residual_m"] for frame in frames], np.float32)
-    images = _images(metrics["options"], recordings, set(stamps))
+    images = _images(metrics["options"], defaults, recordings, set(stamps))
     return Episode(folder.resolve().name, np.array(stamps, np.int64), status, residual, sequence.reference, sequence.triangles,
                    sequence.colors, vertices, visible, _points(files.bag, stamps), images, tuple(notes))
 
@@ -74,30 +74,29 @@ def _points(bag: Path, stamps: list[int]) -> dict[str, PointTrack]:
     return tracks
 
 
-def _images(options: dict[str, Any], recordings: Path | None, stamps: set[int]) -> Any:
+def _images(options: dict[str, Any], defaults: Callable[[Path], argparse.Namespace], recordings: Path | None, stamps: set[int]) -> Any:
     """Reads the recording's frames anew; None where it is not there any more."""
     path = Path(str(options.get("recording", "")))
     if recordings is not None:
         path = recordings / path.name
-    return partial(_frames, options, path, stamps) if options.get("recording") and path.exists() else None
+    if not options.get("recording") or not path.exists():
+        return None
+    return partial(_frames, _as_given(options, defaults(path)), stamps)
 
 
-def _frames(options: dict[str, Any], path: Path, stamps: set[int]) -> Iterator[EpisodeFrame]:
+def _frames(given: argparse.Namespace, stamps: set[int]) -> Iterator[EpisodeFrame]:
     """What the recording holds of these stamps. Raises BagError, DatasetError."""
-    with open_recording(_as_given(options, path)) as recording:
+    with open_recording(given) as recording:
         for frame in recording.frames():
             if frame.image is None or frame.stamp_ns not in stamps:
                 continue
             if frame.depth_m is not None and (frame.depth_m.ndim != 2 or (frame.depth_frame_id or frame.frame_id) != frame.frame_id):
-                raise DatasetError(f"{path}: depth is a cloud, or of another frame than colour; it is not aligned here: --no-depth")
+                raise DatasetError(f"{given.recording}: depth is a cloud, or of another frame than colour; it is not aligned here: --no-depth")
             yield EpisodeFrame(as_bgr(frame.image), frame.depth_m)
 
 
-def _as_given(options: dict[str, Any], path: Path) -> argparse.Namespace:
-    """The options of the run, by which its recording is read as it was then."""
-    from ..register import parser
-
-    given = parser().parse_args([str(path)])
+def _as_given(options: dict[str, Any], given: argparse.Namespace) -> argparse.Namespace:
+    """With the options of the run, by which its recording is read as it was then."""
     for name in ("color_topic", "depth_topic", "camera_info_topic", "mask_topic", "no_depth", "no_check_frames", "recording_time",
                  "depth_scale", "tolerance", "fps"):
         setattr(given, name, options.get(name, getattr(given, name)))
