@@ -43,7 +43,7 @@ class Share:
 
     def __str__(self) -> str:
         gpus = f", {self.gpus:g} GPUs" if self.gpus else ""
-        return f"{self.cpus:g} cores{gpus} and {self.memory / MIB:.0f} MiB"
+        return f"{self.cpus:g} core{'s' * (self.cpus > 1)}{gpus} and {self.memory / MIB:.0f} MiB"
 
 
 @contextmanager

@@ -95,7 +95,7 @@ def test_killed_workers_and_a_killed_driver(cluster: str, recordings: Path, tmp_
     kept = {path: path.stat().st_mtime_ns for path in output.glob("runs/*/metrics.json")}
 
     status, text = Driver(*words).end()
-    assert status == 1 and f"6 recordings: {len(kept)} are registered already, {6 - len(kept)} to do" in text, text
+    assert status == 1 and f"6 recordings: {len(kept)} registered already, {6 - len(kept)} to do" in text, text
     assert {path: path.stat().st_mtime_ns for path in kept} == kept                         # not done again
     runs = parquet.read_table(output / "runs.parquet").to_pylist()
     assert [run["name"] for run in runs] == NAMES
@@ -154,7 +154,7 @@ def test_other_options_are_refused(tmp_path: Path, command, monkeypatch: pytest.
     words = (tmp_path / "a.bag", "--output", tmp_path / "out")
     assert command(many.main, *words, "--top-k", 100)[0] == 0
     status, _, errors = command(many.main, *words, "--top-k", 200)
-    assert status == 2 and re.search(r"1 of the recordings in .* \(a: top_k was 100, is 200\): give --overwrite", errors)
+    assert status == 2 and re.search(r"1 recording in .* registered otherwise \(a: top_k was 100, is 200\): give --overwrite", errors)
     (tmp_path / "a.bag").write_bytes(b"123456")
     status, _, errors = command(many.main, *words, "--top-k", 100)
     assert status == 2 and "the recording had 5 bytes, and has 6" in errors
