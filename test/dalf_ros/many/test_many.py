@@ -95,9 +95,10 @@ def test_killed_workers_and_a_killed_driver(cluster: str, recordings: Path, tmp_
     name, process, _ = begun[0].rsplit(".", 2)
     assert name not in done(output)
     os.kill(int(process), signal.SIGKILL)
-    first.until(lambda: name in done(output))
-    assert len(done(output)) < 5, "all were done before the driver was killed: make the recordings longer"
+    first.until(lambda: len(done(output)) >= 2)
     assert first.end(signal.SIGKILL)[0] == -signal.SIGKILL and not (output / "runs.parquet").exists()
+    assert len(done(output)) < 5, "all were done before the driver was killed: make the recordings longer"
+    assert not (output / "failed" / f"{name}.json").exists()            # it was given to another process, or waits for one
     kept = {path: path.stat().st_mtime_ns for path in output.glob("runs/*/metrics.json")}
 
     status, text = Driver(*words).end()
