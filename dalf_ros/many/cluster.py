@@ -43,7 +43,7 @@ class Share:
 
     def __str__(self) -> str:
         gpus = f", {self.gpus:g} GPUs" if self.gpus else ""
-        return f"{self.cpus:g} cores{gpus} and {self.memory / MIB:.0f} MiB"
+        return f"{self.cpus:g} core{'s' * (self.cpus > 1)}{gpus} and {self.memory / MIB:.0f} MiB"
 
 
 @contextmanager
@@ -72,7 +72,8 @@ def connected(address: str | None, share: Share) -> Iterator[int]:
         except (OSError, RuntimeError, ValueError, ray.exceptions.RayError) as error:
             ray.shutdown()
             where = "be started on this machine" if address is None else f"be reached at {address}"
-            raise ClusterError(f"Ray cannot {where}: {_first_line(error)}") from error
+            mend = "" if address is None else "; this machine must be one of the cluster's, with the same ~/.ray/auth_token and Ray"
+            raise ClusterError(f"Ray cannot {where}: {_first_line(error)}{mend}") from error
         try:
             yield _slots(ray, share)
         finally:

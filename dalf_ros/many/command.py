@@ -84,9 +84,9 @@ def register_many(given: argparse.Namespace) -> int:
         stale = [job for job in jobs if job.overwrite]
         if stale and not given.overwrite:
             why = _changed(stale[0].source, done[stale[0].source.told], told)
-            raise StoreError(f"{len(stale)} of the recordings in {given.output} were registered otherwise ({stale[0].name}: {why}): give "
+            raise StoreError(f"{_recordings(len(stale))} in {given.output} registered otherwise ({stale[0].name}: {why}): give "
                              "--overwrite to register them anew, or choose another --output")
-        print(f"{len(sources)} recordings: {len(sources) - len(jobs)} are registered already, {len(jobs)} to do")
+        print(f"{_recordings(len(sources))}: {len(sources) - len(jobs)} registered already, {len(jobs)} to do")
         wanted = {source.told for source in sources}
         records = {**failures, **done}
         stopped = _work(jobs, store, share, given.address, records) if jobs else 0
@@ -162,7 +162,7 @@ def _report(store: Store, of_this_call: list[dict[str, Any]], total: int, stoppe
     good = sum(record["status"] == DONE for record in of_this_call)
     bad = [record for record in of_this_call if record["status"] != DONE]
     frames = sum(record.get("frames") or 0 for record in of_this_call)
-    print(f"{good} of {total} recordings registered, {frames} frames")
+    print(f"{good} of {_recordings(total)} registered, {frames} frames")
     for record in bad[:SHOWN]:
         print(f"{record['name']}: {record['status']}: {record['error']}", file=sys.stderr)
     if len(bad) > SHOWN:
@@ -171,3 +171,7 @@ def _report(store: Store, of_this_call: list[dict[str, Any]], total: int, stoppe
     if stopped:
         print("interrupted; what was done is kept, and the same call goes on from there", file=sys.stderr)
     return stopped or int(good < total)
+
+
+def _recordings(count: int) -> str:
+    return f"{count} recording{'s' * (count != 1)}"

@@ -156,7 +156,7 @@ def test_register_many(watch: Callable, recording: Path, tmp_path: Path) -> None
                  "--image-scale", 0.5, "--no-video")
     inside = {"127.0.0.1", "::ffff:127.0.0.1", "::1", "localhost"}
     strange = {call for call in seen.calls if not call.startswith("socket IPv") and call.split()[1] not in inside}
-    assert strange == set() and not seen.without_route and "1 of 1 recordings registered, 4 frames" in seen.output
+    assert strange == set() and not seen.without_route and "1 of 1 recording registered, 4 frames" in seen.output
     assert {path for path in seen.written if not path.startswith((".cache/matplotlib/", ".cache/dalf/"))} == set()
     assert (tmp_path / "runs" / "frames.parquet").is_file()
 

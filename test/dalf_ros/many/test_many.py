@@ -75,6 +75,12 @@ class Driver:
         return self.process.returncode, output
 
 
+def running(session: int) -> list[str]:
+    """Programs of a session, but for those that have ended and were not asked yet how."""
+    listed = subprocess.run(["ps", "-eo", "sid,stat,args"], stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()[1:]
+    return [line for line in listed if line.split()[0] == str(session) and line.split()[1][0] != "Z"]
+
+
 def done(output: Path) -> set[str]:
     return {path.name for path in (output / "runs").glob("*")}
 
@@ -89,13 +95,14 @@ def test_killed_workers_and_a_killed_driver(cluster: str, recordings: Path, tmp_
     name, process, _ = begun[0].rsplit(".", 2)
     assert name not in done(output)
     os.kill(int(process), signal.SIGKILL)
-    first.until(lambda: name in done(output))
-    assert len(done(output)) < 5, "all were done before the driver was killed: make the recordings longer"
+    first.until(lambda: len(done(output)) >= 2)
     assert first.end(signal.SIGKILL)[0] == -signal.SIGKILL and not (output / "runs.parquet").exists()
+    assert len(done(output)) < 5, "all were done before the driver was killed: make the recordings longer"
+    assert not (output / "failed" / f"{name}.json").exists()            # it was given to another process, or waits for one
     kept = {path: path.stat().st_mtime_ns for path in output.glob("runs/*/metrics.json")}
 
     status, text = Driver(*words).end()
-    assert status == 1 and f"6 recordings: {len(kept)} are registered already, {6 - len(kept)} to do" in text, text
+    assert status == 1 and f"6 recordings: {len(kept)} registered already, {6 - len(kept)} to do" in text, text
     assert {path: path.stat().st_mtime_ns for path in kept} == kept                         # not done again
     runs = parquet.read_table(output / "runs.parquet").to_pylist()
     assert [run["name"] for run in runs] == NAMES
@@ -118,8 +125,10 @@ def test_ctrl_c_leaves_nothing_behind(recordings: Path, tmp_path: Path) -> None:
     status, text = driver.end(signal.SIGINT)
     assert status == 130 and "the same call goes on from there" in text and "Traceback" not in text, text
     assert not list((output / ".parts").iterdir()) and parquet.read_table(output / "runs.parquet").num_rows == len(done(output))
-    listed = subprocess.run(["ps", "-eo", "sid,args"], stdout=subprocess.PIPE, text=True, check=True).stdout
-    assert not [line for line in listed.splitlines() if line.split()[0] == str(driver.process.pid)]
+    deadline = time.monotonic() + 20        # the raylet's children end a moment after it
+    while running(driver.process.pid) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not running(driver.process.pid)
 
 
 @pytest.mark.parametrize(("arguments", "message"), [
@@ -154,7 +163,7 @@ def test_other_options_are_refused(tmp_path: Path, command, monkeypatch: pytest.
     words = (tmp_path / "a.bag", "--output", tmp_path / "out")
     assert command(many.main, *words, "--top-k", 100)[0] == 0
     status, _, errors = command(many.main, *words, "--top-k", 200)
-    assert status == 2 and re.search(r"1 of the recordings in .* \(a: top_k was 100, is 200\): give --overwrite", errors)
+    assert status == 2 and re.search(r"1 recording in .* registered otherwise \(a: top_k was 100, is 200\): give --overwrite", errors)
     (tmp_path / "a.bag").write_bytes(b"123456")
     status, _, errors = command(many.main, *words, "--top-k", 100)
     assert status == 2 and "the recording had 5 bytes, and has 6" in errors
