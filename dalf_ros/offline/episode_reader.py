@@ -91,7 +91,7 @@ def _frames(given: argparse.Namespace, stamps: set[int]) -> Iterator[EpisodeFram
             if frame.image is None or frame.stamp_ns not in stamps:
                 continue
             if frame.depth_m is not None and (frame.depth_m.ndim != 2 or (frame.depth_frame_id or frame.frame_id) != frame.frame_id):
-                raise DatasetError(f"{given.recording}: depth is a cloud, or of another frame than colour, and not aligned here: --no-depth")
+                raise DatasetError(f"{given.recording}: depth is a cloud, or not aligned with colour: leave it out (--no-depth)")
             yield EpisodeFrame(as_bgr(frame.image), frame.depth_m)
 
 
