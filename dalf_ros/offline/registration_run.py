@@ -139,7 +139,7 @@ def _report(session: Session, output: OutputFolder, interruption: Interruption, 
     if interruption.asked:
         print("interrupted: what was done until then is kept and readable", file=sys.stderr)
         return interruption.exit_code
-    if problem := why_nothing_followed(session.frames, session.has_depth):
+    if problem := why_nothing_followed(session.frames, session.has_depth, session.options.template):
         print(f"error: {problem}", file=sys.stderr)
         return 1
     return 0

@@ -108,15 +108,15 @@ def summarise(frames: list[dict[str, Any]], seconds: float) -> dict[str, Any]:
     }
 
 
-def why_nothing_followed(frames: list[dict[str, Any]], has_depth: bool) -> str:
-    """Why not a single frame was tracked (or matched, without depth), and what would mend it; empty where one was."""
+def why_nothing_followed(frames: list[dict[str, Any]], has_depth: bool, template: str = "") -> str:
+    """Why not a single frame was tracked (or matched, without depth), and what would mend it; empty where one was. template: followed."""
     good = ("tracked", "degraded") if has_depth else ("matched",)
     others = [frame for frame in frames if not frame["is_reference"]]       # a reference is always found in itself
     if any(frame["status"] in good for frame in others or frames):
         return ""
     (status, reason), count = Counter((frame["status"], frame["reason"]) for frame in others or frames).most_common(1)[0]
     gaps = [frame["gap_s"] for frame in frames if frame["status"] == status and frame["gap_s"] is not None]
-    mend = ""
+    mend = f"; does this recording show what {template} does? If it is small in the image, --image-scale 2 helps" if template else ""
     if gaps:
         gap = float(np.median(gaps))
         mend = f"; the nearest is {abs(gap):.3f} s {'later' if gap > 0 else 'earlier'}: " + (
