@@ -83,6 +83,16 @@ def test_what_lies_above_both_frames_is_not_asked() -> None:
     assert_at(made, START, START)
 
 
+def test_between_branches_of_the_tree() -> None:
+    """The table stands beside the robot: neither frame lies above the other."""
+    made, seen, stamp = moving([START, START + 100 * MS]), np.array([0.3, -0.2, 0.7]), START + 40 * MS
+    made.add_static(message("base", "table", 0, [1.0, -2.0, 0.4], TILT))
+    position, turn = turning(stamp)
+    in_base = turn.apply(TILT.apply(seen) + [0.1, 0.2, 0.3]) + position
+    found = made.find("camera", "table", stamp)
+    np.testing.assert_allclose(found.rotation @ seen + found.translation, TILT.inv().apply(in_base - [1.0, -2.0, 0.4]), atol=1e-9)
+
+
 def test_wrong_numbers_are_left_out() -> None:
     made = moving([START, START + 100 * MS])
     made.add(message("base", "flange", START + 50 * MS, [np.nan, 0, 0], TILT))
