@@ -20,6 +20,7 @@ from dalf_core.sixteen_bit import to_eight_bit
 from dalf_core.tracking import SurfaceTracker
 
 from .conversions import topics
+from .conversions.based_results import Placement
 from .conversions.camera_model import is_empty, is_rectified, lens_of, same_camera
 from .conversions.cloud_depth import cloud_depth
 from .conversions.depth_camera import DepthCamera
@@ -36,6 +37,7 @@ from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import ERROR, OK, WARN
 from .nodes.save_surface import save_surface
 from .nodes.worker_node import WorkerNode
+from .services.base_frame import BaseFrame
 from .services.object_selection import ObjectSelection
 from .services.point_tracking import PointTracking
 from .templates.save_template import save_reference
@@ -64,6 +66,7 @@ class RegistrationNode(WorkerNode):
         self._alignment = DepthAlignment(self)
         self._reference: PinholeView | None = None      # the frame that became the reference
         self._template_ns: int | None = None    # by what matches name the last template
+        self._base = BaseFrame(self)
         self._points = PointTracking(self)
         self._selection = ObjectSelection(self)
         self._save = self.create_service(_save_class(), "~/save_surface", self._on_save)
@@ -71,6 +74,7 @@ class RegistrationNode(WorkerNode):
 
     def load(self) -> None:
         self._alignment.configure()
+        self._base.configure()
         if self.values["min_depth"] >= self.values["max_depth"]:
             raise ValueError(f"min_depth {self.values['min_depth']:g} must be less than max_depth {self.values['max_depth']:g}")
         # refuses a device that it cannot use
@@ -101,6 +105,7 @@ class RegistrationNode(WorkerNode):
         if self.values["use_mask"]:
             self.inputs.add_image("mask", "mask", lambda m: self.arrived("mask", m))
         self._alignment.listen()
+        self._base.listen()
         self.inputs.add("template", topics.TEMPLATE, topics.TYPES[topics.TEMPLATE], self._template_arrived, RESULT_QOS, optional=True,
                         latched=True)
         self._selection.listen()
@@ -144,13 +149,14 @@ class RegistrationNode(WorkerNode):
             frame = self._tracker.process(view.matches, view.depth_m, view.camera, view.image, view.mask)
             assert self._lens is not None       # of this view
             self._points.attend(frame, self._lens, view.matches.image_size)
+        self._tell_prediction(view, frame_id_of(item["matches"]))
+        frame, place = self._base.placed(frame, frame_id)
         with self._last_lock:
             if self.is_current():
                 self._last = (frame, frame_id)
         if frame.is_reference:
             self._reference = view
-        self._tell_prediction(view, frame_id_of(item["matches"]))
-        self._publish(frame, view, frame_id, started)
+        self._publish(frame, view, frame_id, place, started)
         self.done(stamp, started)
 
     def _view(self, item: dict[str, Any]) -> tuple[PinholeView, str]:
@@ -163,11 +169,14 @@ class RegistrationNode(WorkerNode):
         problem = unit_hint(depth) if begins else ""
         if problem:
             raise SetupError(problem)
+        frame_id = frame_id_of(item["depth" if is_aligned else "matches"])
+        if begins and not matches.template:
+            self._base.require(frame_id, matches.stamp_ns)
         if begins and item["image"] is None and self.inputs.received["image"]:
             self.refuse("no colour image of the reference's stamp is kept: the surface is grey (buffer_megabytes, stamp_tolerance)")
         image = to_color(item["image"]) if begins and item["image"] is not None else None
         mask = to_mask(item["mask"]) if "mask" in item else None
-        return pinhole_view(lens, matches, depth, image, mask, own), frame_id_of(item["depth" if is_aligned else "matches"])
+        return pinhole_view(lens, matches, depth, image, mask, own), frame_id
 
     def plain_view(self, frame: dict[str, Any], image: np.ndarray) -> tuple[PinholeView, Lens]:
         """An image (H, W, 3) or (H, W) with its depth, as a surface would be made of them, and the lens. frame: their messages, and
@@ -243,19 +252,22 @@ class RegistrationNode(WorkerNode):
             prediction = lens_prediction(prediction, self._lens, view.matches.image_size)
             self.outputs.publish([(topics.PREDICTION, prediction_message(prediction, frame_id))])
 
-    def _publish(self, frame: Any, view: PinholeView, frame_id: str, started: float) -> None:
-        """Results in the order of their use, the status always; last what takes long."""
+    def _publish(self, frame: Any, view: PinholeView, frame_id: str, place: Placement | None, started: float) -> None:
+        """Results in the order of their use, the status always; last what takes long. Without a place nothing that has positions."""
         results, outputs = self._results, self.outputs
         assert results is not None and outputs is not None
         results.marker_triangles, results.marker_rate = self.values["marker_triangles"], self.values["marker_rate"]
         results.covariance_rate = self.values["covariance_rate"]
         wanted = outputs.wanted()
-        outputs.publish(results.surface(frame, frame_id, wanted))
+        if place is not None:
+            outputs.publish(results.surface(frame, place, wanted))
         self._points.publish_frames(frame, frame_id)
-        outputs.publish(results.points(frame, frame_id, wanted))
-        outputs.publish(results.landmarks(frame, view.matches, view.depth_m, view.camera, frame_id, wanted))
+        if place is not None:
+            outputs.publish(results.points(frame, place, wanted))
+            outputs.publish(results.landmarks(frame, view.matches, view.depth_m, view.camera, place, wanted))
         outputs.publish([results.status(frame, frame_id, 1e3 * (time.perf_counter() - started), self.mailbox.dropped)])
-        outputs.publish(results.covariance(frame, frame_id, wanted))
+        if place is not None:
+            outputs.publish(results.covariance(frame, place, wanted))
         self._tell(frame)
 
     def _tell(self, frame: Any) -> None:
@@ -284,6 +296,7 @@ class RegistrationNode(WorkerNode):
                 self._tracker.reset()
                 self._points.forget()
             self._results.forget()
+        self._base.forget()
         self._last = self._reference = None
 
     def health(self) -> tuple[int, str, dict[str, str]]:
@@ -294,7 +307,8 @@ class RegistrationNode(WorkerNode):
         more = {"status": frame.status, "matches": str(frame.matches), "inliers": str(frame.inliers)}
         if frame.registration is not None:
             more["residual_m"] = f"{frame.registration.residual_m:.5f}"
-        return LEVELS[frame.status], frame.reason or frame.status, more
+        level = max(LEVELS[frame.status], WARN if frame.reason else OK)     # tracked, but not published
+        return level, frame.reason or frame.status, more
 
     def _on_save(self, request: Any, response: Any) -> Any:
         response.success, response.message, response.path = save_surface(request.path, request.overwrite, self.values["save_folder"],

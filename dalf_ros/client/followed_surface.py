@@ -21,7 +21,8 @@ NODES = 4                   # of the deformation graph that move a point, see De
 
 @dataclass(frozen=True)
 class FollowedSurface:
-    """The surface as it is in one frame; positions in the camera optical frame `frame_id` (x right, y down, z forward), metres.
+    """The surface as it is in one frame; positions in the frame `frame_id`, metres: the camera's optical frame (x right, y
+    down, z forward), or the node's base_frame.
 
     stamp_ns: of the image, nanoseconds. reference_stamp_ns: of the image that the reference surface was made of.
     status: "tracked", "degraded" or "lost"; reason: why it is not tracked. residual_m: root mean square depth residual, NaN while lost.

@@ -155,7 +155,8 @@ class SurfaceClient:
                     timeout_s: float = 10.0) -> None:
         """Follow a point of the surface by this name; from the next frame on it is in FollowedSurface.points.
 
-        pixel: x, y of the colour image; position: x, y, z metres in the optical frame, on the surface; both of the frame followed last.
+        pixel: x, y of the colour image; position: x, y, z metres in the camera's optical frame (whatever base_frame is), on the surface;
+        both of the frame followed last.
         ValueError unless one of the two is given.
         """
         if (pixel is None) == (position is None):

@@ -15,6 +15,7 @@ from dalf_core.types import DEGRADED, TRACKED
 
 from ..images.image_conversion import from_color, from_color_compressed
 from . import messages, point_messages, topics, visual_messages
+from .based_results import Placement, moved_deformation, moved_named_points, moved_points, turned_covariances, turned_vectors
 from .messages import NANOSECONDS
 from .pictures import draw_motion
 
@@ -62,7 +63,10 @@ def _warp_results(frame: FeatureFrame, image: np.ndarray, frame_id: str, wanted:
 
 
 class SurfaceResults:
-    """Messages of the depth half. Keeps what is made once a reference: the decimated triangles, and which reference was announced."""
+    """Messages of the depth half. Keeps what is made once a reference: the decimated triangles, and which reference was announced.
+
+    place: the frame in which positions are given, and how it is reached from the camera's optical frame (see optical()).
+    """
 
     def __init__(self, tracker: SurfaceTracker) -> None:
         self.tracker = tracker
@@ -85,31 +89,34 @@ class SurfaceResults:
         count = 0 if vertices is None else len(vertices)
         return topics.STATUS, messages.registration_status(frame, frame_id, milliseconds, count, nodes, dropped)
 
-    def surface(self, frame: SurfaceFrame, frame_id: str, wanted: Collection[str]) -> Iterator[tuple[str, dict]]:
+    def surface(self, frame: SurfaceFrame, place: Placement, wanted: Collection[str]) -> Iterator[tuple[str, dict]]:
         """(topic, fields) of the wanted surface topics; nothing while there is no surface."""
         result = frame.registration
         if result is None:
             return
-        now, reference = messages.header(frame.stamp_ns, frame_id), messages.header(frame.reference_stamp_ns, frame_id)
+        now, reference = messages.header(frame.stamp_ns, place.frame_id), messages.header(frame.reference_stamp_ns, place.frame_id)
         colors = self.tracker.colors
         if topics.REFERENCE in wanted and self._announced != frame.topology_id:
             self._announced = frame.topology_id
             surface = self.tracker.registration.surface
-            yield topics.REFERENCE, messages.surface_mesh(reference, reference, frame.topology_id, surface.vertices, surface.normals,
-                                                          None, surface.triangles, surface.colors)
+            yield topics.REFERENCE, messages.surface_mesh(
+                reference, reference, frame.topology_id, moved_points(place.reference, surface.vertices),
+                turned_vectors(place.reference, surface.normals), None, surface.triangles, surface.colors)
         if topics.DEFORMATION in wanted:
             graph = self.tracker.registration.graph
-            yield topics.DEFORMATION, messages.deformation_field(now, reference, graph.position, result.node_rotation,
-                                                                 result.node_translation, graph.radius)
+            nodes = moved_deformation(place, graph.position, result.node_rotation, result.node_translation)
+            yield topics.DEFORMATION, messages.deformation_field(now, reference, *nodes, graph.radius)
+        vertices = moved_points(place.surface, result.vertices)
         if topics.MESH in wanted:
-            yield topics.MESH, messages.surface_mesh(now, reference, frame.topology_id, result.vertices, result.normals, result.visible)
+            normals = turned_vectors(place.surface, result.normals)
+            yield topics.MESH, messages.surface_mesh(now, reference, frame.topology_id, vertices, normals, result.visible)
         if topics.POINTS in wanted:
-            yield topics.POINTS, visual_messages.point_cloud(result.vertices, colors, now)
+            yield topics.POINTS, visual_messages.point_cloud(vertices, colors, now)
         if topics.MARKER in wanted and self._is_due(topics.MARKER, self.marker_rate, frame.stamp_ns):
-            yield topics.MARKER, visual_messages.mesh_marker(result.vertices, self._triangles(frame.topology_id), colors, now)
+            yield topics.MARKER, visual_messages.mesh_marker(vertices, self._triangles(frame.topology_id), colors, now)
 
     def landmarks(self, frame: SurfaceFrame, matches: FrameMatches, depth_m: np.ndarray, camera: PinholeCamera,
-                  frame_id: str, wanted: Collection[str]) -> Iterator[tuple[str, dict]]:
+                  place: Placement, wanted: Collection[str]) -> Iterator[tuple[str, dict]]:
         """Lines from where the followed surface has each verified match to where the depth image has it.
 
         camera: of the depth image. Nothing where the surface is of another frame than the matches' reference image.
@@ -122,10 +129,11 @@ class SurfaceResults:
         reference_xy = rescale_pixels(matches.reference_xy[inlier], matches.reference_image_size, (reference.width, reference.height))
         start, end = landmark_lines(reference.project(self.tracker.reference_vertices), result.vertices, reference_xy,
                                     rescale_pixels(matches.query_xy[inlier], matches.image_size, size), depth_m, camera)
+        start, end = moved_points(place.surface, start), moved_points(place.camera, end)
         yield topics.LANDMARKS, visual_messages.landmark_marker(start, end, np.linalg.norm(end - start, axis=1),
-                                                                messages.header(frame.stamp_ns, frame_id))
+                                                                messages.header(frame.stamp_ns, place.frame_id))
 
-    def covariance(self, frame: SurfaceFrame, frame_id: str, wanted: Collection[str]) -> Iterator[tuple[str, dict]]:
+    def covariance(self, frame: SurfaceFrame, place: Placement, wanted: Collection[str]) -> Iterator[tuple[str, dict]]:
         """How sure the vertices are; nothing of the reference, which is where it is said to be, nor where the surface is lost.
 
         It takes longer than following the surface, so it comes last, and at most covariance_rate times a second.
@@ -133,23 +141,24 @@ class SurfaceResults:
         if topics.COVARIANCE not in wanted or frame.is_reference or frame.status not in (TRACKED, DEGRADED):
             return
         if self._is_due(topics.COVARIANCE, self.covariance_rate, frame.stamp_ns):
-            now, reference = messages.header(frame.stamp_ns, frame_id), messages.header(frame.reference_stamp_ns, frame_id)
-            yield topics.COVARIANCE, messages.surface_covariance(now, reference, frame.topology_id, self.tracker.registration.covariance())
+            now, reference = messages.header(frame.stamp_ns, place.frame_id), messages.header(frame.reference_stamp_ns, place.frame_id)
+            covariance = turned_covariances(place.surface, self.tracker.registration.covariance())
+            yield topics.COVARIANCE, messages.surface_covariance(now, reference, frame.topology_id, covariance)
 
-    def points(self, frame: SurfaceFrame, frame_id: str, wanted: Collection[str]) -> Iterator[tuple[str, dict]]:
+    def points(self, frame: SurfaceFrame, place: Placement, wanted: Collection[str]) -> Iterator[tuple[str, dict]]:
         """(topic, fields) of the wanted topics of named points, of which there may be none; nothing while there is no surface.
 
         Their covariance is not that of the reference, which is where it is said to be, nor of a lost surface.
         """
         if frame.registration is None or not any(topic in wanted for topic in topics.POINT_TOPICS):
             return
-        now, named = messages.header(frame.stamp_ns, frame_id), self.tracker.points
+        now, named = messages.header(frame.stamp_ns, place.frame_id), self.tracker.points
         covariance = None
         if topics.NAMED_POINTS in wanted and len(named) and not frame.is_reference and frame.status in (TRACKED, DEGRADED):
             covariance = self.tracker.registration.covariance(named.positions)
-        points = named.follow(frame.registration, covariance)
+        points = moved_named_points(place.surface, named.follow(frame.registration, covariance))
         if topics.NAMED_POINTS in wanted:
-            reference = messages.header(frame.reference_stamp_ns, frame_id)
+            reference = messages.header(frame.reference_stamp_ns, place.frame_id)
             yield topics.NAMED_POINTS, point_messages.surface_points(points, now, reference, frame.topology_id)
         if topics.POINT_POSES in wanted:
             yield topics.POINT_POSES, point_messages.pose_array(points, now)

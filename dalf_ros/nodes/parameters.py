@@ -79,6 +79,8 @@ REGISTRATION_PARAMETERS = (
               "false: it is aligned, whatever it is named"),
     Parameter("depth_to_color", (0.0,) * 7, "x, y, z, qx, qy, qz, qw: pose of the depth camera's optical frame in the colour camera's, for "
               "depth that is not aligned; zeros: from /tf_static", "m", -100.0, 100.0),
+    Parameter("base_frame", "", "frame of TF in which positions are published, where the camera was at the image's stamp; empty: the "
+              "camera's optical frame"),
     Parameter.of(options.DEPTH_SCALE),
     Parameter.of(options.MIN_DEPTH),
     Parameter.of(options.MAX_DEPTH),

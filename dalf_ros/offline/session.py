@@ -31,6 +31,7 @@ from dalf_core.types import LOST, Registration
 from ..bags.bag_source import BagError
 from ..bags.bag_writer import BagWriter
 from ..conversions import topics
+from ..conversions.based_results import optical
 from ..conversions.cloud_depth import cloud_depth
 from ..conversions.depth_camera import DepthCamera
 from ..conversions.image_size import SizeGuard, commonest_size
@@ -233,14 +234,15 @@ class Session:
             bag.write_results(found, frame.stamp_ns)
         if surface is None or view is None:
             return
-        bag.write_results(self.results.surface(surface, frame.frame_id, SURFACE_WANTED), frame.stamp_ns)
+        place = optical(frame.frame_id)
+        bag.write_results(self.results.surface(surface, place, SURFACE_WANTED), frame.stamp_ns)
         if len(self.surfaces.points):
-            bag.write_results(self.results.points(surface, frame.frame_id, SURFACE_WANTED), frame.stamp_ns)
-        lines = self.results.landmarks(surface, view.matches, view.depth_m, view.camera, frame.frame_id, SURFACE_WANTED)
+            bag.write_results(self.results.points(surface, place, SURFACE_WANTED), frame.stamp_ns)
+        lines = self.results.landmarks(surface, view.matches, view.depth_m, view.camera, place, SURFACE_WANTED)
         bag.write_results(lines, frame.stamp_ns)
         bag.write_results([self.results.status(surface, frame.frame_id, sum(entry["milliseconds"].values()), 0)], frame.stamp_ns)
         if self.options.covariance:
-            bag.write_results(self.results.covariance(surface, frame.frame_id, SURFACE_WANTED), frame.stamp_ns)
+            bag.write_results(self.results.covariance(surface, place, SURFACE_WANTED), frame.stamp_ns)
 
 
 def _size(image: np.ndarray) -> tuple[int, int]:
