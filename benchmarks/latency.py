@@ -196,7 +196,8 @@ def receiver(_: argparse.Namespace) -> dict:
 
 def run(options: argparse.Namespace) -> tuple[dict, dict]:
     """Both processes; what the sender and the receiver report."""
-    environment = {**os.environ, "ROS_DOMAIN_ID": str(random.SystemRandom().randint(1, 99)), "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
+    domain = os.environ.get("ROS_DOMAIN_ID") or str(random.SystemRandom().randint(1, 99))
+    environment = {**os.environ, "ROS_DOMAIN_ID": domain, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
         environment.pop(name, None)
         if not options.no_profile:
@@ -212,6 +213,8 @@ def run(options: argparse.Namespace) -> tuple[dict, dict]:
     if any(process.returncode for process in processes):
         sys.exit("a process failed; its error is above")
     sent, received = (json.loads(text.splitlines()[-1]) for text in output)
+    if not received["arrived"]:
+        sys.exit(f"of {sent['sent']} pairs of images none arrived: is the machine too busy?")
     return sent, received
 
 

@@ -72,6 +72,7 @@ class SurfaceTracker:
         registration.set_reference(depth)
         for _ in range(2):      # found from landmarks, then tracked
             registration.register(depth, xy, xy)
+        registration.covariance()       # whoever asks for it later is not to wait for its kernels
 
     @property
     def surface(self) -> Surface | None:

@@ -35,7 +35,7 @@ def read_episode(folder: Path, defaults: Callable[[Path], argparse.Namespace], r
     files, metrics = RunFiles(folder), read_metrics(folder)
     frames = [frame for frame in metrics["frames"] if frame["status"] not in UNSEEN]
     stamps = [int(frame["stamp_ns"]) for frame in frames]
-    surfaces = read_surfaces(files.bag, stamps, most_vertices=None)
+    surfaces = read_surfaces(files.bag, stamps, thinned=False)
     if not surfaces.sequences:
         raise DatasetError(f"{folder}: no surface was followed there, so there is nothing to learn from")
     sequence = max(surfaces.sequences, key=lambda one: len(one.frames))

@@ -38,14 +38,14 @@ class FollowedSurfaces:
     damaged: str
 
 
-def read_surfaces(bag: Path, stamps_ns: list[int], most_vertices: int | None = MOST_VERTICES) -> FollowedSurfaces:
-    """The surfaces of the frames with these stamps; of a long recording every k-th frame, so that they have most_vertices at most.
+def read_surfaces(bag: Path, stamps_ns: list[int], thinned: bool = True) -> FollowedSurfaces:
+    """The surfaces of the frames with these stamps; thinned: of a long recording of every k-th, so that they have MOST_VERTICES at most.
 
     Raises BagError: the bag cannot be read at all. Messages that do not fit together are left out, and told.
     """
     with BagSource(bag) as source:
         reader = _Reader(source)
-        every = 1 if most_vertices is None else max(1, -(-len(stamps_ns) * reader.most // most_vertices))
+        every = max(1, -(-len(stamps_ns) * reader.most // MOST_VERTICES)) if thinned else 1
         reader.read({stamp: number for number, stamp in enumerate(stamps_ns) if number % every == 0})
         damaged = [source.damaged or "", f"{reader.left_out} messages of the followed surface do not fit" if reader.left_out else ""]
     return FollowedSurfaces(reader.sequences(), every, "; ".join(remark for remark in damaged if remark))

@@ -31,6 +31,6 @@ def test_samples_are_as_large_as_said() -> None:
 
 def test_two_processes(ros_domain: int) -> None:
     pytest.importorskip("rclpy")
-    done = subprocess.run([sys.executable, latency.__file__, "--seconds", "1", "--rounds", "5"], capture_output=True, text=True)
+    done = subprocess.run([sys.executable, latency.__file__, "--seconds", "3", "--rounds", "5"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert "of 30 pairs" in done.stdout and "MatchArray" in done.stdout
+    assert "of 90 pairs" in done.stdout and "MatchArray" in done.stdout

@@ -114,14 +114,29 @@ def _edge_strain(graph: DeformationGraph, frame: np.ndarray, state: State, visib
 
 
 @njit
+def _add_product(out, left, middle, right):
+    """out (3, 3) += left (3, 6) middle (6, 6) right' (6, 3). Loops: products of NumPy take ten seconds to compile here."""
+    for column in range(3):
+        for i in range(6):
+            across = 0.0
+            for j in range(6):
+                across += middle[i, j] * right[column, j]
+            for row in range(3):
+                out[row, column] += left[row, i] * across
+
+
+@njit
 def _of_vertices(vertices, node_index, node_weight, pairs, R, g, own, shared):
     """(V, 3, 3): of x' = sum of w_k (R_k (x - g_k) + g_k + t_k), given the covariances of the nodes and between those of each edge."""
     out = np.zeros((len(vertices), 3, 3))
-    J = np.zeros((4, 3, 6))
+    J, part, y = np.zeros((4, 3, 6)), np.zeros((3, 3)), np.zeros(3)
     for v in range(len(vertices)):
         for k in range(4):
             n, w = node_index[v, k], node_weight[v, k]
-            y = R[n] @ (vertices[v] - g[n])
+            for row in range(3):
+                y[row] = 0.0
+                for axis in range(3):
+                    y[row] += R[n, row, axis] * (vertices[v, axis] - g[n, axis])
             J[k, 0, 1], J[k, 0, 2] = w * y[2], -w * y[1]
             J[k, 1, 0], J[k, 1, 2] = -w * y[2], w * y[0]
             J[k, 2, 0], J[k, 2, 1] = w * y[1], -w * y[0]
@@ -130,10 +145,13 @@ def _of_vertices(vertices, node_index, node_weight, pairs, R, g, own, shared):
         pair = 0
         for a in range(4):
             if node_weight[v, a] > 0:
-                out[v] += J[a] @ own[node_index[v, a]] @ np.ascontiguousarray(J[a].T)
+                _add_product(out[v], J[a], own[node_index[v, a]], J[a])
             for b in range(a + 1, 4):
                 if pairs[v, pair] >= 0 and node_weight[v, a] > 0 and node_weight[v, b] > 0:
-                    part = J[a] @ shared[pairs[v, pair]] @ np.ascontiguousarray(J[b].T)
-                    out[v] += part + part.T
+                    part[:] = 0
+                    _add_product(part, J[a], shared[pairs[v, pair]], J[b])
+                    for row in range(3):
+                        for column in range(3):
+                            out[v, row, column] += part[row, column] + part[column, row]
                 pair += 1
     return out
