@@ -26,7 +26,7 @@ from vlad import VladLibrary, learn_words
 from dalf_core import DALF
 from dalf_core.progress_bar import progress_bar
 from dalf_core.templates.library import Library
-from dalf_core.templates.template import Template
+from dalf_core.templates.template import MIN_KEYPOINTS, Template
 from dalf_core.types import Features
 
 ROWS = ("ours", "sift", "vlad")
@@ -56,16 +56,17 @@ class Asking:
 
 
 def filled(library: Library, pictures: list[Picture], kept: Kept) -> dict[str, str]:
-    """Add the pictures to the library; the place of each template by its name."""
+    """Add the pictures to the library, without those too plain to be a template; the place of each template by its name."""
     place = {}
     for picture in progress_bar(pictures, desc="library", unit="template"):
         bare = Template.of_frame(picture.name, picture.image, mask=picture.mask)
-        ready = replace(bare, features=kept.extract(bare.image, bare.mask), extractor=kept.extractor.fingerprint)
         try:
-            library.add(ready)
+            features = kept.extract(bare.image, bare.mask)
         except ValueError:
-            continue        # too plain to be one
-        place[picture.name] = picture.place
+            continue        # one colour
+        if len(features) >= MIN_KEYPOINTS:
+            library.add(replace(bare, features=features, extractor=kept.extractor.fingerprint))
+            place[picture.name] = picture.place
     return place
 
 

@@ -110,7 +110,9 @@ def test_a_library_by_vlad() -> None:
     pictures = [retrieval_sets.Picture(f"{seed}", f"{seed}", texture(seed)) for seed in range(4)]
     words = vlad.learn_words(np.concatenate([sift.extract(texture(seed)).descriptors for seed in (7, 8)]), words=8)
     library = vlad.VladLibrary(sift, words)
-    retrieval.filled(library, pictures, Kept(sift, 400, None))
+    plain = retrieval_sets.Picture("plain", "plain", np.full((*SIZE[::-1], 3), 90, np.uint8))
+    place = retrieval.filled(library, [pictures[0], plain, *pictures[1:]], Kept(sift, 400, None))
+    assert place == {name: name for name in "0123"} and library.names == list("0123")
     features = sift.extract(cv2.warpAffine(texture(2), cv2.getRotationMatrix2D((100, 80), 12, 1.0), SIZE))
     expected = [vlad.encode(sift.extract(texture(seed)).descriptors, words) @ vlad.encode(features.descriptors, words) for seed in range(4)]
     assert library.scores(features) == pytest.approx(expected, abs=1e-5) and np.argmax(expected) == 2
