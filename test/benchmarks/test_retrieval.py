@@ -17,7 +17,7 @@ SIZE = (200, 160)
 def texture(seed: int) -> np.ndarray:
     """(160, 200, 3) uint8, unlike that of another seed."""
     rng = np.random.default_rng(seed)
-    layers = [cv2.resize(rng.random((5 * k, 6 * k, 3), np.float32), SIZE, interpolation=cv2.INTER_CUBIC) / k for k in (1, 2, 4)]
+    layers = [cv2.resize(rng.random((5 * k, 6 * k, 3), np.float32), SIZE, interpolation=cv2.INTER_CUBIC) for k in (1, 2, 4, 8)]
     return cv2.normalize(sum(layers), None, 0, 255, cv2.NORM_MINMAX).astype(np.uint8)
 
 
