@@ -105,7 +105,7 @@ def _nearest(reference: torch.Tensor, query: torch.Tensor, search: tuple[torch.T
         forward.append(indices[:, 0])
         best.append(values[:, 0])
         second.append(values[:, 1] if second_best == 2 else torch.full_like(values[:, 0], -torch.inf))
-        value, index = similarity.max(dim=0)
+        value, index = similarity.t().contiguous().max(dim=1)       # on the CPU twice as fast as along the other dimension
         better = value > column_value
         column_value = torch.where(better, value, column_value)
         column_index = torch.where(better, index + start, column_index)

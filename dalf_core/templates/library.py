@@ -95,10 +95,14 @@ class Library:
         if template.features is not None and ready is not template:
             self.extracted_anew.append(template.name)
         kept = replace(ready.features.strongest(COMPARED), on_device=None)
-        if self._index is None:
-            self._index = DescriptorIndex(kept.descriptors.shape[1])
-        self._index.add(len(self._entries), kept.descriptors[:VOTING])
+        self._learn(len(self._entries), kept)
         self._entries[template.name] = _Entry(path, None if path else ready, kept, seen)
+
+    def _learn(self, number: int, features: Features) -> None:
+        """Let the features of template `number` vote for it."""
+        if self._index is None:
+            self._index = DescriptorIndex(features.descriptors.shape[1])
+        self._index.add(number, features.descriptors[:VOTING])
 
     def read_folder(self, folder: Path, progress: Callable[[Iterable[Path]], Iterable[Path]] = iter) -> list[str]:
         """The templates of a folder; of one that was read before, what has changed since. Returns what is wrong with files left out.
@@ -137,7 +141,10 @@ class Library:
         image: as DALF.extract takes it. features: of it, if they are known. ValueError: an image that nothing can be extracted from.
         """
         features = self.dalf.extract(image) if features is None else features
-        candidates = self.candidates(features)
+        return self.confirmed(self.candidates(features), image, features)
+
+    def confirmed(self, candidates: list[Candidate], image: np.ndarray, features: Features) -> Recognition:
+        """The last look of recognise: whether an image, with its features, shows the first of these candidates."""
         if not candidates:
             return Recognition(None, 0.0, [], None)
         template = self.template(candidates[0].name)
@@ -148,20 +155,26 @@ class Library:
 
     def candidates(self, features: Features) -> list[Candidate]:
         """The shortlist, best first: those with the most votes, in the order of their verified matches."""
-        if self._index is None:
+        if not self._entries:
             return []
-        votes = self._index.votes(features.strongest(VOTING).descriptors, len(self._entries))
+        scores = self.scores(features)
         names, query, tried = self.names, features.strongest(COMPARED), []
-        for number in np.argsort(-votes, kind="stable")[:SHORTLIST]:
+        for number in np.argsort(-scores, kind="stable")[:SHORTLIST]:
             reference = self._entries[names[number]].features
             pairs = match(reference, query)
             verified = int(verify(reference, query, pairs).sum())
-            tried.append(Candidate(names[number], float(votes[number] / max(votes.sum(), 1e-12)), verified))
+            tried.append(Candidate(names[number], float(scores[number]), verified))
             if verified >= SURE:
                 break
         return sorted(tried, key=lambda candidate: -candidate.verified)
 
+    def scores(self, features: Features) -> np.ndarray:
+        """(templates,) float64, the share of the votes of an image's features that each template gets, in the order of names."""
+        assert self._index is not None
+        votes = self._index.votes(features.strongest(VOTING).descriptors, len(self._entries))
+        return votes / max(votes.sum(), 1e-12)
+
 
 def confidence_of(verified: int) -> float:
-    """That a picture shows a template with so many verified matches: a logistic curve, half at LEAST (benchmarks/retrieval.py)."""
+    """That a picture shows a template with so many verified matches: a logistic curve, half at LEAST (docs/templates.md)."""
     return 1.0 / (1.0 + math.exp(-STEEPNESS * math.log(max(verified, 0.5) / LEAST)))

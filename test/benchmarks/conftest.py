@@ -1,5 +1,6 @@
-"""The benchmarks are programs, no package: their folder goes on the path."""
+"""The benchmarks are programs, no package: their folders go on the path."""
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS / "templates")]
