@@ -196,7 +196,7 @@ def receiver(_: argparse.Namespace) -> dict:
 
 def run(options: argparse.Namespace) -> tuple[dict, dict]:
     """Both processes; what the sender and the receiver report."""
-    domain = os.environ.get("ROS_DOMAIN_ID") or str(random.SystemRandom().randint(1, 99))
+    domain = os.environ.get("ROS_DOMAIN_ID") or str(random.SystemRandom().randint(61, 99))
     environment = {**os.environ, "ROS_DOMAIN_ID": domain, "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}
     for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
         environment.pop(name, None)

@@ -114,7 +114,7 @@ def main() -> int:
     from rclpy.executors import SingleThreadedExecutor
     from rclpy.signals import SignalHandlerOptions
 
-    os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 99))
+    os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(61, 99))
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
     log = Path(tempfile.mkdtemp(prefix="dalf_memory_")) / "registration_node.log"
     process = Process("registration_node", [], log)

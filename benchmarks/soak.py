@@ -108,7 +108,7 @@ def soak(bag: Path, options: argparse.Namespace) -> tuple[list[dict[str, Any]], 
 
     from dalf_ros.launch_support.describe_bag import describe, parser
 
-    os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 99))     # heard by nobody else on this machine
+    os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(61, 99))     # heard by nobody else on this machine
     found = describe(parser().parse_args([str(bag)]))
     if not found["depth"] or not found["camera_info"]:
         raise ValueError(f"{bag} has no depth or no camera_info: there is nothing to register")

@@ -87,7 +87,7 @@ def main() -> None:
     parser.add_argument("--node", choices=tuple(RESULT), default="feature_node")
     parser.add_argument("--rounds", type=int, default=3)
     options = parser.parse_args()
-    os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 99))
+    os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(61, 99))
     rclpy.init(args=[])
     listener = rclpy.create_node("benchmark_start")
     messages = camera_messages()
