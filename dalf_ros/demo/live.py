@@ -86,7 +86,7 @@ def run_live(setup: LiveSetup, logs: Path) -> list[LiveLoop]:
     import rclpy
     from rclpy.signals import SignalHandlerOptions
 
-    os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(1, 99))   # heard by nobody else on this machine
+    os.environ["ROS_DOMAIN_ID"] = str(random.SystemRandom().randint(61, 99))   # heard by nobody else on this machine
     os.environ.setdefault("ROS_AUTOMATIC_DISCOVERY_RANGE", "LOCALHOST")
     ensure_ros_home()
     rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
