@@ -1,6 +1,7 @@
 """`export-dataset` on runs that register made of a board which slides sideways: its motion is known."""
 from __future__ import annotations
 
+import errno
 import json
 import shutil
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from dalf_core.datasets import lerobot
 from dalf_ros import export_dataset, register
 
 parquet = pytest.importorskip("pyarrow.parquet")
@@ -75,3 +77,17 @@ def test_what_is_refused(runs: Path, tmp_path: Path, command: Command) -> None:
     assert command(export_dataset.main, runs, "--output", tmp_path / "set", "--overwrite", "--no-images")[0] == 0
     code, _, err = command(export_dataset.main, runs, "--output", tmp_path / "more", "--keypoints", 10**6)
     assert code == 2 and "ask for fewer" in err and not (tmp_path / "more").exists()
+
+
+def test_a_full_disk(runs: Path, tmp_path: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of the episodes: nothing is left of the dataset, and one that was there stays."""
+    assert command(export_dataset.main, runs, "--output", tmp_path / "set", "--no-images")[0] == 0
+    before = (tmp_path / "set/meta/info.json").read_bytes()
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(lerobot._Writer, "finish", full)
+    code, _, err = command(export_dataset.main, runs, "--output", tmp_path / "set", "--overwrite", "--no-images")
+    assert code == 2 and "No space left" in err
+    assert (tmp_path / "set/meta/info.json").read_bytes() == before and [path.name for path in tmp_path.iterdir()] == ["set"]
