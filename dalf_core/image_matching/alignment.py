@@ -12,7 +12,7 @@ import numpy as np
 from scipy.spatial import cKDTree
 
 from ..matching.local_maps import comparable, local_maps
-from ..matching.patch_alignment import PatchTemplates, align, make_templates, pyramid
+from ..matching.patch_alignment import PatchTemplates, Pyramid, align, make_templates, pyramid
 from ..matching.verification import MIN_VERIFIED, verify
 from ..types import Features, Matches
 from .merging import SAME_PX, Look, joined
@@ -41,7 +41,7 @@ def aligned(reference: Features, look: Look, gray_a: np.ndarray, gray_b: np.ndar
     return look
 
 
-def _round(reference: Features, look: Look, templates: PatchTemplates, levels: tuple[np.ndarray, ...]) -> Look:
+def _round(reference: Features, look: Look, templates: PatchTemplates, levels: Pyramid) -> Look:
     held = look.matches.select(look.matches.inlier)
     known = np.zeros(len(reference), bool)
     known[held.reference_index] = True

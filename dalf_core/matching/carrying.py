@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 
 from .flow import follow
 from .local_maps import comparable, local_maps
-from .patch_alignment import PatchTemplates, align, make_templates, pyramid
+from .patch_alignment import PatchTemplates, Pyramid, align, make_templates, pyramid
 from .prediction import Prediction
 
 Expected = tuple[np.ndarray, np.ndarray, np.ndarray]        # of a view's keypoints, see _expected
@@ -137,9 +137,9 @@ class LandmarkCarrier:
             stamp_ns - prediction.stamp_ns <= 1e9 * FRESH_S
         is_newest = prediction is not None and prediction.stamp_ns == self._before_ns
         expected = {number: _expected(number, view, prediction if usable else None, is_newest) for number, view in self._views.items()}
-        self._move(expected, levels[1])
-        self._before, self._before_ns = levels[1], stamp_ns
         self._thin(expected)
+        self._move(expected, levels.images[1])
+        self._before, self._before_ns = levels.images[1], stamp_ns
         return _joined([_found(number, view, expected[number], levels, stamp_ns) for number, view in self._views.items()])
 
     def _move(self, expected: dict[int, Expected], now: np.ndarray) -> None:
@@ -152,14 +152,14 @@ class LandmarkCarrier:
         share = max(1, ANCHORS // max(1, len(expected)))
         for number, (xy, _, use) in expected.items():
             view = self._views[number]
-            if view.seen.sum() < WIDE_BELOW * (use & view.in_use).sum():
+            if view.seen.sum() < WIDE_BELOW * use.sum():
                 continue
             rows = view.spread(view.seen, share)
             motion = follow(self._before, now, view.xy[rows]) - xy[rows]
             known = np.isfinite(motion[:, 0])
             if known.sum() >= AGREEING:
-                nearest = cKDTree(view.keypoints[rows[known]]).query(view.keypoints, min(NEIGHBOURS, int(known.sum())))[1]
-                xy += np.median(motion[known][nearest], axis=1)
+                nearest = cKDTree(view.keypoints[rows[known]]).query(view.keypoints[use], min(NEIGHBOURS, int(known.sum())))[1]
+                xy[use] += np.median(motion[known][nearest], axis=1)
 
     def _thin(self, expected: dict[int, Expected]) -> None:
         """Leave keypoints out where there are more to look for than can be done; take them in again when there are far fewer."""
@@ -200,7 +200,7 @@ def _expected(number: int, view: _View, prediction: Prediction | None, is_newest
     return xy, affine, use
 
 
-def _found(number: int, view: _View, expected: Expected, levels: tuple[np.ndarray, ...], stamp_ns: int) -> Carried:
+def _found(number: int, view: _View, expected: Expected, levels: Pyramid, stamp_ns: int) -> Carried:
     """Look for a view's keypoints where they are expected; what is found is what the next image is expected to show."""
     wanted = expected[2].sum()
     xy, correlation, view.seen = _aligned(view, expected, levels, (0, 1), REACH_PX)
@@ -215,7 +215,7 @@ def _found(number: int, view: _View, expected: Expected, levels: tuple[np.ndarra
     return Carried(np.full(len(index), number, np.int64), index, xy[index], correlation[index], age.astype(np.float32))
 
 
-def _aligned(view: _View, expected: Expected, levels: tuple[np.ndarray, ...], coarsest: tuple[int, ...],
+def _aligned(view: _View, expected: Expected, levels: Pyramid, coarsest: tuple[int, ...],
              reach_px: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Places, correlations, and which keypoints are seen there: those that look as they should, no farther off than their neighbours.
 
@@ -230,9 +230,12 @@ def _aligned(view: _View, expected: Expected, levels: tuple[np.ndarray, ...], co
         with np.errstate(invalid="ignore"):
             off = xy - start
             alike = use & (correlation > LEAST_CORRELATION) & (np.abs(off).max(axis=1) < reach_px)
+    rows = np.flatnonzero(alike)
+    around = view.neighbours[rows]
     with np.errstate(invalid="ignore"):
-        agree = alike[view.neighbours] & (np.abs(off[view.neighbours] - off[:, None]).max(axis=2) < ALIKE_PX)
-    return xy, correlation, alike & (agree.sum(axis=1) > AGREEING)        # itself is one of them
+        agree = alike[around] & (np.abs(off[around] - off[rows, None]) < ALIKE_PX).all(axis=2)
+    alike[rows] = agree.sum(axis=1) > AGREEING        # itself is one of them
+    return xy, correlation, alike
 
 
 def _joined(parts: list[Carried]) -> Carried:

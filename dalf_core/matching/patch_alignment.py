@@ -7,20 +7,19 @@ compared is always the template itself: nothing drifts, and the correlation tell
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
 
 from ..compiled import njit
+from .patch_sampling import HALF, SIDE, SIZE, packed, sample, sampling_room
 
-HALF = 8                    # a patch reaches so many pixels to each side of its centre
 LEVELS = 3                  # of the pyramid; the second one finds shifts of up to some ten pixels, the third one of twice as many
 ITERATIONS = 8              # at most, a level
-SETTLED_PX = 0.02           # a step below this is the last
-LEAST_CONTRAST = 2.0        # grey values, standard deviation of a patch that can be aligned
+SETTLED_PX = 0.02           # a step below this is taken, and the last
 EDGE = 1e-3                 # determinant of the Hessian over its squared trace: below it a patch shows an edge, and can slide along it
 ASTRAY = 0.02               # fall of the correlation from one step to the next at which the search ends
-_SIDE = 2 * HALF + 1
 
 
 @dataclass(frozen=True)
@@ -50,25 +49,37 @@ class PatchTemplates:
         return np.argsort(np.where(self.usable[0], blur, np.inf), kind="stable")
 
 
-def pyramid(gray: np.ndarray) -> tuple[np.ndarray, ...]:
-    """LEVELS images (H, W) uint8, each half the size of the one before; pixel (2x, 2y) lies on pixel (x, y) of the next."""
-    levels = [np.ascontiguousarray(gray)]
+@dataclass(frozen=True)
+class Pyramid:
+    """images: LEVELS of them, (H, W) uint8, each half the size of the one before; pixel (2x, 2y) lies on pixel (x, y) of the next."""
+
+    images: tuple[np.ndarray, ...]
+
+    @cached_property
+    def packed(self) -> tuple[np.ndarray, ...]:
+        """Of each image what patch_sampling.packed() makes of it."""
+        return tuple(packed(image) for image in self.images)
+
+
+def pyramid(gray: np.ndarray) -> Pyramid:
+    """Of an image (H, W) uint8."""
+    images = [np.ascontiguousarray(gray)]
     for _ in range(LEVELS - 1):
-        levels.append(cv2.pyrDown(levels[-1]))
-    return tuple(levels)
+        images.append(cv2.pyrDown(images[-1]))
+    return Pyramid(tuple(images))
 
 
-def make_templates(levels: tuple[np.ndarray, ...], xy: np.ndarray) -> PatchTemplates:
+def make_templates(levels: Pyramid, xy: np.ndarray) -> PatchTemplates:
     """Templates around points xy (N, 2) px of the image whose pyramid is given."""
-    count, size = len(xy), _SIDE * _SIDE
-    values, gx, gy = (np.zeros((LEVELS, count, size), np.float32) for _ in range(3))
+    count = len(xy)
+    values, gx, gy = (np.zeros((LEVELS, count, SIZE), np.float32) for _ in range(3))
     inverse, usable = np.zeros((LEVELS, count, 3), np.float32), np.zeros((LEVELS, count), bool)
-    for level, image in enumerate(levels):
-        _make(image, np.asarray(xy, np.float32) / np.float32(2**level), values[level], gx[level], gy[level], inverse[level], usable[level])
+    for level, four in enumerate(levels.packed):
+        _make(four, np.asarray(xy, np.float32) / np.float32(2**level), values[level], gx[level], gy[level], inverse[level], usable[level])
     return PatchTemplates(values, gx, gy, inverse, usable)
 
 
-def align(levels: tuple[np.ndarray, ...], templates: PatchTemplates, xy: np.ndarray, affine: np.ndarray,
+def align(levels: Pyramid, templates: PatchTemplates, xy: np.ndarray, affine: np.ndarray,
           use: np.ndarray, coarsest: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Find templates in the image whose pyramid is given, from its level `coarsest` to its finest.
 
@@ -79,63 +90,25 @@ def align(levels: tuple[np.ndarray, ...], templates: PatchTemplates, xy: np.ndar
     affine = np.ascontiguousarray(affine, np.float32)
     use = use & templates.usable[0]
     for level in range(coarsest, -1, -1):
-        _align(levels[level], np.float32(2**level), templates.values[level], templates.gradient_x[level], templates.gradient_y[level],
-               templates.inverse[level], affine, use & templates.usable[level], found, correlation)
+        _align(levels.packed[level], np.float32(2**level), templates.values[level], templates.gradient_x[level],
+               templates.gradient_y[level], templates.inverse[level], affine, use & templates.usable[level], found, correlation)
     return found, correlation
 
 
-@njit(fastmath={"reassoc", "contract", "arcp"})
-def _sample(image, x, y, a, out):
-    """The patch around (x, y) through the affine `a`, of zero mean and unit contrast; its contrast, or 0 where it cannot be had."""
-    height, width = image.shape
-    reach_x = HALF * (abs(a[0, 0]) + abs(a[0, 1]))
-    reach_y = HALF * (abs(a[1, 0]) + abs(a[1, 1]))
-    if not (x - reach_x >= 0.0 and y - reach_y >= 0.0 and x + reach_x < width - 1.001 and y + reach_y < height - 1.001):
-        return 0.0
-    total = np.float32(0.0)
-    squares = np.float32(0.0)
-    k = 0
-    for v in range(-HALF, HALF + 1):
-        px = x + a[0, 1] * v - a[0, 0] * HALF
-        py = y + a[1, 1] * v - a[1, 0] * HALF
-        for _ in range(2 * HALF + 1):
-            column = int(px)
-            row = int(py)
-            fx = px - column
-            fy = py - row
-            top = image[row, column] + fx * (np.float32(image[row, column + 1]) - np.float32(image[row, column]))
-            low = image[row + 1, column] + fx * (np.float32(image[row + 1, column + 1]) - np.float32(image[row + 1, column]))
-            value = top + fy * (low - top)
-            out[k] = value
-            total += value
-            squares += value * value
-            k += 1
-            px += a[0, 0]
-            py += a[1, 0]
-    mean = total / k
-    contrast = np.sqrt(max(squares / k - mean * mean, np.float32(0.0)))
-    if contrast < LEAST_CONTRAST:
-        return 0.0
-    scale = np.float32(1.0) / contrast
-    for i in range(k):
-        out[i] = (out[i] - mean) * scale
-    return contrast
-
-
 @njit
-def _make(image, xy, values, gx, gy, inverse, usable):
+def _make(four, xy, values, gx, gy, inverse, usable):
     """One level: sets the templates' arrays where there is texture."""
-    side = 2 * HALF + 1
+    room = sampling_room()
     straight = np.eye(2, dtype=np.float32)
     for n in range(len(xy)):
-        if _sample(image, xy[n, 0], xy[n, 1], straight, values[n]) == 0.0:
+        if sample(four, xy[n, 0], xy[n, 1], straight, room, values[n]) == 0.0:
             continue
         xx = xyy = yy = 0.0
-        for v in range(1, side - 1):
-            for u in range(1, side - 1):
-                k = v * side + u
+        for v in range(1, SIDE - 1):
+            for u in range(1, SIDE - 1):
+                k = v * SIDE + u
                 gx[n, k] = np.float32(0.5) * (values[n, k + 1] - values[n, k - 1])
-                gy[n, k] = np.float32(0.5) * (values[n, k + side] - values[n, k - side])
+                gy[n, k] = np.float32(0.5) * (values[n, k + SIDE] - values[n, k - SIDE])
                 xx += gx[n, k] * gx[n, k]
                 xyy += gx[n, k] * gy[n, k]
                 yy += gy[n, k] * gy[n, k]
@@ -149,10 +122,9 @@ def _make(image, xy, values, gx, gy, inverse, usable):
 
 
 @njit(fastmath={"reassoc", "contract", "arcp"})
-def _align(image, scale, values, gx, gy, inverse, affine, use, found, correlation):
+def _align(four, scale, values, gx, gy, inverse, affine, use, found, correlation):
     """One level: shifts `found` (pixels of the whole image) and sets `correlation`."""
-    size = values.shape[1]
-    patch = np.empty(size, np.float32)
+    room, patch = sampling_room(), np.empty(SIZE, np.float32)
     for n in range(len(found)):
         if not use[n]:
             continue
@@ -163,16 +135,16 @@ def _align(image, scale, values, gx, gy, inverse, affine, use, found, correlatio
         start_y = y
         best = np.float32(-1.0)
         for _ in range(ITERATIONS):
-            if _sample(image, x, y, a, patch) == 0.0:
+            if sample(four, x, y, a, room, patch) == 0.0:
                 best = np.float32(-1.0)
                 break
             bx = by = dot = np.float32(0.0)
-            for k in range(size):
+            for k in range(SIZE):
                 error = patch[k] - values[n, k]
                 bx += gx[n, k] * error
                 by += gy[n, k] * error
                 dot += patch[k] * values[n, k]
-            dot /= size
+            dot /= np.float32(SIZE)
             if dot < best - np.float32(ASTRAY):
                 break
             if dot > best:
@@ -183,6 +155,11 @@ def _align(image, scale, values, gx, gy, inverse, affine, use, found, correlatio
             dv = inverse[n, 1] * bx + inverse[n, 2] * by
             x -= a[0, 0] * du + a[0, 1] * dv
             y -= a[1, 0] * du + a[1, 1] * dv
-            if du * du + dv * dv < SETTLED_PX * SETTLED_PX or abs(x - start_x) + abs(y - start_y) > 2 * HALF:
+            if du * du + dv * dv < SETTLED_PX * SETTLED_PX:
+                if dot == best:
+                    found[n, 0] = x * scale
+                    found[n, 1] = y * scale
+                break
+            if abs(x - start_x) + abs(y - start_y) > 2 * HALF:
                 break
         correlation[n] = best

@@ -11,7 +11,7 @@ from scipy.spatial import cKDTree
 from scipy.spatial.distance import cdist
 
 from ..camera import PinholeCamera
-from ..compiled import njit
+from ..compiled import REORDERED, njit
 from ..depth import DEPTH_NOISE_M, fit_plane, jump_slope
 from .graph import DeformationGraph
 from .solver import State
@@ -28,6 +28,7 @@ ON_ITSELF = 0.1          # share of a group that lies among others of it that ca
 AROUND = 2.0             # ratio of arc to chord that no bending reaches between neighbours: half a circle has 1.6
 MAX_CUTS = 2             # of the largest group, where it lies on itself
 DENSE_CUT = 300          # landmarks; a larger group is cut by a sparse eigenvector, since a dense one costs the cube
+ASKED = 300              # landmarks of a group that are asked whether it lies on itself
 MIN_GROUP = 6            # landmarks; a smaller group cannot exclude others
 MAX_RIVALRIES = 3        # groups excluded one after the other
 STRETCH = 0.08           # share by which a distance on the surface may change
@@ -108,10 +109,10 @@ def prune(source: np.ndarray, target: np.ndarray, noise_m: float, rounds: int = 
 def _agree(source: np.ndarray, target: np.ndarray, trusted: np.ndarray, not_grown: np.ndarray) -> bool:
     """Is there no sign of groups that exclude each other? A quick test, since most frames have none.
 
-    trusted: (M,) bool. not_grown: (M, F) bool, whether the distance between each landmark and each of some trusted ones has not grown.
+    trusted: (M,) bool. not_grown: (M, F), whether the distance between each landmark and each of some trusted ones has not grown.
     """
     rows = np.nonzero(trusted)[0]
-    return len(rows) < 2 * MIN_GROUP or bool(not_grown[rows].all() and _among(source, target, rows, rows) < ON_ITSELF / 2)
+    return len(rows) < 2 * MIN_GROUP or bool(not_grown[rows].all() and _on_itself(source, target, rows) < ON_ITSELF / 2)
 
 
 def _grown(source: np.ndarray, target: np.ndarray, a: np.ndarray, b: np.ndarray, noise_m: float) -> np.ndarray:
@@ -157,7 +158,7 @@ def _groups(source: np.ndarray, target: np.ndarray, trusted: np.ndarray, noise_m
     parts, group = connected_components(link, directed=False)
     for _ in range(MAX_CUTS):
         members = np.nonzero(group == np.bincount(group, weights=trusted).argmax())[0]
-        if len(members) < 2 * MIN_GROUP or _among(source, target, members, members) < ON_ITSELF:
+        if len(members) < 2 * MIN_GROUP or _on_itself(source, target, members) < ON_ITSELF:
             break
         group[members[_weakest_cut(link[members][:, members])]] = parts
         parts += 1
@@ -178,54 +179,72 @@ def _weakest_cut(link: csr_matrix) -> np.ndarray:
 def _among(source: np.ndarray, target: np.ndarray, main: np.ndarray, others: np.ndarray) -> float:
     """Share of the others that now lie as near to landmarks of the main group as these lie to each other, but came from far away."""
     k, tree = min(3, len(main) - 1), cKDTree(target[main])
-    distance, index = tree.query(target[main], k + 1)
-    usual = np.median(distance[:, -1])
-    if others is not main:
-        distance, index = tree.query(target[others], k + 1)         # one may be the landmark itself
+    usual = np.median(tree.query(target[main], k + 1)[0][:, -1])
+    distance, index = tree.query(target[others], k + 1)         # one may be the landmark itself
+    return _came(source, main, others, distance, index, usual)
+
+
+def _on_itself(source: np.ndarray, target: np.ndarray, group: np.ndarray) -> float:
+    """As _among, of a group among itself; of a large one some are asked."""
+    asked = group if len(group) <= ASKED else group[np.linspace(0, len(group) - 1, ASKED).astype(int)]
+    distance, index = cKDTree(target[group]).query(target[asked], min(3, len(group) - 1) + 1)
+    return _came(source, group, asked, distance, index, np.median(distance[:, -1]))
+
+
+def _came(source: np.ndarray, main: np.ndarray, others: np.ndarray, distance: np.ndarray, index: np.ndarray, usual: float) -> float:
+    """The share of _among, where the others lie so far from the landmarks `index` of the main group. usual: distance between these."""
     came = np.linalg.norm(source[main][index] - source[others][:, None], axis=2)
     return float(((distance <= 1.5 * usual) & (came > AROUND * distance + usual)).any(axis=1).mean())
 
 
-@njit
-def _distance(points, a, b):
-    return math.sqrt((points[a, 0] - points[b, 0]) ** 2 + (points[a, 1] - points[b, 1]) ** 2 + (points[a, 2] - points[b, 2]) ** 2)
+@njit(fastmath=REORDERED, inline="always")
+def _distance(a, b):
+    return math.sqrt((a[0] - b[0]) ** 2 + (a[1] - b[1]) ** 2 + (a[2] - b[2]) ** 2)
 
 
-@njit
+@njit(fastmath=REORDERED)
 def _kept(source, target, neighbour, far, noise, stretch):
-    """Which distances hold: (M, N) bool, kept between each landmark and its neighbours; (M, F) bool, not grown between it and the far."""
+    """Which distances hold, 0 or 1: (M, N) float32, kept between each landmark and its neighbours; (M, F) float32, not grown between it
+    and the far."""
     count = len(source)
-    near, apart = np.zeros(neighbour.shape, np.bool_), np.zeros((count, len(far)), np.bool_)
+    near, apart = np.empty(neighbour.shape, np.float32), np.empty((count, len(far)), np.float32)
+    far_source, far_target = source[far].T.copy(), target[far].T.copy()         # a row for each axis: the inner loop is vectorised
+    longest = (1.0 + stretch) * STRAIGHTER
     for i in range(count):
         for k in range(neighbour.shape[1]):
-            before, after = _distance(source, i, neighbour[i, k]), _distance(target, i, neighbour[i, k])
+            before, after = _distance(source[i], source[neighbour[i, k]]), _distance(target[i], target[neighbour[i, k]])
             near[i, k] = before * (1.0 - stretch - FOLD) - noise <= after <= before * (1.0 + stretch) + noise
+        a, b = source[i], target[i]
         for k in range(len(far)):
-            apart[i, k] = _distance(target, i, far[k]) <= _distance(source, i, far[k]) * (1.0 + stretch) * STRAIGHTER + 2.0 * noise
+            before = math.sqrt((a[0] - far_source[0, k]) ** 2 + (a[1] - far_source[1, k]) ** 2 + (a[2] - far_source[2, k]) ** 2)
+            after = math.sqrt((b[0] - far_target[0, k]) ** 2 + (b[1] - far_target[1, k]) ** 2 + (b[2] - far_target[2, k]) ** 2)
+            apart[i, k] = np.float32(1.0) if after <= before * longest + 2.0 * noise else np.float32(0.0)
     return near, apart
 
 
-@njit
+@njit(fastmath=REORDERED)
 def _vote(neighbour, far, near, apart, rounds, allowed):
     count = len(neighbour)
     confidence = allowed.copy()
     fresh = np.empty(count)
+    voter = np.full(count, -1)          # which of the far ones a landmark is: it has no vote on itself
+    voter[far] = np.arange(len(far))
     for _ in range(rounds):
+        votes = confidence[far].astype(np.float32)
+        of_all = votes.sum()
         for i in range(count):
-            local = overall = 0.0
-            total = DOUBT
+            local, total = 0.0, DOUBT
             for k in range(neighbour.shape[1]):
                 vote = confidence[neighbour[i, k]]
                 total += vote
                 local += vote * near[i, k]
             local /= total
-            total = 1e-9
+            overall = np.float32(0.0)
             for k in range(len(far)):
-                vote = confidence[far[k]] if far[k] != i else 0.0
-                total += vote
-                overall += vote * apart[i, k]
-            overall /= total
-            fresh[i] = local * local * max(0.0, 2.0 * overall - 1.0)
+                overall += votes[k] * apart[i, k]
+            own = votes[voter[i]] if voter[i] >= 0 else np.float32(0.0)         # its distance to itself has not grown
+            share = (overall - own) / (of_all - own + 1e-9)
+            fresh[i] = local * local * max(0.0, 2.0 * share - 1.0)
         top = (fresh * allowed).max()
         if top <= 0.0:
             return np.zeros(count)

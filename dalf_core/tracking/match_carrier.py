@@ -138,7 +138,7 @@ def gray(image: np.ndarray) -> np.ndarray:
 
 def halved(image: np.ndarray) -> np.ndarray:
     """What Detections.forward() needs of an image."""
-    return pyramid(gray(image))[1]
+    return pyramid(gray(image)).images[1]
 
 
 def united(found: FrameMatches, carried: FrameMatches) -> FrameMatches:

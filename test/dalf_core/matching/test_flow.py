@@ -10,7 +10,7 @@ from .scenes import affine_view, centre, grid
 
 
 def halved(shift: tuple[float, float]) -> np.ndarray:
-    return pyramid(affine_view(np.eye(2), centre() + shift))[1]
+    return pyramid(affine_view(np.eye(2), centre() + shift)).images[1]
 
 
 def test_a_shift_is_followed_in_pixels_of_the_whole_image() -> None:
