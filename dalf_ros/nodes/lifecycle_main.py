@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import cv2
 import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
@@ -43,6 +44,7 @@ def run_nodes(make: Callable[[], Iterable[WorkerNode]], args: list[str] | None =
         print(HELP.format(program=Path(sys.argv[0]).stem))
         return 0
     sys.setswitchinterval(SWITCH_S)
+    cv2.setNumThreads(1)        # what it does at camera rate is so small that to wake its threads takes longer than they save
     nodes: list[WorkerNode] = []
     executor, loader, status = None, None, 0
     try:
