@@ -6,6 +6,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,7 @@ import cv2
 import rclpy
 from lifecycle_msgs.msg import Transition
 from lifecycle_msgs.srv import ChangeState
-from rclpy.callback_groups import ReentrantCallbackGroup
-from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
+from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedExecutor
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.task import Future
 
@@ -24,6 +24,7 @@ from .ros_home import ensure_ros_home
 from .worker_node import WorkerNode
 
 SWITCH_S = 0.0005       # a thread that has Python's lock gives way after so long; at Python's own 0.005 those of 30 Hz wait for others
+PATIENCE_S = 600.0      # of the executor at a time: asked to wait for ever, the one of rclpy 7.1 does nothing but wait
 FAREWELL_S = 0.5        # for the answer to `lifecycle set NODE shutdown` to arrive: what is in flight dies with the process
 
 HELP = """usage: {program} --ros-args [-r NAME:=TOPIC] [-p PARAMETER:=VALUE] [--params-file FILE]
@@ -50,7 +51,7 @@ def run_nodes(make: Callable[[], Iterable[WorkerNode]], args: list[str] | None =
     try:
         ensure_ros_home()
         rclpy.init(args=args)
-        executor = SingleThreadedExecutor()
+        executor = make_executor()
         ended = Future(executor=executor)       # its result is the exit status
         for node in make():
             nodes.append(node)
@@ -59,7 +60,8 @@ def run_nodes(make: Callable[[], Iterable[WorkerNode]], args: list[str] | None =
             executor.add_node(nodes[-1])
         loader = threading.Thread(target=_load, args=(nodes, executor, ended), name="loader", daemon=True)
         loader.start()
-        executor.spin_until_future_complete(ended)
+        while not ended.done() and rclpy.ok():
+            executor.spin_until_future_complete(ended, timeout_sec=PATIENCE_S)
         status = _farewell(executor, ended)
     except ParameterError as error:
         print(f"error: {error}", file=sys.stderr)
@@ -77,7 +79,17 @@ def run_nodes(make: Callable[[], Iterable[WorkerNode]], args: list[str] | None =
     return status
 
 
-def _load(nodes: list[WorkerNode], executor: SingleThreadedExecutor, ended: Future) -> None:
+def make_executor() -> Executor:
+    """rclpy's executor that is told of what comes, where there is one: the usual one goes over every topic, timer and service of a node, in
+    Python, at each message, which takes a millisecond; at camera rate a fifth of a core for each node."""
+    try:
+        from rclpy.experimental import EventsExecutor
+    except ImportError:
+        return SingleThreadedExecutor()
+    return EventsExecutor()
+
+
+def _load(nodes: list[WorkerNode], executor: Executor, ended: Future) -> None:
     """Load the models on this thread while the executor answers services; then it configures and activates, each node in turn."""
     def start(node: WorkerNode) -> None:
         if not _start(node) and not ended.done():
@@ -97,13 +109,9 @@ def load_beside(node: WorkerNode) -> None:
     As rclpy has it, the executor stands still while the model loads, and a transition that cannot be ends the process.
     """
     service = next(service for service in node.services if service.srv_type is ChangeState)
-    service.callback_group = ReentrantCallbackGroup()       # what waits in the nodes' own group holds up all of it
-    service.callback_group.add_entity(service)
-    change = service.callback
+    change, send = service.callback, service.send_response
 
-    async def change_state(request: Any, response: Any) -> Any:
-        if Transition.TRANSITION_CONFIGURE == request.transition.id or request.transition.label == "configure":
-            await _loaded(node)
+    def now(request: Any, response: Any) -> Any:
         try:
             return change(request, response)
         except RuntimeError as error:       # RCLError
@@ -111,17 +119,18 @@ def load_beside(node: WorkerNode) -> None:
             response.success = False
             return response
 
-    service.callback = change_state
+    def change_state(request: Any, response: Any) -> Any:
+        configures = Transition.TRANSITION_CONFIGURE == request.transition.id or request.transition.label == "configure"
+        return partial(now, request, response) if configures and not node.is_configured else now(request, response)
 
+    def send_response(response: Any, request_id: Any) -> None:
+        """Of what change_state() gave: an answer, or how to get it when the model is loaded. (Not every executor awaits a coroutine.)"""
+        if not isinstance(response, partial):
+            send(response, request_id)
+        elif (executor := node.executor) is not None:
+            node.load_ahead().add_done_callback(lambda _: executor.create_task(lambda: send(response(), request_id)))
 
-async def _loaded(node: WorkerNode) -> None:
-    """Wait until the model is loaded, or could not be; the executor serves others meanwhile."""
-    executor = node.executor
-    if node.is_configured or executor is None:
-        return
-    loaded = Future(executor=executor)
-    node.load_ahead().add_done_callback(lambda _: executor.create_task(loaded.set_result, None))
-    await loaded
+    service.callback, service.send_response = change_state, send_response
 
 
 def _start(node: WorkerNode) -> bool:
@@ -130,7 +139,7 @@ def _start(node: WorkerNode) -> bool:
     return (node.is_configured or node.trigger_configure() == done) and (node.is_active or node.trigger_activate() == done)
 
 
-def _farewell(executor: SingleThreadedExecutor, ended: Future) -> int:
+def _farewell(executor: Executor, ended: Future) -> int:
     """The exit status, once the last answers are out."""
     if not ended.done():
         return 0
@@ -139,7 +148,7 @@ def _farewell(executor: SingleThreadedExecutor, ended: Future) -> int:
     return ended.result()
 
 
-def _stop(nodes: list[WorkerNode], executor: SingleThreadedExecutor | None) -> None:
+def _stop(nodes: list[WorkerNode], executor: Executor | None) -> None:
     for node in nodes:
         node.stop()
     if executor is not None:

@@ -452,13 +452,15 @@ def test_services_answer_while_the_model_loads(official_weights: Path, ros_proce
     assert node.wait(20) == 0 and "Traceback" not in node.output, node.output
 
 
-def test_a_configure_by_service_holds_up_nothing(ros_process, own_peer) -> None:
+@pytest.mark.parametrize("executor", ["rclpy's events", "rclpy's usual"])
+def test_a_configure_by_service_holds_up_nothing(ros_process, own_peer, executor: str) -> None:
     """Without autostart: while the model loads, parameters answer; then the transition succeeds, and one that cannot be is refused."""
     from lifecycle_msgs.msg import Transition
     from lifecycle_msgs.srv import ChangeState, GetState
     from rcl_interfaces.srv import ListParameters
 
-    slow = ("import sys, time\nfrom dalf_ros.feature_node import FeatureNode, main\n"
+    without = "sys.modules['rclpy.experimental'] = None\n" if "usual" in executor else ""         # as in an older rclpy
+    slow = (f"import sys, time\n{without}from dalf_ros.feature_node import FeatureNode, main\n"
             "def load(self):\n    print('loading', flush=True)\n    time.sleep(5)\n"
             "FeatureNode.load, FeatureNode.listen = load, lambda self: None\nsys.exit(main())")
     node = ros_process(sys.executable, "-c", slow, "--ros-args", "-p", "autostart:=false")
