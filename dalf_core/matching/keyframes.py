@@ -100,18 +100,24 @@ class Keyframes:
         return self._made
 
 
+_NOWHERE = np.zeros((0, 3))
+
+
 class LandmarkMap:
     """Where on the reference surface the keypoints of the reference image and of keyframes are, as far as that is known."""
 
     def __init__(self) -> None:
-        self._views: dict[int, dict[int, np.ndarray]] = {}      # by number, the one that was seen last at the end
+        self._views: dict[int, np.ndarray] = {}     # by number, the one that was seen last at the end: (N, 3), NaN where not known
         self._newest: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
 
     def points(self, view: np.ndarray, index: np.ndarray) -> np.ndarray:
         """(M, 3) metres on the reference surface of keypoints `index` (M,) of views `view` (M,); NaN where not known."""
-        unknown = np.full(3, np.nan)
-        found = [self._views.get(v, {}).get(i, unknown) for v, i in zip(view.tolist(), index.tolist())]
-        return np.array(found).reshape(-1, 3)
+        found = np.full((len(view), 3), np.nan)
+        for number in np.unique(view).tolist():
+            known = self._views.get(number, _NOWHERE)
+            rows = np.flatnonzero((view == number) & (index < len(known)))
+            found[rows] = known[index[rows]]
+        return found
 
     def newest(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """All keypoints known of the reference image and of the LOOKED_FOR keyframes joined to last: view and index (M,), points (M, 3).
@@ -120,10 +126,10 @@ class LandmarkMap:
         """
         if self._newest is None:
             numbers = [number for number in self._views if number != REFERENCE_VIEW][-LOOKED_FOR:]
-            known = [(number, self._views[number]) for number in (REFERENCE_VIEW, *numbers) if self._views.get(number)]
-            view = np.repeat([number for number, _ in known], [len(points) for _, points in known]).astype(np.int64)
-            index = np.array([i for _, points in known for i in points], np.int64)
-            self._newest = view, index, np.array([at for _, points in known for at in points.values()]).reshape(-1, 3)
+            known = {number: np.flatnonzero(np.isfinite(self._views.get(number, _NOWHERE)[:, 0])) for number in (REFERENCE_VIEW, *numbers)}
+            view = np.repeat(list(known), [len(index) for index in known.values()]).astype(np.int64)
+            points = [self._views[number][index] for number, index in known.items() if len(index)]
+            self._newest = view, np.concatenate([*known.values()]), np.concatenate([_NOWHERE, *points])
         return self._newest
 
     def join(self, view: np.ndarray, index: np.ndarray, points: np.ndarray) -> None:
@@ -134,8 +140,10 @@ class LandmarkMap:
         self._newest = None
         for number in np.unique(view[known_now]).tolist():
             rows = (view == number) & known_now
-            known = self._views.pop(number, {})
-            self._views[number] = known | dict(zip(index[rows].tolist(), points[rows]))
+            known = self._views.pop(number, _NOWHERE)
+            more = max(0, int(index[rows].max()) + 1 - len(known))
+            self._views[number] = np.concatenate([known, np.full((more, 3), np.nan)])
+            self._views[number][index[rows]] = points[rows]
         keyframes = [number for number in self._views if number != REFERENCE_VIEW]
         for number in keyframes[:max(0, len(keyframes) - REMEMBERED)]:
             del self._views[number]

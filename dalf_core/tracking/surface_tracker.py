@@ -20,6 +20,7 @@ from .frames import FrameMatches, SurfaceFrame
 if TYPE_CHECKING:
     from ..templates.template import Template
 
+JOINS_AGAIN = 10            # frames after which keypoints that were not found on the surface are looked for again
 MIN_JOINING = 8             # landmarks that must agree in a frame for keypoints to be joined to the surface there
 
 
@@ -59,6 +60,8 @@ class SurfaceTracker:
         self._reference_stamp_ns = 0                     # of the frame that the surface was made of
         self._matched_stamp_ns: int | None = None        # of the image that the matches refer to
         self._places = LandmarkMap()
+        self._beside: set[tuple[int, int]] = set()       # keypoints, view and index, that were looked for on the surface lately
+        self._frames = 0                                 # in which that was done
         self._seen: Registration | None = None           # the last one that was not lost
         self._stamp_ns, self._image_size = 0, (0, 0)     # of the image before
         self._nearest: tuple[Any, Any, np.ndarray] = (None, None, np.zeros(0, np.int64))
@@ -147,11 +150,26 @@ class SurfaceTracker:
         self.topology_id += self.registration.surface is not before      # the model has grown
         clock.lap("register")
         if result.status == TRACKED and result.inlier.sum() >= MIN_JOINING and not known.all():
-            self._places.join(view[~known], index[~known], self.registration.to_reference(query_xy[~known]))
+            self._join(view[~known], index[~known], query_xy[~known])
         clock.lap("join")
         self._seen = self._seen if result.status == LOST else result
         return SurfaceFrame(matches.stamp_ns, self._reference_stamp_ns, result, result.status, result.reason, False, self.topology_id,
                             int(known.sum()), int(result.inlier.sum()), {**result.milliseconds, **clock.laps})
+
+    def _join(self, view: np.ndarray, index: np.ndarray, query_xy: np.ndarray) -> None:
+        """Where on the surface keypoints (M,) are that are not known yet, seen at query_xy (M, 2) px of this frame.
+
+        Those that were not on it are tried again some frames later only: most are beside it, and will stay there.
+        """
+        assert self.registration is not None
+        self._frames += 1
+        if self._frames % JOINS_AGAIN == 0:
+            self._beside.clear()
+        names = list(zip(view.tolist(), index.tolist()))
+        new = np.array([name not in self._beside for name in names])
+        if new.any():
+            self._places.join(view[new], index[new], self.registration.to_reference(query_xy[new]))
+            self._beside.update(names)
 
     def _begin_template(self, template: Template, stamp_ns: int, camera: PinholeCamera) -> None:
         """Its surface becomes the reference, seen by another camera than its own, perhaps; it is found by landmarks alone."""

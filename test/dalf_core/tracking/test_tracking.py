@@ -5,6 +5,7 @@ import pytest
 
 from dalf_core.camera import rescale_pixels
 from dalf_core.tracking import FeatureTracker, FrameMatches, SurfaceTracker
+from dalf_core.tracking.surface_tracker import JOINS_AGAIN
 from dalf_core.types import Matches
 
 from ..analytic import CAMERA, DISTANCE, RolledSheet, turn
@@ -50,6 +51,15 @@ def test_started_late_it_joins_matches_by_their_reference_index():
     frame = tracker.process(frame_matches(BENT, ALL, 2 * SECOND), BENT.depth(), CAMERA)
     assert frame.matches == 150 and frame.reference_stamp_ns == SECOND
     assert rmse_mm(frame, tracker, TURNED, BENT) < 0.8
+
+
+def test_a_keypoint_that_was_not_on_the_surface_is_looked_for_again_some_frames_later():
+    tracker, holed = SurfaceTracker(), TURNED.depth()
+    holed[:, :160] = 0
+    tracker.process(frame_matches(TURNED, ALL[::2], SECOND), TURNED.depth(), CAMERA)
+    tracker.process(frame_matches(TURNED, ALL, 2 * SECOND), holed, CAMERA)
+    known = [tracker.process(frame_matches(TURNED, ALL, (3 + n) * SECOND), TURNED.depth(), CAMERA).matches for n in range(JOINS_AGAIN + 1)]
+    assert 200 < known[0] < 250 and known[JOINS_AGAIN // 2] == known[0] and known[-1] == 300
 
 
 def test_matches_to_a_new_image_start_anew():
