@@ -24,6 +24,7 @@ from .ros_home import ensure_ros_home
 from .worker_node import WorkerNode
 
 SWITCH_S = 0.0005       # a thread that has Python's lock gives way after so long; at Python's own 0.005 those of 30 Hz wait for others
+TELLING = {"rmw_fastrtps_cpp", "rmw_fastrtps_dynamic_cpp", "rmw_cyclonedds_cpp", "rmw_zenoh_cpp"}      # rmw_connextdds does not
 PATIENCE_S = 600.0      # of the executor at a time: asked to wait for ever, the one of rclpy 7.1 does nothing but wait
 FAREWELL_S = 0.5        # for the answer to `lifecycle set NODE shutdown` to arrive: what is in flight dies with the process
 
@@ -80,13 +81,13 @@ def run_nodes(make: Callable[[], Iterable[WorkerNode]], args: list[str] | None =
 
 
 def make_executor() -> Executor:
-    """rclpy's executor that is told of what comes, where there is one: the usual one goes over every topic, timer and service of a node, in
-    Python, at each message, which takes a millisecond; at camera rate a fifth of a core for each node."""
+    """rclpy's executor that is told of what comes, where rclpy has it and the middleware tells: the usual one goes over every topic, timer
+    and service of a node, in Python, at each message, which takes a millisecond; at camera rate a fifth of a core for each node."""
     try:
         from rclpy.experimental import EventsExecutor
     except ImportError:
         return SingleThreadedExecutor()
-    return EventsExecutor()
+    return EventsExecutor() if rclpy.get_rmw_implementation_identifier() in TELLING else SingleThreadedExecutor()
 
 
 def _load(nodes: list[WorkerNode], executor: Executor, ended: Future) -> None:
