@@ -22,8 +22,10 @@ from ..conversions.messages import header, stamp_ns
 from ..conversions.results import frame_id_of
 from ..images.image_conversion import from_color, to_color
 from ..nodes.complaints import Complaints
+from ..nodes.frame_views import FrameViews
 from ..templates.template_message import template_message
 from .clicked_points import ClickedPoints
+from .saving import template_options
 
 NAME = "selection"          # of the template that a selection is
 LOOK_EVERY_S = 0.5          # by a rule; each takes a third of a second at VGA
@@ -38,10 +40,10 @@ class ObjectSelection:
     that a reset keeps it. The service and clicks are answered on the executor's thread, rules are tried on the worker's.
     """
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Any, views: FrameViews) -> None:
         from dalf.srv import SelectObject
 
-        self._node = node
+        self._node, self._views = node, views
         self._waits = False             # for the rule to find something
         self._looking = False
         self._next_s = -math.inf        # steady time of the next look
@@ -122,8 +124,8 @@ class ObjectSelection:
     def _select(self, frame: dict[str, Any], at: tuple[float, float] | np.ndarray | str) -> tuple[str, int]:
         """Make what is at a pixel, at a point, or found by a rule the reference. Returns what to say, and its pixels. Raises ValueError."""
         image = to_color(frame["image"])
-        view, lens = self._node.plain_view(frame, image)
-        options, size = self._node.template_options(), (view.camera.width, view.camera.height)
+        view, lens = self._views.plain(frame, image)
+        options, size = template_options(self._node.values), (view.camera.width, view.camera.height)
         limits = {name: options[name] for name in ("near_m", "far_m")}
         picture = view.image if view.image.shape[1::-1] == size else cv2.resize(view.image, size, interpolation=cv2.INTER_AREA)
         if isinstance(at, str):
