@@ -8,14 +8,10 @@ if __name__ == "__main__":      # before the imports that take their time
 
 import sys
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from dalf_core.templates.library import Recognition
-from dalf_core.templates.template import Template
-from dalf_core.templates.template_file import load_template
 from dalf_core.tracking.background_tracker import BackgroundTracker, ImageResult, background_executor
 
 from .conversions import topics
@@ -23,19 +19,15 @@ from .conversions.image_size import SizeGuard
 from .conversions.messages import prediction_of, stamp_ns
 from .conversions.results import feature_results, frame_id_of
 from .images.image_conversion import to_color, to_mask
-from .nodes.complaints import EVERY_S
 from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import OK, WARN
 from .nodes.worker_node import WorkerNode
 from .objects.feature_lanes import FeatureLanes
 from .objects.object_files import object_files
-from .services.selected_object import SelectedObject
-from .templates.seeker import Seeker
-from .templates.template_message import template_message
+from .services.reference_choice import OWN_TEMPLATES, ReferenceChoice
 
 LEAST_REGION = 32           # pixels a side, what the network takes
-OWN_TEMPLATES = "objects are followed: each keeps its template as its reference"
 
 
 class FeatureNode(WorkerNode):
@@ -49,39 +41,20 @@ class FeatureNode(WorkerNode):
         self._matched = (0, 0)
         self._frame_id = ""                 # of the last image
         self._sizes = SizeGuard()
-        self._template: tuple[Template, int] | None = None     # and its stamp
-        self._seeker: Seeker | None = None  # of the library, if there is one
         self._lanes: FeatureLanes | None = None      # where several objects are followed
-        self._seeks = False                 # until a template is recognised, or another reference asked for
-        self._selected = SelectedObject(self, self._adopt_selection)
-        self.create_service(load_template_class(), "~/load_template", self._on_load_template)
+        self._reference = ReferenceChoice(self)
 
     def load(self) -> None:
         self._executor = background_executor()
         self._tracker = self._executor.submit(self._load_tracker).result()
-        self._selected.configure()
-        self._check_reference()
+        self._reference.check()
+        self._reference.serve(self._tracker, self._executor)
         if self.values["objects"]:
             self._lanes = self._object_lanes()
         elif self.values["carry"]:
             self._background = BackgroundTracker(self._tracker, self._executor, on_found=lambda: self.do(self._publish_found))
             self._background.warm_up()
-        if self.values["library"]:
-            self._seeker = Seeker(Path(self.values["library"]).expanduser(), self._tracker.dalf, self._tracker.image_scale, self._executor)
-            self._seeks = True
-            self.get_logger().info("\n".join([f"library of {len(self._seeker)} templates: the one that the camera shows will be followed",
-                                              *(f"left out: {problem}" for problem in self._seeker.news())]))
-        if self.values["template"]:
-            self._adopt(self._read_template(self.values["template"]))
-
-    def _check_reference(self) -> None:
-        """Raises ValueError where more than one parameter says what is to be followed."""
-        saved = [name for name in ("template", "library", "objects") if self.values[name]]
-        if len(saved) > 1:
-            raise ValueError("template, library and objects exclude one another: a template is followed, of a library one is recognised "
-                             "first, objects are several templates followed at once")
-        if self._selected.waits and saved:
-            raise ValueError(f"auto_select and {saved[0]} exclude one another: one reference is selected, the other was saved")
+        self._reference.configure(self._background)
 
     def _load_tracker(self) -> Any:
         """On the thread that DALF will work on, so that those it starts have the same priority."""
@@ -99,7 +72,7 @@ class FeatureNode(WorkerNode):
         return tracker
 
     def _object_lanes(self) -> FeatureLanes:
-        templates = {name: self._read_template(path) for name, path in object_files(self.values["objects"]).items()}
+        templates = {name: self._reference.from_file(path) for name, path in object_files(self.values["objects"]).items()}
         self.get_logger().info(f"{len(templates)} objects: " + ", ".join(
             f"{name} ({0 if template.features is None else len(template.features)} keypoints)" for name, template in templates.items()))
         return FeatureLanes(self, self._tracker.dalf, templates, self._executor, image_scale=self.values["image_scale"],
@@ -110,10 +83,11 @@ class FeatureNode(WorkerNode):
             self._lanes.close()
         if self._executor is not None:
             self._executor.shutdown(cancel_futures=True)
-        self._tracker = self._background = self._executor = self._template = self._seeker = self._lanes = None
+        self._reference.unload()
+        self._tracker = self._background = self._executor = self._lanes = None
 
     def listen(self) -> None:
-        self._announce_template()
+        self._reference.announce()
         transport = self.values["image_transport"]
         self.inputs.add_image("image", "image", lambda message: self.arrived("image", message), transport)
         if self.values["use_mask"]:
@@ -121,7 +95,7 @@ class FeatureNode(WorkerNode):
         if self._lanes is not None:
             self._lanes.listen()
             return
-        self._selected.listen()
+        self._reference.listen()
         if self._background is not None:
             self.inputs.add("prediction", topics.PREDICTION, topics.TYPES[topics.PREDICTION], self._predicted, RESULT_QOS, optional=True)
 
@@ -130,7 +104,7 @@ class FeatureNode(WorkerNode):
         try:
             prediction = prediction_of(message)
             self._background.predict(prediction)
-            self._selected.predict(prediction)
+            self._reference.predict(prediction)
         except ValueError as error:
             self.refuse(str(error))
 
@@ -142,18 +116,14 @@ class FeatureNode(WorkerNode):
         image = to_color(item["image"])
         self._check_size(image)
         mask = to_mask(item["mask"]) if "mask" in item else None
-        if mask is None and self._background is not None and self._background.is_held:
-            mask = self._selected.mask(stamp, (image.shape[1], image.shape[0]))
+        if mask is None:
+            mask = self._reference.mask(stamp, (image.shape[1], image.shape[0]))
         self._apply_parameters()
         if self._lanes is not None:
             if self._lanes.process(image, stamp, mask, frame_id_of(item["image"])):
                 self.done(stamp, started)
             return
-        if self._seeks and self._seeker is not None:
-            self._seeker.ask(image, lambda found, template: self.do(lambda: self._recognised(found, template)), self.refuse)
-            self.done(stamp, started)
-            return
-        if self._selected.waits and self.values["match_to"] != "previous":
+        if self._reference.is_awaited(image):
             self.done(stamp, started)
             return
         wanted = self.outputs.wanted() if self.outputs is not None else set()
@@ -201,82 +171,10 @@ class FeatureNode(WorkerNode):
             self.get_logger().info(change)
             self.forget()
 
-    # templates
-    def _read_template(self, path: str | Path) -> Template:
-        """With features of this extractor. Raises TemplateError, OSError."""
-        template = load_template(path)
-        ready = self._with_features(template)
-        if template.features is not None and ready is not template:
-            self.get_logger().warning(f"template {template.name} was made with other weights or another image_scale: its features are "
-                                      "extracted anew from its picture")
-        return ready
-
-    def _with_features(self, template: Template) -> Template:
-        return self._executor.submit(template.with_features, self._tracker.dalf, self._tracker.image_scale).result()
-
-    def _adopt_selection(self, template: Template) -> int:
-        """Follow what was selected, from now on; returns its stamp. On the worker thread. Raises TemplateError."""
-        self._adopt_instead(self._with_features(template))
-        assert self._template is not None
-        return self._template[1]
-
-    def _adopt(self, template: Template | None) -> None:
-        """Match to it from now on; None: to the next image. On the worker thread, or before there is one."""
-        stamp = time.time_ns()      # unlike that of any image, and of a template before
-        self._template = None if template is None else (template, stamp)
-        if self._background is not None:
-            self._background.adopt(template, stamp)
-        else:
-            self._executor.submit(self._tracker.adopt, template, stamp)
-        if template is not None and template.features is not None:
-            self.get_logger().info(f"reference: template {template.name}, {len(template.features)} keypoints")
-        self._announce_template()
-
-    def _recognised(self, found: Recognition, template: Template | None) -> None:
-        """What the library says of an image; the next ones are matched to what it shows. On the worker thread."""
-        if not self._seeks or self._seeker is None:     # another reference was asked for meanwhile
-            return
-        for problem in self._seeker.news():
-            self.refuse(f"left out of the library: {problem}")
-        best = found.candidates[0] if found.candidates else None
-        if template is None:
-            nearest = "" if best is None else f"; the nearest is {best.name}, {best.verified} verified matches"
-            self.get_logger().info(f"none of the library's templates is seen{nearest}", throttle_duration_sec=EVERY_S)
-            return
-        self._seeks = False
-        self.get_logger().info(f"recognised: template {template.name} (confidence {found.confidence:.2f})")
-        self._adopt(template)
-
-    def _announce_template(self) -> None:
-        if self._template is not None and self.outputs is not None:
-            self.outputs.publish([(topics.TEMPLATE, template_message(*self._template))])
-
     def drop_template(self) -> None:
         if self._lanes is not None:
             self.get_logger().warning(OWN_TEMPLATES)
-        self._seeks = False
-        self._selected.give_up()
-        if self._template is not None:
-            self._adopt(None)
-
-    def _adopt_instead(self, template: Template | None) -> None:
-        self._seeks = False
-        self._selected.give_up()
-        self._adopt(template)
-
-    def _on_load_template(self, request: Any, response: Any) -> Any:
-        response.message = self.why_not_active() or ("" if self._lanes is None else OWN_TEMPLATES)
-        if response.message:
-            return response
-        try:
-            template = self._read_template(request.path) if request.path else None
-        except (ValueError, OSError) as error:
-            response.message = str(error)
-            return response
-        self.begin_anew(lambda: self._adopt_instead(template))
-        response.success, response.name = True, "" if template is None else template.name
-        response.message = "the next usable image becomes the reference" if template is None else f"template {template.name} is followed"
-        return response
+        self._reference.drop()
 
     def _apply_parameters(self) -> None:
         """What may change at run time changes between images."""
@@ -310,20 +208,9 @@ class FeatureNode(WorkerNode):
             return ((WARN, f"no verified matches of {', '.join(unseen)}") if unseen else (OK, "matching")) + (
                 {f"inliers of {name}": str(verified) for name, verified in self._lanes.verified.items()},)
         matches, inliers = self._matched
-        level, text = (OK, "matching") if inliers else (WARN, "no verified matches")
-        if self._seeks and self._seeker is not None:
-            level, text = WARN, f"none of {len(self._seeker)} templates is seen"
-        if self._selected.waits:
-            level, text = WARN, "waiting for registration_node to select an object (auto_select)"
-        name = {} if self._template is None else {"template": self._template[0].name}
+        level, text = self._reference.concern() or ((OK, "matching") if inliers else (WARN, "no verified matches"))
+        name = {"template": self._reference.name} if self._reference.name else {}
         return level, text, {"matches": str(matches), "inliers": str(inliers), **name}
-
-
-def load_template_class() -> Any:
-    """The service's type, made by the build."""
-    from dalf.srv import LoadTemplate
-
-    return LoadTemplate
 
 
 def main(args: list[str] | None = None) -> int:

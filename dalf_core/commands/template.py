@@ -1,4 +1,5 @@
 """`./run template make SOURCE --output shirt.dalf`: save a view of an object as a template, which is found again in any shape.
+`./run template make --topic /camera/color/image_raw`: of a running camera.
 
 `template show FILE` draws one. To follow it: `./run register RECORDING --template FILE`, the parameter `template`, or ~/load_template.
 """
@@ -40,14 +41,18 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog=program("template"), description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     actions = p.add_subparsers(dest="action", required=True, metavar="make|show")
     make = actions.add_parser("make", help="save a view of an object", formatter_class=HelpWithDefaults)
-    make.add_argument("source", type=Path, metavar="SOURCE", help="a picture; a folder of pictures with depth, as `register` takes it; "
-                      "with ./run also a bag")
-    make.add_argument("--output", type=Path, help=f"the file, *{SUFFIX} (default: out/ and the source's name)")
+    make.add_argument("source", type=Path, nargs="?", metavar="SOURCE", help="a picture; a folder of pictures with depth, as `register` "
+                      "takes it; with ./run also a bag")
+    make.add_argument("--output", type=Path, help=f"the file, *{SUFFIX} (default: out/ and the source's or topic's name)")
     make.add_argument("--overwrite", action="store_true", help="replace a file that is there")
     make.add_argument("--name", help="how the object is called (default: the file's name)")
-    make.add_argument("--frame", type=int, default=0, help="of a recording: which one, from 0")
+    make.add_argument("--frame", type=int, default=0, help="of a recording, or of what comes from a running camera: which one, from 0")
+    make.add_argument("--topic", help="with ./run: colour images of a bag; without SOURCE of a running camera")
+    make.add_argument("--depth-topic", help="of a bag or camera: depth (default: found beside the colour images)")
+    make.add_argument("--camera-info-topic", help="of a bag or camera: colour's intrinsics (default: found beside the colour images)")
     make.add_argument("--mask", type=Path, help="picture of the object: nonzero is kept (a folder's own mask is taken where it has one)")
-    make.add_argument("--mask-topic", help="of a bag: masks of the object")
+    make.add_argument("--mask-topic", help="of a bag or camera: masks of the object")
+    make.add_argument("--wait", type=float, default=10.0, metavar="SECONDS", help="for a running camera's topics, and then for a frame")
     make.add_argument("--depth", type=Path, help="of a picture: its depth, aligned with it, 16-bit or floating point")
     make.add_argument("--depth-scale", type=float, help="metres that one unit of the depth is (default: 0.001 for 16-bit numbers)")
     make.add_argument("--intrinsics", metavar="FX,FY,CX,CY|FILE", help="of the colour picture, pixels, or a file that tells them")
@@ -61,7 +66,8 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(args: list[str] | None = None, read_other: Callable[[argparse.Namespace], View] | None = None) -> int:
-    """Exit status: 0 done; 2 an error, told in one line; 130 interrupted. read_other: reads a SOURCE that is neither picture nor folder."""
+    """Exit status: 0 done; 2 an error, told in one line; 130 interrupted. read_other: reads a SOURCE that is neither picture
+    nor folder, and a running camera where there is no SOURCE."""
     options = parser().parse_args(args)
     if options.action == "show":
         return exit_status(lambda: show(options))
@@ -70,8 +76,8 @@ def main(args: list[str] | None = None, read_other: Callable[[argparse.Namespace
 
 def make(options: argparse.Namespace, read_other: Callable[[argparse.Namespace], View] | None = None) -> int:
     """Write the template. Raises ValueError, OSError, RuntimeError with what is wrong."""
-    output = options.output or Path("out") / (options.source.resolve().stem + SUFFIX)
-    check_output(output, (SUFFIX,), (options.source,))
+    output = options.output or Path("out") / (_stem(options) + SUFFIX)
+    check_output(output, (SUFFIX,), () if options.source is None else (options.source,))
     if output.exists() and not options.overwrite:
         raise ValueError(f"{output} is there already; say --overwrite to replace it, or give another --output")
     metadata = _metadata(options.metadata)
@@ -88,7 +94,16 @@ def make(options: argparse.Namespace, read_other: Callable[[argparse.Namespace],
 def read_view(options: argparse.Namespace, read_other: Callable[[argparse.Namespace], View] | None) -> View:
     """The frame that the command line names."""
     source = options.source
+    if source is None:
+        if options.topic is None:
+            raise ValueError("name a SOURCE; or with --topic the colour images of a running camera")
+        if options.depth is not None:
+            raise ValueError("--depth belongs to a picture; of a running camera it is --depth-topic")
+        if read_other is None:
+            raise ValueError("running cameras are heard by ./run template make")
+        return read_other(options)
     if source.suffix.lower() in PICTURES and source.is_file():
+        _refuse_topics(options)
         return _picture(options)
     if options.depth is not None:
         raise ValueError(f"--depth belongs to a picture, and {source} is none")
@@ -97,7 +112,21 @@ def read_view(options: argparse.Namespace, read_other: Callable[[argparse.Namesp
     if not source.is_dir():
         raise ValueError(f"{source} is neither a picture ({', '.join(PICTURES)}) nor a folder of pictures" +
                          ("" if source.exists() else ": there is no such file") + "; bags are read by ./run template make")
+    _refuse_topics(options)
     return _of_folder(options)
+
+
+def _refuse_topics(options: argparse.Namespace) -> None:
+    for name in ("topic", "depth_topic", "camera_info_topic", "mask_topic"):
+        if getattr(options, name) is not None:
+            raise ValueError(f"--{name.replace('_', '-')} is of a bag or a running camera, and {options.source} is neither")
+
+
+def _stem(options: argparse.Namespace) -> str:
+    """What a file is called after: the source, or the topic."""
+    if options.source is not None:
+        return str(options.source.resolve().stem)
+    return str(options.topic or "").strip("/").replace("/", "_") or "template"
 
 
 def _picture(options: argparse.Namespace) -> View:

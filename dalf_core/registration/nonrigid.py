@@ -308,9 +308,9 @@ class NonRigidRegistration:
         points: (M, 3) metres on the reference surface, finite; then it is theirs, (M, 3, 3), and of a few of them quick.
         Standard deviations are the square roots of its eigenvalues. They are large where nothing holds a vertex: where it is hidden, and,
         along the surface, where that is plain. A point of result.warp has about the covariance of its nearest vertex.
-        On the demo's cloth 75 % and 91 % of the errors are within one and two of them; of hidden vertices, which may be lost in a fold,
-        52 % and 62 %. Of all vertices it costs more than registering the frame. Raises RuntimeError before a frame was registered, and
-        after one in which the surface was lost.
+        On the demo's cloth 70 % and 93 % of the errors are within one and two of them, of hidden vertices 69 % and 90 %. Of
+        all vertices it costs more than registering the frame. Raises RuntimeError before a frame was registered, and after one in which the
+        surface was lost.
         """
         model = self._require_model()
         if self._last is None or self._landmarks_used is None or self._depth is None or not self._tracking:

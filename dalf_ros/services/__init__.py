@@ -1,1 +1,1 @@
-"""What registration_node does when it is asked, besides following the surface."""
+"""What the nodes do when they are asked, besides following the surface."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from rclpy.callback_groups import ReentrantCallbackGroup
 
 from dalf_core.camera import PinholeCamera
 from dalf_core.drawing.draw import draw_mask
@@ -22,8 +23,11 @@ from ..conversions.messages import header, stamp_ns
 from ..conversions.results import frame_id_of
 from ..images.image_conversion import from_color, to_color
 from ..nodes.complaints import Complaints
+from ..nodes.frame_views import FrameViews
 from ..templates.template_message import template_message
+from .aside import Aside
 from .clicked_points import ClickedPoints
+from .saving import template_options
 
 NAME = "selection"          # of the template that a selection is
 LOOK_EVERY_S = 0.5          # by a rule; each takes a third of a second at VGA
@@ -35,19 +39,20 @@ class ObjectSelection:
     """Serves registration_node, which has the images, depth and cameras, and the parameter auto_select.
 
     What is selected becomes a template, on the topic `selection`; feature_node extracts its features and follows it as any other, so
-    that a reset keeps it. The service and clicks are answered on the executor's thread, rules are tried on the worker's.
+    that a reset keeps it. Objects are looked for on a thread of their own: the first time Open3D is loaded, which takes seconds.
     """
 
-    def __init__(self, node: Any) -> None:
+    def __init__(self, node: Any, views: FrameViews) -> None:
         from dalf.srv import SelectObject
 
-        self._node = node
+        self._node, self._views = node, views
         self._waits = False             # for the rule to find something
         self._looking = False
         self._next_s = -math.inf        # steady time of the next look
         self._told = Complaints()
         self._clicks = ClickedPoints(node, self._newest, self._on_point)
-        self._service = node.create_service(SelectObject, "~/select_object", self._on_request)
+        self._aside = Aside(node, "selection")
+        self._service = node.create_service(SelectObject, "~/select_object", self._on_request, callback_group=ReentrantCallbackGroup())
 
     def configure(self) -> None:
         self._waits, self._next_s = self._node.values["auto_select"] != NO_RULE, -math.inf
@@ -63,7 +68,7 @@ class ObjectSelection:
         """An image or depth has come. On the executor's thread."""
         if self._waits and not self._looking and time.monotonic() >= self._next_s:
             self._looking = True
-            self._node.do(self._look)
+            self._aside.do(self._look)
 
     def taken(self) -> None:
         """A template is followed, so that nothing is looked for any more."""
@@ -72,7 +77,7 @@ class ObjectSelection:
     # ---------------------------------------------------------------- who asks
 
     def _look(self) -> None:
-        """By the rule, in the newest image; on the worker's thread."""
+        """By the rule, in the newest image."""
         self._next_s = time.monotonic() + LOOK_EVERY_S
         try:
             message = self._select(self._newest(), self._node.values["auto_select"])[0]
@@ -88,12 +93,13 @@ class ObjectSelection:
         finally:
             self._looking = False
 
-    def _on_request(self, request: Any, response: Any) -> Any:
+    async def _on_request(self, request: Any, response: Any) -> Any:
         response.message = self._node.why_not_active()
         if response.message:
             return response
         try:
-            response.message, response.pixels = self._select(self._newest(), request.rule or (request.x, request.y))
+            frame, at = self._newest(), request.rule or (request.x, request.y)
+            response.message, response.pixels = await self._aside.result(lambda: self._select(frame, at))
             response.success = True
             self._node.get_logger().info(response.message)
         except (ValueError, ModuleNotFoundError) as error:
@@ -101,13 +107,21 @@ class ObjectSelection:
         return response
 
     def _on_point(self, point: np.ndarray, frame: dict[str, Any]) -> None:
-        """A clicked point, (3,) metres in the optical frame. Raises ValueError."""
-        self._node.get_logger().info(self._select(frame, point)[0])
+        """A clicked point, (3,) metres in the optical frame."""
+        def select() -> None:
+            try:
+                self._node.get_logger().info(self._select(frame, point)[0])
+            except (ValueError, ModuleNotFoundError) as error:
+                self._node.get_logger().warning(f"{topics.CLICKED_POINT}: {error}")
+
+        self._aside.do(select)
 
     # ---------------------------------------------------------------- what is done
 
     def _newest(self) -> dict[str, Any]:
-        """The newest colour image with depth, and its camera_info or None. Raises SelectionError where there is none."""
+        """The newest colour image with depth, and its camera_info or None. Raises SelectionError where there is none, or nobody to follow
+        what is selected.
+        """
         node = self._node
         missing = [role for role in ("image", "depth") if not node.inputs.received.get(role)]
         if missing:
@@ -117,13 +131,17 @@ class ObjectSelection:
         frame = node.synchronizer.newest("image", "depth", optional=("camera_info",))
         if frame is None:
             raise SelectionError("there is no image to select in: no image and depth of one stamp are kept (stamp_tolerance)")
+        topic = node.resolve_topic_name(topics.SELECTION)
+        if not node.count_subscribers(topic):
+            raise SelectionError(f"nothing would follow a selection: no feature_node hears {topic}. Where it follows `objects`, each keeps "
+                                 "its template: start it without them, or with a template of this object too")
         return frame
 
     def _select(self, frame: dict[str, Any], at: tuple[float, float] | np.ndarray | str) -> tuple[str, int]:
         """Make what is at a pixel, at a point, or found by a rule the reference. Returns what to say, and its pixels. Raises ValueError."""
         image = to_color(frame["image"])
-        view, lens = self._node.plain_view(frame, image)
-        options, size = self._node.template_options(), (view.camera.width, view.camera.height)
+        view, lens = self._views.plain(frame, image)
+        options, size = template_options(self._node.values), (view.camera.width, view.camera.height)
         limits = {name: options[name] for name in ("near_m", "far_m")}
         picture = view.image if view.image.shape[1::-1] == size else cv2.resize(view.image, size, interpolation=cv2.INTER_AREA)
         if isinstance(at, str):
@@ -143,7 +161,9 @@ class ObjectSelection:
         return f"selected: an object of {pixels} pixels, {away:.2f} m away, which the next images are matched to", pixels
 
     def _announce(self, template: Template, image: Any) -> None:
-        """On the worker's thread, as all that is published."""
+        """On the worker's thread, as all that is published. Raises SelectionError where there is none any more."""
+        if problem := self._node.why_not_active():
+            raise SelectionError(problem)
         shown = draw_mask(template.image, template.mask)
 
         def publish() -> None:

@@ -1,4 +1,4 @@
-"""`./run template`: as dalf_core.commands.template, and a frame of a bag may be the source."""
+"""`./run template`: as dalf_core.commands.template, and a frame of a bag or of a running camera may be the source."""
 from __future__ import annotations
 
 import argparse
@@ -12,6 +12,20 @@ from ..offline.recording import open_recording
 from ..register import parser as register_parser
 
 
+def read_view(options: argparse.Namespace) -> template.View:
+    """The frame of a bag, or without a source that of a running camera, that the options name. Raises ValueError, OSError."""
+    if options.source is not None:
+        return read_bag(options)
+    try:
+        from .live_view import read_topics
+    except ModuleNotFoundError as error:
+        raise ValueError(f"a running camera is heard over ROS, and there is none: {error}") from error
+    try:
+        return read_topics(options)
+    except BagError as error:
+        raise ValueError(str(error)) from error
+
+
 def read_bag(options: argparse.Namespace) -> template.View:
     """The frame of a bag that the options name, without lens distortion, its depth on colour's pixels. Raises ValueError, OSError."""
     try:
@@ -22,9 +36,10 @@ def read_bag(options: argparse.Namespace) -> template.View:
 
 def _read_bag(options: argparse.Namespace) -> template.View:
     words = [str(options.source)]
-    for name in ("mask_topic", "intrinsics", "depth_scale"):
+    for name, option in (("topic", "color-topic"), ("depth_topic", "depth-topic"), ("camera_info_topic", "camera-info-topic"),
+                         ("mask_topic", "mask-topic"), ("intrinsics", "intrinsics"), ("depth_scale", "depth-scale")):
         if (value := getattr(options, name)) is not None:
-            words += [f"--{name.replace('_', '-')}", str(value)]
+            words += [f"--{option}", str(value)]
     with open_recording(register_parser().parse_args(words)) as recording:
         print(recording.description)
         for number, frame in enumerate(recording.frames()):
@@ -46,4 +61,4 @@ def _read_bag(options: argparse.Namespace) -> template.View:
 
 
 if __name__ == "__main__":
-    sys.exit(template.main(read_other=read_bag))
+    sys.exit(template.main(read_other=read_view))

@@ -276,7 +276,9 @@ class Fuzzed:
         """Begin anew; every message through its callback, every complete frame through process()."""
         self.node.forget()
         self.node.synchronizer.clear()
-        self.node._guard, self.node._camera_info = StampGuard(), None
+        self.node._guard = StampGuard()
+        if hasattr(self.node, "_views"):
+            self.node._views._info = None
         for arrival in sequence:
             self.callbacks[arrival.role](arrival.message)
             item = self.node.mailbox.take(0)

@@ -42,7 +42,7 @@ MAY_IMPORT = {
     "dalf_ros.bags": {"dalf_ros.images", "dalf_core", "dalf_core.recordings", "dalf_ros.conversions"},
     "dalf_ros.nodes": {"dalf_ros.images", "dalf_core", "dalf_core.tracking", "dalf_core.templates", "dalf_ros.conversions"},
     "dalf_ros.templates": {"dalf_core", "dalf_core.templates", "dalf_core.commands", "dalf_core.tracking", "dalf_ros", "dalf_ros.bags",
-                           "dalf_ros.conversions", "dalf_ros.nodes", "dalf_ros.offline"},
+                           "dalf_ros.images", "dalf_ros.conversions", "dalf_ros.nodes", "dalf_ros.offline"},
     "dalf_ros.client": {"dalf_core", "dalf_core.templates", "dalf_ros.conversions", "dalf_ros.nodes"},
     "dalf_ros.objects": {"dalf_core", "dalf_core.templates", "dalf_core.tracking", "dalf_ros", "dalf_ros.conversions", "dalf_ros.nodes",
                          "dalf_ros.templates"},

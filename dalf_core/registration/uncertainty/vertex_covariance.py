@@ -3,11 +3,14 @@
 A surface that has a picture on it is held by landmarks; a plain one may slide along itself unseen, and a hidden part may be anywhere that
 its bending allows. So what depth, landmarks and rigidity say of each node is weighed by how well they fit in this very frame: depth by its
 residual, landmarks by theirs, and rigidity by how far the seen part has strained and bent, as that tells what the hidden part may have
-done. The inverse of the matrix that they make up is the nodes' covariance, and the vertices' follows by their skinning weights.
+done. The inverse of the matrix that they make up is the nodes' covariance, and the vertices' follows by their skinning weights. Along the
+surface it is then scaled from place to place by how well landmarks fit there, and how far it is strained (Fit.along): with one noise for
+all, well-held places would get a share of the error of those where matches drift.
 
-The factors were fitted (by the likelihood of Student's t with 4 degrees of freedom) to the true errors of two simulated recordings and nine
-tasks of benchmarks/bending_sheet.py, none of which the published calibration is measured on. True errors have longer tails than a normal
-distribution, so all factors were then raised by a third, for two standard deviations to hold 93 % of those errors (one holds 75 %).
+The factors were fitted (by the likelihood of Student's t with 4 degrees of freedom) to the true errors of simulated recordings of other
+cloths than the demo's and of tasks of benchmarks/bending_sheet.py, none of which the published calibration is measured on. True errors
+have longer tails than a normal distribution, so the factors are a little larger than that fit: of those errors one standard deviation
+holds 69 to 76 %, two hold 91 to 96 %.
 """
 from __future__ import annotations
 
@@ -20,14 +23,11 @@ from ...types import Registration
 from ..graph import DeformationGraph
 from ..normal_equations import columns_of_inverse
 from ..solver import Landmarks, Solver, Stage, State
-from ..visibility import node_support
 from .block_tridiagonal import inverse_blocks
+from .fit import LEAST_RESIDUAL, Fit
 
-DEPTH, LANDMARK, STRETCH, BEND = 1.3, 0.6, 17.0, 130.0     # standard deviations, in units of what is measured in the frame
-OFFSET = 0.6                    # residuals of depth by which the reference itself is off, along its normal
-LEAST_RESIDUAL = 0.0003         # metres: limits of what is measured, as a frame that fits perfectly proves little
-LEAST_STRETCH, LEAST_BEND = 0.005, 0.02     # of an edge's length
-MOST_RESIDUAL = 0.01            # metres; landmarks farther off are no sign of the others' noise
+DEPTH, LANDMARK, STRETCH, BEND = 1.56, 0.6, 17.0, 130.0    # standard deviations, in units of what is measured in the frame
+OFFSET = 0.72                   # residuals of depth by which the reference itself is off, along its normal
 FREE = np.repeat([3.0, 0.5], 3)             # what is known of a node before any data: radians, metres
 
 
@@ -43,10 +43,11 @@ class VertexCovariance:
         result: of a frame that was not lost; depth: its clean (H, W) metres; landmarks: those of its solve. length: the robust scale, m.
         """
         graph, state = self._solver.graph, State(result.node_rotation, result.node_translation)
-        diagonal, coupling, depth_m = self._information(state, result, depth, landmarks, length)
+        diagonal, coupling, depth_m, along = self._information(state, result, depth, landmarks, length)
         own, shared = inverse_blocks(diagonal, coupling, graph)
         covariance = _of_vertices(self._solver.vertices, graph.node_index, graph.weight, graph.pairs, np.ascontiguousarray(state.R),
                                   graph.position, np.ascontiguousarray(own), np.ascontiguousarray(shared))
+        covariance = _scaled(covariance, result.normals, _at(graph, along))
         return (covariance + _offset(depth_m, result.normals)).astype(np.float32)
 
     def of_points(self, points: np.ndarray, nearest: np.ndarray, result: Registration, depth: np.ndarray, landmarks: Landmarks,
@@ -57,28 +58,25 @@ class VertexCovariance:
         small by less than one percent (of the inverse's quadratic forms the error is of second order).
         """
         graph, state = self._solver.graph, State(result.node_rotation, result.node_translation)
-        diagonal, coupling, depth_m = self._information(state, result, depth, landmarks, length)
+        diagonal, coupling, depth_m, along = self._information(state, result, depth, landmarks, length)
         jacobian = _jacobian(graph, state, points, nearest)
         spread = columns_of_inverse(graph, diagonal, coupling, jacobian)
         covariance = np.einsum("mikp,mjkp->mij", jacobian, spread)
-        covariance = 0.5 * (covariance + covariance.transpose(0, 2, 1)) + _offset(depth_m, result.normals[nearest])
-        return covariance.astype(np.float32)
+        covariance = _scaled(0.5 * (covariance + covariance.transpose(0, 2, 1)), result.normals[nearest], _at(graph, along)[nearest])
+        return (covariance + _offset(depth_m, result.normals[nearest])).astype(np.float32)
 
     def _information(self, state: State, result: Registration, depth: np.ndarray, landmarks: Landmarks,
-                     length: float) -> tuple[np.ndarray, np.ndarray, float]:
-        """The inverse of the nodes' covariance, as blocks of nodes and edges; and the noise of the depth, metres."""
+                     length: float) -> tuple[np.ndarray, np.ndarray, float, np.ndarray]:
+        """The inverse of the nodes' covariance, as blocks of nodes and edges; the noise of the depth, metres; Fit.along."""
         graph = self._solver.graph
-        trusted = landmarks.confidence > 0
-        noise = np.minimum(landmarks.distances(state, graph)[trusted], MOST_RESIDUAL)
-        landmark_m = max(np.sqrt(np.mean(noise**2) / 3) if trusted.any() else 0.0, LEAST_RESIDUAL)
+        fit = Fit.of(graph, self._solver.frame, state, result.visible, landmarks)
         depth_m = max(np.nan_to_num(result.residual_m), LEAST_RESIDUAL)
-        stretch, bend = _edge_strain(graph, self._solver.frame, state, result.visible)
         stage = Stage(iterations=1, landmark_sigma=length, depth_tukey=0.7 * length, depth_gate=1.5 * length, two_sided=True,
-                      depth_weight=(DEPTH * depth_m) ** -2, landmark_weight=(LANDMARK * landmark_m) ** -2,
-                      stretch=(STRETCH * max(stretch, LEAST_STRETCH) * graph.spacing) ** -2,
-                      bend=(BEND * max(bend, LEAST_BEND) * graph.spacing) ** -2)
+                      depth_weight=(DEPTH * depth_m) ** -2, landmark_weight=(LANDMARK * fit.landmark_m) ** -2,
+                      stretch=(STRETCH * fit.stretch * graph.spacing) ** -2,
+                      bend=(BEND * fit.bend * graph.spacing) ** -2)
         diagonal, coupling = self._solver.information(state, depth, landmarks, stage)
-        return diagonal + np.diag(FREE**-2), coupling, depth_m
+        return diagonal + np.diag(FREE**-2), coupling, depth_m, fit.along
 
 
 def _jacobian(graph: DeformationGraph, state: State, points: np.ndarray, nearest: np.ndarray) -> np.ndarray:
@@ -98,19 +96,16 @@ def _offset(depth_m: float, normals: np.ndarray) -> np.ndarray:
     return (OFFSET * depth_m) ** 2 * normal[:, :, None] * normal[:, None, :]
 
 
-def _edge_strain(graph: DeformationGraph, frame: np.ndarray, state: State, visible: np.ndarray) -> tuple[float, float]:
-    """Root mean square, over the edges of the seen part, of what rigidity measures along the surface and across it, in edge lengths.
+def _at(graph: DeformationGraph, nodes: np.ndarray) -> np.ndarray:
+    """(V,) of values (K,) of the nodes."""
+    return (graph.weight * nodes[graph.node_index]).sum(axis=1)
 
-    frame: (K, 3, 3) rows normal and two tangents of the reference at each node. 0 where too little is seen.
-    """
-    held = node_support(graph.node_index, graph.weight, visible, len(graph)) > 0.5
-    i, j = graph.edges[held[graph.edges].all(axis=1)].T
-    if not len(i):
-        return 0.0, 0.0
-    rest = graph.position[j] - graph.position[i]
-    moved = np.einsum("eji,ej->ei", state.R[i], rest + state.t[j] - state.t[i])       # turned back into the reference
-    across, *along = np.einsum("eaj,ej->ae", frame[i], moved - rest) / np.linalg.norm(rest, axis=1)
-    return float(np.sqrt(np.mean(np.square(along)))), float(np.sqrt(np.mean(across**2)))
+
+def _scaled(covariance: np.ndarray, normals: np.ndarray, along: np.ndarray) -> np.ndarray:
+    """Covariances (N, 3, 3) with standard deviations `along` (N,) times as large along the surface, whose normals are (N, 3)."""
+    normal = normals.astype(np.float64)
+    scale = along[:, None, None] * np.eye(3) + (1 - along)[:, None, None] * normal[:, :, None] * normal[:, None, :]
+    return scale @ covariance @ scale
 
 
 @njit

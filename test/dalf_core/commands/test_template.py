@@ -49,6 +49,8 @@ def test_a_picture_with_its_depth(tmp_path):
 
 
 @pytest.mark.parametrize(("words", "why"), [
+    ((), "name a SOURCE"), (("--topic", "/image"), "running cameras are heard by ./run template make"),
+    ((str(DATA), "--mask-topic", "/mask"), "--mask-topic is of a bag or a running camera"),
     (["nowhere"], "no such file"), ([str(DATA), "--frame", "9"], "2 frames"), ([str(DATA), "--metadata", "blue"], "KEY=VALUE"),
     ([str(DATA), "--output", "a.png"], r"must end in .dalf"), ([str(DATA), "--name", "a/b"], "template's name"),
 ])

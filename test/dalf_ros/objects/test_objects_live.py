@@ -91,6 +91,9 @@ def test_three_boards(ros_graph, peer, tmp_path) -> None:
     from dalf.srv import LoadTemplate
     answer = peer.call("/room/feature_node/load_template", LoadTemplate, LoadTemplate.Request(path=str(tmp_path / "cup.dalf")))
     assert not answer.success and "each keeps its template" in answer.message
+    from dalf.srv import SelectObject
+    answer = peer.call("/room/objects/cup/registration_node/select_object", SelectObject, SelectObject.Request(x=60.0, y=60.0))
+    assert not answer.success and "no feature_node hears /room/objects/cup/selection" in answer.message
     assert node.stop() == 0 and "Traceback" not in node.output
 
 

@@ -1,6 +1,9 @@
-"""A feature_node and a registration_node process: what a rule, a pixel and a clicked point select is followed; bad clicks are refused."""
+"""A feature_node and a registration_node process: what a rule, a pixel and a clicked point select is followed; bad clicks are refused.
+
+And a registration_node that waits for Open3D."""
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 import cv2
@@ -157,3 +160,40 @@ def test_a_rule_a_pixel_and_a_point(bench) -> None:
     x, y = np.rint(middle(MASKS["mound"])).astype(int)
     bench.click(CAMERA.lift(np.array([[float(x), float(y)]]), DEPTH[y:y + 1, x])[0])
     bench.follows("mound")
+
+
+SLOW_OPEN3D = """import os, time
+print("loading", flush=True)
+while not os.path.exists({go!r}):
+    time.sleep(0.02)
+raise ModuleNotFoundError("not installed after all", name="open3d")
+"""
+
+
+def test_the_node_hears_on_while_open3d_loads(own_graph, own_peer, tmp_path) -> None:
+    """A stand-in that loads until the test says so: meanwhile another service is answered."""
+    from dalf.srv import SelectObject, TrackPoint
+
+    (tmp_path / "open3d.py").write_text(SLOW_OPEN3D.format(go=str(tmp_path / "go")), encoding="utf-8")
+    path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    node = own_graph.start("dalf_ros.registration_node", environment={"PYTHONPATH": path})
+    service = own_peer.node.create_client(SelectObject, "/registration_node/select_object")
+    assert own_peer.until(lambda: own_peer.node.count_publishers("/status"), 60) and own_peer.until(service.service_is_ready)
+    head = convert.header(1_700_000_000_000_000_000, FRAME)
+    own_peer.publish("/camera_info", INFO, convert.camera_info(CAMERA, head))
+    own_peer.publish("/depth", IMAGE, from_depth(DEPTH.astype(np.float32), head))
+    own_peer.publish("/image", IMAGE, from_color(PICTURE, head))
+    own_peer.spin(1.0)
+    request = SelectObject.Request(x=160.0, y=120.0)
+    unheard = service.call_async(request)
+    assert own_peer.until(unheard.done) and "no feature_node hears /selection" in unheard.result().message
+    own_peer.hear("/selection", topics.TYPES[topics.SELECTION], True)
+    assert own_peer.until(lambda: own_peer.node.count_subscribers("/selection") and own_peer.node.count_publishers("/selection"))
+    own_peer.spin(1.0)
+    answer = service.call_async(request)
+    node.wait_for_output("loading")
+    points = own_peer.call("/registration_node/track_point", TrackPoint, TrackPoint.Request(action=TrackPoint.Request.LIST))
+    assert "no reference surface yet" in points.message and not answer.done()
+    (tmp_path / "go").touch()
+    assert own_peer.until(answer.done) and not answer.result().success and "Open3D is needed" in answer.result().message
+    assert node.stop() == 0 and "Traceback" not in node.output, node.output

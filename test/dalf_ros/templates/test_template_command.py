@@ -1,12 +1,13 @@
-"""A frame of a bag as a template, and a recording registered to it."""
+"""A frame of a bag or of a running camera as a template, and a recording registered to it."""
 import json
 
 import numpy as np
+import pytest
 
 from dalf_core import load_template
 from dalf_core.commands.template import main as template_main
 from dalf_ros.register import main as register_main
-from dalf_ros.templates.__main__ import read_bag
+from dalf_ros.templates.__main__ import read_bag, read_view
 
 QUICK = ("--weights", "light", "--top-k", "300")
 
@@ -30,3 +31,39 @@ def test_what_a_bag_does_not_hold(rgbd_bag, tmp_path, capsys):
                        ((str(tmp_path / "none.mcap"),), "does not exist")):
         assert template_main(["make", *words, "--output", str(tmp_path / "a.dalf"), *QUICK], read_bag) == 2
         assert why in capsys.readouterr().err
+
+
+def test_a_running_camera(rgbd_bag, scene, tmp_path, own_graph, capsys):
+    """A recording is played in another process: one of its frames, its depth, its mask, as of the bag."""
+    pytest.importorskip("rclpy")
+    own_graph.start("dalf_ros.play", rgbd_bag, "--loop")
+    file = tmp_path / "board.dalf"
+    words = ["make", "--topic", scene.color, "--mask-topic", scene.mask, "--wait", "60", "--output", str(file), *QUICK]
+    assert template_main(words, read_view) == 0, capsys.readouterr().err
+    assert f"{scene.color}, depth {scene.depth}, mask {scene.mask}" in capsys.readouterr().out
+    template = load_template(file)
+    assert sum((template.image == scene.image(number)).all() for number in range(12)) == 1
+    assert template.camera == scene.camera and template.mask[25:-25, 25:-25].all() and not template.mask[:18].any()
+    read = template.depth_m > 0
+    np.testing.assert_allclose(template.depth_m[read], scene.distance_m, atol=1e-6)
+    np.testing.assert_array_equal(read, np.nan_to_num(scene.depth_m()) > 0)
+    assert template.features is not None and len(template.features) > 20
+
+    for words, why in ((("--topic", "/none"), "--color-topic /none: the ROS graph has no such topic"),
+                       (("--topic", scene.color, "--depth-topic", scene.info), "it is a sensor_msgs/msg/CameraInfo"),
+                       (("--topic", scene.color, "--intrinsics", "1,1,1,1"), "a running camera tells its own on camera_info"),
+                       ((), "name a SOURCE; or with --topic the colour images of a running camera")):
+        assert template_main(["make", *words, "--wait", "3", "--output", str(tmp_path / "a.dalf"), *QUICK], read_view) == 2
+        assert why in capsys.readouterr().err
+
+
+def test_a_running_camera_of_which_something_is_missing(rgbd_bag, scene, tmp_path, own_graph, own_peer, capsys):
+    """Depth that nobody publishes, or no camera_info: what is waited for is told."""
+    pytest.importorskip("rclpy")
+    own_graph.start("dalf_ros.play", rgbd_bag, "--loop", "--topics", scene.color, scene.depth)
+    assert own_peer.until(lambda: own_peer.node.count_publishers(scene.depth), 60)
+    words = ["make", "--topic", scene.color, *QUICK]
+    assert template_main([*words, "--wait", "6", "--output", str(tmp_path / "a.dalf")], read_view) == 2
+    assert f"no frame to make a template of has come (--wait): no camera_info yet on {scene.info}" in capsys.readouterr().err
+    assert template_main([*words, "--wait", "5", "--depth-topic", "/none", "--output", str(tmp_path / "a.dalf")], read_view) == 2
+    assert "--depth-topic /none: the ROS graph has no such topic" in capsys.readouterr().err

@@ -11,7 +11,7 @@ from dalf_core.templates.template import Template, TemplateError, check_name
 from dalf_core.templates.template_file import SUFFIX, save_template
 
 from ..conversions.pinhole_view import PinholeView
-from ..nodes.save_surface import NotSaved, target_file
+from .save_surface import NotSaved, target_file
 
 
 def save_reference(request: Any, folder: str, reference: PinholeView | Template | None, points: dict[str, np.ndarray],

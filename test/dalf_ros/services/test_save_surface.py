@@ -10,7 +10,7 @@ import pytest
 
 from dalf_core.surface import Surface
 from dalf_core.types import Registration
-from dalf_ros.nodes.save_surface import save_surface
+from dalf_ros.services.save_surface import save_surface
 
 VERTICES = np.array([[0, 0, 1], [0.1, 0, 1], [0, 0.1, 1]], np.float32)
 SURFACE = Surface(VERTICES - 1, VERTICES, np.array([[0, 2, 1]], np.int32), np.array([[1, 2, 3]] * 3, np.uint8))
