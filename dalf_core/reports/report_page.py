@@ -27,7 +27,8 @@ def report_page(report: RunReport) -> Iterator[str]:
     if report.sheet is not None:
         blocks["sheet"] = report.sheet
     sequences = mesh_blocks(report.sequences, blocks)
-    data = {"frames": frame_columns(report.frames), "film": _film(report), "sequences": sequences, "points": _points(report), "colors": _colors()}
+    data = {"frames": frame_columns(report.frames), "film": _film(report), "sequences": sequences, "points": _points(report),
+            "colors": _colors()}
     return template("report.html").generate(
         name=report.name, notes=report.notes, shares=status_shares(report.frames), bars=status_bars(report.frames),
         troubles=troubles(report.frames), facts=_facts(report), options=_told(report.options), data=data,
@@ -35,7 +36,8 @@ def report_page(report: RunReport) -> Iterator[str]:
         libraries=[file_text("libraries", "three.min.js"), file_text("libraries", "uPlot.iife.min.js")],
         scripts=[file_text("page", name) for name in SCRIPTS],
         blocks=((key, b64encode(value).decode()) for key, value in blocks.items()),
-        has_mesh=bool(sequences), has_points=bool(sequences and report.points), film=report.film, sheet=report.sheet, ground=hexadecimal(BACKGROUND))
+        has_mesh=bool(sequences), has_points=bool(sequences and report.points), film=report.film,
+        sheet=report.sheet, ground=hexadecimal(BACKGROUND))
 
 
 def _points(report: RunReport) -> list[dict[str, Any]]:
@@ -57,7 +59,8 @@ def _colors() -> dict[str, Any]:
     share = np.linspace(0, 1, SHADES)
     return {"magnitude": magnitude_colors(share)[:, ::-1].reshape(-1).tolist(),
             "signed": signed_colors(2 * share - 1)[:, ::-1].reshape(-1).tolist(),
-            "unseen": rgb(UNSEEN), "tint": TINT, "plain": rgb(PLAIN), "point": rgb(GRID), "hidden": rgb(NEUTRAL), "ground": hexadecimal(BACKGROUND), "ink": hexadecimal(INK),
+            "unseen": rgb(UNSEEN), "tint": TINT, "plain": rgb(PLAIN), "point": rgb(GRID), "hidden": rgb(NEUTRAL),
+            "ground": hexadecimal(BACKGROUND), "ink": hexadecimal(INK),
             "curves": [SERIES[4], SERIES[1], SERIES[2]]}
 
 

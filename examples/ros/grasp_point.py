@@ -13,11 +13,12 @@ from dalf_ros.client import SurfaceClient
 
 APPROACH_M = 0.10
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("pixel", nargs=2, type=float, help="x and y in the colour image")
+parser.add_argument("pixel", nargs=2, type=float, metavar=("X", "Y"), help="x and y in the colour image")
 parser.add_argument("--frames", type=int, help="end after so many")
 options = parser.parse_args(remove_ros_args(sys.argv)[1:])
 
 with SurfaceClient() as client:
+    print("waiting for a tracked surface, a minute at most", file=sys.stderr)
     client.wait_for_tracked(timeout_s=60)
     if "grasp" in client.point_names():
         client.forget_point("grasp")

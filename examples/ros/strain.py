@@ -13,11 +13,12 @@ from dalf_ros.client import SurfaceClient
 
 NAMES = ("strain/from", "strain/to")
 parser = argparse.ArgumentParser(description=__doc__)
-parser.add_argument("pixels", nargs=4, type=float, help="x and y of both points in the colour image")
+parser.add_argument("pixels", nargs=4, type=float, metavar=("X1", "Y1", "X2", "Y2"), help="x and y of both points in the colour image")
 parser.add_argument("--frames", type=int, help="end after so many")
 options = parser.parse_args(remove_ros_args(sys.argv)[1:])
 
 with SurfaceClient() as client:
+    print("waiting for a tracked surface, a minute at most", file=sys.stderr)
     client.wait_for_tracked(timeout_s=60)
     known = client.point_names()
     for name, pixel in zip(NAMES, (options.pixels[:2], options.pixels[2:])):
