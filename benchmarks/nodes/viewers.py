@@ -24,8 +24,8 @@ import cv2
 import numpy as np
 import psutil
 
-from dalf_core.commands.live import JPEG_QUALITY
 from dalf_core.reports.run_report import MeshSequence
+from dalf_core.viewing.live_picture import JPEG_QUALITY
 from dalf_core.viewing.page_server import PageServer
 from dalf_core.viewing.rerun_log import SERVE, RerunLog
 from dalf_ros.bags.bag_source import BagSource

@@ -24,7 +24,6 @@ from .command_line import HelpWithDefaults, add_extractor_options, exit_status, 
 if TYPE_CHECKING:
     from ..tracking.background_tracker import BackgroundTracker, ImageResult
 
-JPEG_QUALITY = 80
 NEW_REFERENCE = "set reference", "reset"        # captions; both take the next usable image
 
 
@@ -88,11 +87,14 @@ def _in_2d(options: argparse.Namespace) -> int:
 
 
 def _in_3d(options: argparse.Namespace) -> int:
+    from ..image_registration.video_reader import VideoReader
     from ..recordings.camera_files import read_intrinsics
-    from ..recordings.depth_video import PairedVideo
+    from ..recordings.depth_video import PairedVideo, check_kinds
     from .live_surface import LiveSurface
 
-    with PairedVideo(options.source, options.depth) as source:
+    check_kinds(options.source, options.depth)
+    color = LiveVideo(options.source) if is_live(options.source) else VideoReader(options.source)
+    with color, PairedVideo(color, options.depth) as source:
         lens = read_intrinsics(options.intrinsics, source.size)
         _serve(source, options, lambda page, tracker, asked: LiveSurface(page, tracker, asked, lens, options))
     return 0
@@ -143,6 +145,8 @@ class Live:
 
     def follow(self, source: Any, max_frames: int | None, interruption: Interruption) -> None:
         """Until the source ends, somebody presses Ctrl-C, or so many frames have come."""
+        from ..viewing.live_picture import reduced
+
         for image in islice(source, max_frames):
             if interruption.asked:
                 break
@@ -202,29 +206,10 @@ class Live:
 
     def _show(self, image: np.ndarray, matches: Any) -> None:
         """The image with its matches, where somebody looks."""
-        import cv2
+        from ..viewing.live_picture import live_picture
 
-        from ..drawing.draw import as_bgr
-        from ..drawing.draw_motion import draw_flow
-
-        if not self._page.viewers:
-            return
-        if matches is None:
-            picture = as_bgr(image)
-        else:
-            use = matches.matches.inlier
-            scale = np.array(matches.image_size, float) / matches.reference_image_size
-            picture = draw_flow(image, matches.reference_xy[use] * scale, matches.query_xy[use])
-        self._page.show_image(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
-
-
-def reduced(image: np.ndarray, width: int) -> np.ndarray:
-    """No wider than that, in pixels."""
-    import cv2
-
-    if image.shape[1] <= width:
-        return image
-    return cv2.resize(image, (width, round(image.shape[0] * width / image.shape[1])), interpolation=cv2.INTER_AREA)
+        if self._page.viewers:
+            self._page.show_image(live_picture(image, matches))
 
 
 if __name__ == "__main__":

@@ -5,23 +5,21 @@ import time
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-import cv2
 import numpy as np
 
 from ..depth_units import to_metres, unit_hint
-from ..drawing.draw_motion import draw_flow
 from ..lens import Lens
 from ..tracking.surface_tracker import SurfaceTracker
 from ..viewing.frame_rate import FrameRate
+from ..viewing.live_picture import live_picture, reduced
 from ..viewing.page_server import PageServer
-from .live import JPEG_QUALITY, reduced
 
 if TYPE_CHECKING:
     import argparse
     import threading
 
     from ..interruption import Interruption
-    from ..tracking import FrameMatches, SurfaceFrame
+    from ..tracking import SurfaceFrame
     from ..tracking.background_tracker import BackgroundTracker
 
 
@@ -67,7 +65,8 @@ class LiveSurface:
                 self._page.show_note(result.problem)
             elif result.frame.matches is not None and result.stamp_ns == stamp_ns:
                 matches = result.frame.matches
-        self._show_image(image, matches)
+        if self._page.viewers:
+            self._page.show_image(live_picture(image, matches))
         if matches is None:
             self._page.show_status("waiting", "waiting for DALF's first look: hold still what is to be followed")
             return None
@@ -90,13 +89,3 @@ class LiveSurface:
             parts += [f"{1e3 * result.residual_m:.1f} mm", f"{surface.inliers} of {count} matches",
                       f"{result.visible.mean():.0%} of the surface seen"]
         self._page.show_status(surface.status, ", ".join(parts) + (f": {surface.reason}" if surface.reason else ""))
-
-    def _show_image(self, image: np.ndarray, matches: FrameMatches | None) -> None:
-        """The image with its matches, where somebody looks."""
-        if not self._page.viewers:
-            return
-        if matches is not None:
-            use = matches.matches.inlier
-            scale = np.array(matches.image_size, float) / matches.reference_image_size
-            image = draw_flow(image, matches.reference_xy[use] * scale, matches.query_xy[use])
-        self._page.show_image(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())

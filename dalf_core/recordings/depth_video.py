@@ -9,7 +9,6 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..image_registration.video_reader import VideoReader
 from .live_video import FALLBACK_FPS, LiveVideo, LiveVideoError, Opened, camera_device, is_live
 from .own_speed import at_own_speed
 
@@ -22,29 +21,27 @@ class DepthVideoError(RuntimeError):
     """Depth that cannot be read, or does not belong to the colour pictures; the text says why, and the mend."""
 
 
+def check_kinds(color: str, depth: str) -> None:
+    """That both are cameras, or both films, by their names. Raises DepthVideoError."""
+    if is_live(color) != is_live(depth):
+        raise DepthVideoError(f"{color} and {depth}: one is live, the other is not; both must be cameras, or both films")
+
+
 class PairedVideo:
     """Colour and depth of one view, together: iterating gives pictures HxWx3 uint8 BGR and depth hxw uint16, as the source numbers it.
 
     Of two films the pictures of the same number, at their own speed, again and again; of two cameras the newest of both. Depth lies on the
     pixels of colour; its resolution may be another, its shape may not. Use it in a `with` block.
-    DepthVideoError: what is no depth, or does not belong together; LiveVideoError, VideoError: what cannot be read at all.
+
+    color: a LiveVideo or image_registration's VideoReader; depth: the name of a camera or film: see check_kinds().
+    DepthVideoError: what is no depth, or does not belong together; LiveVideoError: what cannot be read at all.
     """
 
-    def __init__(self, color: str, depth: str) -> None:
-        if is_live(color) != is_live(depth):
-            raise DepthVideoError(f"{color} and {depth}: one is live, the other is not; both must be cameras, or both films")
-        self._sources: tuple[Any, Any]
-        if is_live(color):
-            seen = LiveVideo(color)
-            try:
-                self._sources = seen, LiveVideo(depth, open_depth_camera(depth))
-            except Exception:
-                seen.close()
-                raise
-        else:
-            self._sources = VideoReader(Path(color)), DepthFilm(Path(depth))
+    def __init__(self, color: Any, depth: str) -> None:
+        own = LiveVideo(depth, open_depth_camera(depth)) if is_live(depth) else DepthFilm(Path(depth))
+        self._sources: tuple[Any, Any] = color, own
         try:
-            self._check(*self._sources)
+            self._check(color, own)
         except Exception:
             self.close()
             raise
@@ -56,9 +53,8 @@ class PairedVideo:
         self.close()
 
     def close(self) -> None:
-        """Give the sources back."""
-        for source in self._sources:
-            source.close()
+        """Give the depth camera back; colour is the caller's."""
+        self._sources[1].close()
 
     @property
     def problem(self) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from ..datasets.episode import PointTrack
+from ..types import PointTrack
 from .film import Film
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from dalf_core.datasets.episode import PointTrack
+from dalf_core.types import PointTrack
 
 from ..bags.bag_source import BagSource
 from ..bags.bag_writer import bag_topic

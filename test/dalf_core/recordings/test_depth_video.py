@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("av")
 
 from dalf_core.image_registration.video import VideoWriter  # noqa: E402
-from dalf_core.recordings.depth_video import DepthFilm, DepthVideoError, PairedVideo, _as_depth  # noqa: E402
+from dalf_core.image_registration.video_reader import VideoReader  # noqa: E402
+from dalf_core.recordings.depth_video import DepthFilm, DepthVideoError, PairedVideo, _as_depth, check_kinds  # noqa: E402
 
 from .gray_film import write_gray  # noqa: E402
 
@@ -47,7 +48,7 @@ def test_a_film_is_read_to_the_millimetre(depth, tmp_path):
 
 def test_pictures_and_depth_of_the_same_number_come_together(depth, color, tmp_path):
     """Again and again; whatever is left out, since it is late, is left out of both."""
-    with PairedVideo(str(color), str(write_gray(tmp_path / "depth.mkv", depth, FPS))) as pair:
+    with VideoReader(color) as seen, PairedVideo(seen, str(write_gray(tmp_path / "depth.mkv", depth, FPS))) as pair:
         assert pair.size == (WIDTH, HEIGHT) and pair.problem == ""
         numbers = []
         for picture, found in islice(pair, 9):
@@ -63,15 +64,22 @@ def test_pictures_and_depth_of_the_same_number_come_together(depth, color, tmp_p
     (lambda depth, path: write_gray(path, depth, 25), "25 pictures a second, colour 50"),
     (lambda depth, path: path, "no such file"),
     (lambda depth, path: path.write_text("none") and path, "no film that can be read"),
-    (lambda depth, path: Path("/dev/video7"), "one is live"),
 ])
 def test_what_is_no_depth_of_that_film_is_told(make, why, depth, color, tmp_path):
-    with pytest.raises(DepthVideoError, match=why):
-        PairedVideo(str(color), str(make(depth, tmp_path / "depth.mkv")))
+    with VideoReader(color) as seen, pytest.raises(DepthVideoError, match=why):
+        PairedVideo(seen, str(make(depth, tmp_path / "depth.mkv")))
+
+
+@pytest.mark.parametrize(("a", "b"), [("a.mp4", "/dev/video2"), ("0", "depth.mkv")])
+def test_a_camera_and_a_film_do_not_belong_together(a, b):
+    check_kinds("0", "/dev/video2")
+    with pytest.raises(DepthVideoError, match="one is live"):
+        check_kinds(a, b)
 
 
 def test_a_smaller_depth_of_one_shape_is_taken(depth, color, tmp_path):
-    with PairedVideo(str(color), str(write_gray(tmp_path / "depth.mkv", [picture[::2, ::2] for picture in depth], FPS))) as pair:
+    half = write_gray(tmp_path / "depth.mkv", [picture[::2, ::2] for picture in depth], FPS)
+    with VideoReader(color) as seen, PairedVideo(seen, str(half)) as pair:
         assert next(iter(pair))[1].shape == (HEIGHT // 2, WIDTH // 2)
 
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from dalf_core.datasets.episode import PointTrack
 from dalf_core.reports.run_report import MeshSequence, RunReport
+from dalf_core.types import PointTrack
 
 
 def grid(columns: int, rows: int, spacing: float = 0.02, z: float = 0.7) -> tuple[np.ndarray, np.ndarray]:
