@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..interruption import Interruption
+from ..options import MAX_DEPTH, MIN_DEPTH, add_options
 from ..recordings.live_video import LiveVideo, is_live
 from ..viewing.page_server import HOST, PORT, PageServer
 from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor, program
@@ -39,6 +40,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--intrinsics", metavar="FX,FY,CX,CY|FILE",
                    help="with --depth: of the colour pictures, pixels, or a file that tells them")
     p.add_argument("--depth-scale", type=float, default=0.001, metavar="SCALE", help="metres that one unit of depth's numbers is")
+    add_options(p, MIN_DEPTH, MAX_DEPTH)
     add_page_options(p)
     add_extractor_options(p)
     return p
@@ -70,6 +72,8 @@ def run(options: argparse.Namespace) -> int:
             raise ValueError(f"--{name.replace('_', '-')} {value}: must be at least 1")
     if not options.depth_scale > 0:
         raise ValueError(f"--depth-scale {options.depth_scale:g}: must be greater than 0")
+    if options.min_depth >= options.max_depth:
+        raise ValueError(f"--min-depth {options.min_depth:g} must be below --max-depth {options.max_depth:g}")
     if options.depth is None and options.intrinsics is not None:
         raise ValueError("--intrinsics belongs to --depth: without depth nothing is in metres")
     if options.depth is not None and options.intrinsics is None:

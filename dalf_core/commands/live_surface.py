@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 
 
 class LiveSurface:
-    """From colour and depth to the page. lens: of the colour pictures, at any resolution. options: width, depth_scale."""
+    """From colour and depth to the page. lens: of the colour pictures, at any resolution. options: those of `live`."""
 
     def __init__(self, page: PageServer, tracker: BackgroundTracker, asked: threading.Event, lens: Lens,
                  options: argparse.Namespace) -> None:
         self._page, self._tracker, self._asked = page, tracker, asked
         self._lens, self._metres_per_unit, self._width = lens, options.depth_scale, options.width
-        self._surfaces = SurfaceTracker()
+        self._surfaces = SurfaceTracker(near_m=options.min_depth, far_m=options.max_depth)
         self._topology = -1
         self._rate = FrameRate()
         self._unit_is_checked = False
