@@ -193,7 +193,8 @@ class Session:
         """What the pictures show of the frame processed last."""
         entry = self.frames[-1]
         seconds = entry["stamp"] - self.frames[0]["stamp"]
-        text = f"frame {len(self.frames) - 1}, {seconds:.2f} s: {entry['status']}, {entry['verified']} of {entry['matches']} matches kept"
+        kept = "the reference" if entry["is_reference"] else f"{entry['verified']} of {entry['matches']} matches kept"
+        text = f"frame {len(self.frames) - 1}, {seconds:.2f} s: {entry['status']}, {kept}"
         camera = self.camera.camera.scaled(frame.image.shape[1], frame.image.shape[0]) if self.has_depth else None
         pinhole_image = self.camera.rectify_image(frame.image) if self.has_depth else frame.image
         return Shot(len(self.frames) - 1, frame.stamp_ns, frame.image, features, surface, self.surfaces.triangles, self.surfaces.colors,
