@@ -70,13 +70,16 @@ def kernel_folder() -> Path | None:
             continue
         if is_new:
             _remove_old(parent, folder)
-            _tell_of_compiling()
+        _tell_of_compiling()
         return folder
     return _temporary(name, tried)
 
 
 def _tell_of_compiling() -> None:
-    """Say it when the first kernel is compiled: before that nothing takes long."""
+    """Say it when the first kernel is compiled, not read from the cache: before that nothing takes long.
+
+    That is not when the folder is made, which imports alone do, long before.
+    """
     class Teller(event.Listener):
         told = False
 

@@ -105,3 +105,11 @@ class Registration:
     def __post_init__(self) -> None:
         if self.confidence is None:
             object.__setattr__(self, "confidence", np.asarray(self.visible, np.float32))
+
+
+@dataclass(frozen=True)
+class PointTrack:
+    """A named point in every frame. position: (T, 3) metres; visible: (T,) bool; where it is not known NaN and False."""
+
+    position: np.ndarray
+    visible: np.ndarray

@@ -59,7 +59,7 @@ def run(options: argparse.Namespace) -> int:
     with whole_folder(options.output, options.output.parent, options.overwrite) as folder:
         _write(folder, episodes, options)
     frames = sum(len(episode) for episode in episodes)
-    print(f"written: {options.output} ({len(episodes)} episodes, {frames} frames, {options.format})")
+    print(f"written: {options.output} ({len(episodes)} episode{'s' * (len(episodes) != 1)}, {frames} frames, {options.format})")
     return 1 if problems else 0
 
 

@@ -73,7 +73,7 @@ class FeatureNode(WorkerNode):
 
     def _object_lanes(self) -> FeatureLanes:
         templates = {name: self._reference.from_file(path) for name, path in object_files(self.values["objects"]).items()}
-        self.get_logger().info(f"{len(templates)} objects: " + ", ".join(
+        self.get_logger().info(f"following {len(templates)} object{'s' if len(templates) > 1 else ''}: " + ", ".join(
             f"{name} ({0 if template.features is None else len(template.features)} keypoints)" for name, template in templates.items()))
         return FeatureLanes(self, self._tracker.dalf, templates, self._executor, image_scale=self.values["image_scale"],
                             max_keyframes=self.values["max_keyframes"], second_look=self.values["second_look"])

@@ -1,7 +1,7 @@
-"""`./run live 0`: follow what a webcam sees, in 2D, on a page in the browser. No ROS, no depth.
+"""`./run live 0`: follow what a webcam sees, in 2D, on a page in the browser. No ROS. With --depth: a surface, in 3D.
 
 The page shows the camera's image with its matches to the reference, the reference image as a sheet that moves and bends with what is seen,
-and how it goes; its buttons take a new reference. With depth cameras, which follow the surface in 3D, use ROS and `./run view`.
+and how it goes; its buttons take a new reference. With --depth it is the surface that the camera sees, in metres.
 """
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import argparse
 import sys
 import threading
 import time
+from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..interruption import Interruption
+from ..options import MAX_DEPTH, MIN_DEPTH, add_options
 from ..recordings.live_video import LiveVideo, is_live
 from ..viewing.page_server import HOST, PORT, PageServer
 from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor, program
@@ -23,7 +25,6 @@ from .command_line import HelpWithDefaults, add_extractor_options, exit_status, 
 if TYPE_CHECKING:
     from ..tracking.background_tracker import BackgroundTracker, ImageResult
 
-JPEG_QUALITY = 80
 NEW_REFERENCE = "set reference", "reset"        # captions; both take the next usable image
 
 
@@ -34,6 +35,12 @@ def parser() -> argparse.ArgumentParser:
                    help="a camera: its number, /dev/video2; a stream: rtsp://…, http://…; or a film, at its own speed, again and again")
     p.add_argument("--max-frames", "--frames", type=int, metavar="N", help="stop after so many frames")
     p.add_argument("--width", type=int, default=640, help="wider images are reduced to it, pixels")
+    p.add_argument("--depth", metavar="SOURCE", help="depth on the same pixels: a V4L2 camera (Z16, Y16), as /dev/video2; or, beside a "
+                   "film, a film of 16-bit grey pictures")
+    p.add_argument("--intrinsics", metavar="FX,FY,CX,CY|FILE",
+                   help="with --depth: of the colour pictures, pixels, or a file that tells them")
+    p.add_argument("--depth-scale", type=float, default=0.001, metavar="SCALE", help="metres that one unit of depth's numbers is")
+    add_options(p, MIN_DEPTH, MAX_DEPTH)
     add_page_options(p)
     add_extractor_options(p)
     return p
@@ -59,59 +66,99 @@ def main(args: list[str] | None = None) -> int:
 
 def run(options: argparse.Namespace) -> int:
     """Do what the command line says. Raises ValueError, OSError, RuntimeError with what is wrong."""
-    from ..tracking.background_tracker import BackgroundTracker, background_executor
-    from ..tracking.feature_tracker import FeatureTracker
-    from .looped_film import LoopedFilm
-
     for name in ("max_frames", "width"):
         value = getattr(options, name)
         if value is not None and value < 1:
             raise ValueError(f"--{name.replace('_', '-')} {value}: must be at least 1")
+    if not options.depth_scale > 0:
+        raise ValueError(f"--depth-scale {options.depth_scale:g}: must be greater than 0")
+    if options.min_depth >= options.max_depth:
+        raise ValueError(f"--min-depth {options.min_depth:g} must be below --max-depth {options.max_depth:g}")
+    if options.depth is None and options.intrinsics is not None:
+        raise ValueError("--intrinsics belongs to --depth: without depth nothing is in metres")
+    if options.depth is not None and options.intrinsics is None:
+        raise ValueError("--depth needs the camera's intrinsics: give --intrinsics fx,fy,cx,cy (pixels of the colour pictures) or a file")
+    return _in_2d(options) if options.depth is None else _in_3d(options)
+
+
+def _in_2d(options: argparse.Namespace) -> int:
+    from .looped_film import LoopedFilm
+
     with LiveVideo(options.source) if is_live(options.source) else LoopedFilm(Path(options.source)) as source:
         source.frame(0)     # before the network is loaded, which takes seconds: is there a picture at all?
-        asked = threading.Event()
-
-        def new_reference() -> str:
-            asked.set()
-            return "the next image becomes the reference, once DALF has seen it"
-
-        with PageServer(f"dalf: {options.source}", dict.fromkeys(NEW_REFERENCE, new_reference), options.host, options.port) as page:
-            page.show_status("waiting", "loading the network")
-            print(f"open {page.url} in a browser; Ctrl-C ends", flush=True)
-            executor = background_executor()
-            try:
-                with Interruption() as interruption:
-                    tracker = BackgroundTracker(FeatureTracker(make_extractor(options), max_keyframes=0), executor)
-                    tracker.warm_up()
-                    Live(page, tracker, asked).follow(source, options, interruption)
-            finally:
-                executor.shutdown(wait=False, cancel_futures=True)
-        if isinstance(source, LiveVideo) and source.problem and not interruption.asked:
-            raise RuntimeError(source.problem)
+        _serve(source, options, lambda page, tracker, asked: Live(page, tracker, asked, options.width))
     return 0
 
 
-class Live:
-    """From images to the page."""
+def _in_3d(options: argparse.Namespace) -> int:
+    from ..image_registration.video_reader import VideoReader
+    from ..recordings.camera_files import read_intrinsics
+    from ..recordings.depth_video import PairedVideo, check_kinds
+    from .live_surface import LiveSurface
 
-    def __init__(self, page: PageServer, tracker: BackgroundTracker, asked: threading.Event) -> None:
+    check_kinds(options.source, options.depth)
+    color = LiveVideo(options.source) if is_live(options.source) else VideoReader(options.source)
+    with color, PairedVideo(color, options.depth) as source:
+        lens = read_intrinsics(options.intrinsics, source.size)
+        _serve(source, options, lambda page, tracker, asked: LiveSurface(page, tracker, asked, lens, options))
+    return 0
+
+
+def _serve(source: Any, options: argparse.Namespace, made: Callable[..., Any]) -> None:
+    """The page, and on it what `made` makes of page, tracker and the event that asks for a new reference. RuntimeError: it broke off."""
+    from ..tracking.background_tracker import BackgroundTracker, background_executor
+    from ..tracking.feature_tracker import FeatureTracker
+
+    asked = threading.Event()
+
+    def new_reference() -> str:
+        asked.set()
+        return "the next image becomes the reference, once DALF has seen it"
+
+    with PageServer(f"dalf: {options.source}", dict.fromkeys(NEW_REFERENCE, new_reference), options.host, options.port) as page:
+        page.show_status("waiting", "loading the network")
+        print(f"open {page.url} in a browser; Ctrl-C ends", flush=True)
+        executor = background_executor()
+        try:
+            with Interruption() as interruption:
+                tracker = BackgroundTracker(FeatureTracker(make_extractor(options), max_keyframes=0), executor)
+                live = made(page, tracker, asked)
+                live.warm_up()
+                live.follow(source, options.max_frames, interruption)
+        finally:
+            executor.shutdown(wait=False, cancel_futures=True)
+    if (problem := getattr(source, "problem", "")) and not interruption.asked:
+        raise RuntimeError(problem)
+
+
+class Live:
+    """From images to the page. width: wider ones are reduced to it, pixels."""
+
+    def __init__(self, page: PageServer, tracker: BackgroundTracker, asked: threading.Event, width: int) -> None:
         from ..viewing.flat_mesh import FlatMesh
         from ..viewing.frame_rate import FrameRate
 
         self._page, self._tracker, self._asked = page, tracker, asked
         self._mesh: FlatMesh | None = None
         self._rate = FrameRate()
+        self._width = width
 
-    def follow(self, source: Any, options: argparse.Namespace, interruption: Interruption) -> None:
-        """Until the source ends, somebody presses Ctrl-C, or --max-frames have come."""
-        for image in islice(source, options.max_frames):
+    def warm_up(self) -> None:
+        """Compile what is compiled on first use."""
+        self._tracker.warm_up()
+
+    def follow(self, source: Any, max_frames: int | None, interruption: Interruption) -> None:
+        """Until the source ends, somebody presses Ctrl-C, or so many frames have come."""
+        from ..viewing.live_picture import reduced
+
+        for image in islice(source, max_frames):
             if interruption.asked:
                 break
             if self._asked.is_set():
                 self._asked.clear()
                 self._tracker.reset()
                 self._mesh = None
-            self.process(_reduced(image, options.width), time.monotonic_ns())
+            self.process(reduced(image, self._width), time.monotonic_ns())
 
     def process(self, image: np.ndarray, stamp_ns: int) -> None:
         """One image through the tracker and onto the page."""
@@ -163,28 +210,10 @@ class Live:
 
     def _show(self, image: np.ndarray, matches: Any) -> None:
         """The image with its matches, where somebody looks."""
-        import cv2
+        from ..viewing.live_picture import live_picture
 
-        from ..drawing.draw import as_bgr
-        from ..drawing.draw_motion import draw_flow
-
-        if not self._page.viewers:
-            return
-        if matches is None:
-            picture = as_bgr(image)
-        else:
-            use = matches.matches.inlier
-            scale = np.array(matches.image_size, float) / matches.reference_image_size
-            picture = draw_flow(image, matches.reference_xy[use] * scale, matches.query_xy[use])
-        self._page.show_image(cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])[1].tobytes())
-
-
-def _reduced(image: np.ndarray, width: int) -> np.ndarray:
-    import cv2
-
-    if image.shape[1] <= width:
-        return image
-    return cv2.resize(image, (width, round(image.shape[0] * width / image.shape[1])), interpolation=cv2.INTER_AREA)
+        if self._page.viewers:
+            self._page.show_image(live_picture(image, matches))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """A film as if a camera sent it: at its own speed, again and again; whoever is slow misses pictures."""
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -9,6 +8,7 @@ from types import TracebackType
 import numpy as np
 
 from ..image_registration.video_reader import VideoReader
+from ..recordings.own_speed import at_own_speed
 
 
 class LoopedFilm:
@@ -30,11 +30,4 @@ class LoopedFilm:
 
     def __iter__(self) -> Iterator[np.ndarray]:
         while True:
-            began = None        # to open the film anew takes its time
-            for picture, due in zip(self._film, self._film.times, strict=False):
-                began = time.monotonic() if began is None else began
-                late = time.monotonic() - began - due
-                if late > 1 / self._film.fps and due < self._film.times[-1]:
-                    continue
-                time.sleep(max(0.0, -late))
-                yield picture
+            yield from at_own_speed(self._film, self._film.times, self._film.fps)

@@ -12,15 +12,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..drawing.palette import BACKGROUND, GOOD
 from ..files.picture_file import read_picture
 from ..options import IMAGE_SCALE, add_options
 from ..progress_bar import progress_bar
-from ..templates.library import Library, Recognition
+from ..templates.library import LEAST, Library, Recognition
 from .command_line import HelpWithDefaults, add_extractor_options, exit_status, make_extractor, program
 from .files import PICTURES, check_output, write_picture
 from .match import MAX_SIZE, reduced
 
 PANEL = (320, 240)          # pixels of a picture of the sheet
+CAPITAL = 10                # pixels, of its words' capitals
 
 
 def parser() -> argparse.ArgumentParser:
@@ -51,8 +53,8 @@ def run(options: argparse.Namespace) -> int:
     for problem in library.read_folder(options.library, lambda files: progress_bar(list(files), desc="library", unit="template")):
         print(f"left out: {problem}", file=sys.stderr)
     if anew := library.extracted_anew:
-        print(f"{len(anew)} templates ({', '.join(anew[:3])}{', …' if len(anew) > 3 else ''}) were made with other weights or another "
-              "--image-scale: their features were extracted anew, which takes time; give the --weights that they were made with",
+        print(f"{_templates(len(anew))} ({', '.join(anew[:3])}{', …' if len(anew) > 3 else ''}) made with other weights or another "
+              "--image-scale: features were extracted anew, which takes time; give the same --weights",
               file=sys.stderr)
     found = library.recognise(image)
     if options.json:
@@ -69,7 +71,7 @@ def run(options: argparse.Namespace) -> int:
 
 def tell(found: Recognition, count: int) -> None:
     """The answer, and the shortlist it came from."""
-    print(f"{found.name or 'none'} of {count} templates (confidence {found.confidence:.2f}"
+    print(f"{found.name or 'none'} of {_templates(count)} (confidence {found.confidence:.2f}"
           + (f" for {found.candidates[0].name})" if found.name is None and found.candidates else ")"))
     for candidate in found.candidates:
         print(f"  {candidate.name}: {candidate.votes:.0%} of the votes, {candidate.verified} verified matches after one look")
@@ -78,30 +80,44 @@ def tell(found: Recognition, count: int) -> None:
               f"{found.matches.passes} look{'s' if found.matches.passes > 1 else ''}")
 
 
+def verdict(found: Recognition, count: int) -> str:
+    """The answer in a line, as the picture has it."""
+    if found.name is not None:
+        return f"it is {found.name}, confidence {found.confidence:.2f}"
+    if not found.candidates:
+        return f"none of {_templates(count)}"
+    verified = 0 if found.matches is None else found.matches.verified_unaligned
+    return f"none of {_templates(count)}: {found.candidates[0].name} is the nearest, with {verified} verified matches; {LEAST} are needed"
+
+
+def _templates(count: int) -> str:
+    return f"{count} template{'' if count == 1 else 's'}"
+
+
 def sheet(image: np.ndarray, library: Library, found: Recognition) -> np.ndarray:
-    """The picture, and the candidates with their scores."""
+    """The picture, and the candidates with their scores; the verdict above, the answer framed."""
     from ..drawing.draw import as_bgr
+    from ..drawing.panels import compose
 
-    panels = [_panel(as_bgr(image), "the picture")]
-    for number, candidate in enumerate(found.candidates):
-        sure = f", {found.confidence:.2f}" if number == 0 else ""
-        panels.append(_panel(library.template(candidate.name).image, f"{candidate.name}: {candidate.verified} matches{sure}",
-                             framed=candidate.name == found.name))
-    return np.hstack(panels)
+    panels, titles = [_panel(as_bgr(image))], ["the picture"]
+    for candidate in found.candidates:
+        panels.append(_panel(library.template(candidate.name).image, GOOD if candidate.name == found.name else None))
+        titles.append(f"{candidate.name}: {candidate.verified} matches, {candidate.votes:.0%} of votes")
+    legend = [(GOOD, "framed: what the picture shows; matches after one look")] if found.name is not None else []
+    return compose(panels, titles, verdict(found, len(library)), legend, capital=CAPITAL)
 
 
-def _panel(picture: np.ndarray, text: str, framed: bool = False) -> np.ndarray:
-    """A picture fitted into PANEL, titled; framed: it is the answer."""
+def _panel(picture: np.ndarray, frame: tuple[int, int, int] | None = None) -> np.ndarray:
+    """A picture fitted into PANEL; frame: its colour, if it is the answer."""
     width, height = PANEL
     scale = min(width / picture.shape[1], height / picture.shape[0])
     small = cv2.resize(picture, (max(1, round(picture.shape[1] * scale)), max(1, round(picture.shape[0] * scale))),
                        interpolation=cv2.INTER_AREA)
-    panel = np.full((height + 26, width, 3), 255, np.uint8)
-    top, left = 26 + (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
+    panel = np.full((height, width, 3), BACKGROUND, np.uint8)
+    top, left = (height - small.shape[0]) // 2, (width - small.shape[1]) // 2
     panel[top:top + small.shape[0], left:left + small.shape[1]] = small
-    cv2.putText(panel, text, (6, 18), cv2.FONT_HERSHEY_SIMPLEX, 0.45, (0, 0, 0), 1, cv2.LINE_AA)
-    if framed:
-        cv2.rectangle(panel, (1, 26), (width - 2, height + 24), (178, 114, 0), 3)
+    if frame is not None:
+        cv2.rectangle(panel, (1, 1), (width - 2, height - 2), frame, 5)
     return panel
 
 

@@ -61,7 +61,7 @@ def parser() -> argparse.ArgumentParser:
     add_extractor_options(make)
     show = actions.add_parser("show", help="draw a template, and tell what it holds", formatter_class=HelpWithDefaults)
     show.add_argument("file", type=Path, metavar="FILE", help=f"*{SUFFIX}")
-    show.add_argument("--output", type=Path, default=Path("out/template.png"), help="the picture: keypoints and mask, and the depth")
+    show.add_argument("--output", type=Path, default=Path("out/template.png"), help="the picture: keypoints, mask, points, depth")
     return p
 
 
@@ -196,30 +196,14 @@ def summary(template: Template) -> str:
 
 def show(options: argparse.Namespace) -> int:
     """Draw a template and tell what it holds."""
+    from .template_picture import draw_template
+
     check_output(options.output, PICTURES, (options.file,))
     template = load_template(options.file)
     write_picture(options.output, draw_template(template))
     print(summary(template))
     print(f"written: {options.output}")
     return 0
-
-
-def draw_template(template: Template) -> np.ndarray:
-    """The picture with its keypoints, dark outside the mask; beside it the depth, near is bright."""
-    from ..drawing.draw import beside, draw_keypoints
-
-    picture = template.image.copy()
-    if template.mask is not None:
-        picture[~template.mask] //= 3
-    if template.features is not None:
-        picture = draw_keypoints(picture, template.features)
-    if template.depth_m is None:
-        return picture
-    depth = template.depth_m
-    low, high = np.percentile(depth[depth > 0], (2, 98))
-    near = np.where(depth > 0, 255 - 225 * ((depth - low) / max(high - low, 1e-6)).clip(0, 1), 0).astype(np.uint8)
-    colored = np.where(depth[..., None] > 0, cv2.applyColorMap(near, cv2.COLORMAP_CIVIDIS), 0).astype(np.uint8)
-    return beside(picture, cv2.resize(colored, picture.shape[1::-1], interpolation=cv2.INTER_NEAREST))
 
 
 if __name__ == "__main__":

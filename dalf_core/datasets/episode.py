@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ..types import PointTrack
+
 STATUSES = ("waiting", "tracked", "degraded", "lost")       # by code, those of RegistrationStatus.msg
 
 
@@ -19,14 +21,6 @@ class EpisodeFrame:
 
     image: np.ndarray
     depth_m: np.ndarray | None
-
-
-@dataclass(frozen=True)
-class PointTrack:
-    """A named point in every frame. position: (T, 3) metres; visible: (T,) bool; where it is not known NaN and False."""
-
-    position: np.ndarray
-    visible: np.ndarray
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .episode import Episode, PointTrack, surface_keypoints
+from ..types import PointTrack
+from .episode import Episode, surface_keypoints
 
 STAMP, STATUS, RESIDUAL = "observation.stamp_s", "observation.surface.status", "observation.surface.residual_m"
 KEYPOINTS, VISIBLE = "observation.surface.keypoints", "observation.surface.visible"

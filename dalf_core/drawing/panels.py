@@ -92,7 +92,7 @@ def _swatch_size(entry: Entry, capital: int) -> int:
     return 2 * capital if isinstance(entry[0], str) else capital
 
 
-def _text_width(text: str, capital: int) -> int:
+def _text_width(text: str, capital: float) -> int:
     return int(cv2.getTextSize(text, FONT, capital / CAPITAL, _thickness(capital))[0][0])
 
 
@@ -104,6 +104,8 @@ def _write(picture: np.ndarray, text: str, left: int, capital: int, room: int) -
     """In place, in the middle of the picture's height, no wider than the room."""
     if not text or room <= 0:
         return
-    scale = capital / CAPITAL * min(1.0, room / max(_text_width(text, capital), 1))
-    base = (picture.shape[0] + round(scale * CAPITAL)) // 2
-    cv2.putText(picture, text, (left, base), FONT, scale, INK, _thickness(scale * CAPITAL), cv2.LINE_AA)
+    high = float(capital)
+    while high > 1 and _text_width(text, high) > room:      # in small steps: OpenCV 5 has letters of a few sizes only
+        high *= 0.97
+    base = (picture.shape[0] + round(high)) // 2
+    cv2.putText(picture, text, (left, base), FONT, high / CAPITAL, INK, _thickness(high), cv2.LINE_AA)

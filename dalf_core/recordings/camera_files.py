@@ -31,6 +31,17 @@ def read_camera_file(path: Path, size: tuple[int, int]) -> Lens:
         raise ValueError(f"{path} is no camera file that can be read ({error}): it must be {FORMS}") from None
 
 
+def read_intrinsics(text: str, size: tuple[int, int]) -> Lens:
+    """What --intrinsics says: fx,fy,cx,cy, or a file, for images of size (width, height). ValueError, OSError."""
+    if Path(text).is_file():
+        return read_camera_file(Path(text), size)
+    try:
+        fx, fy, cx, cy = (float(part) for part in text.split(","))
+    except ValueError:
+        raise ValueError(f"--intrinsics {text}: neither fx,fy,cx,cy nor a file") from None
+    return Lens(PinholeCamera(fx, fy, cx, cy, *size))
+
+
 def _numbers(text: str) -> np.ndarray:
     lines = (line.split("#")[0].replace(",", " ").split() for line in text.splitlines())
     return np.array([float(word) for words in lines for word in words])

@@ -34,15 +34,17 @@ class LiveVideo:
     as pictures are taken: seconds from the first one, by the clock. left_out: pictures that came and were not taken, for newer ones did.
     A stream that breaks off, or is silent for ten seconds, ends there too; problem then says why, else it is empty.
     LiveVideoError: no such camera or stream, or not even a first picture.
+
+    opened: what reads the pictures, where that is not a camera's or stream's usual way; they may then be of another kind.
     """
 
     frames = None
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, opened: Opened | None = None) -> None:
         self.name = name
         self.times: list[float] = []
         self.left_out = 0
-        self._read, self._close, self.fps = _open_stream(name) if URL.match(name) else _open_camera(name)
+        self._read, self._close, self.fps = opened or (_open_stream(name) if URL.match(name) else _open_camera(name))
         self._news = threading.Condition()
         self._newest: tuple[np.ndarray, float] | None = None
         self._first: np.ndarray | None = None
@@ -110,10 +112,8 @@ class LiveVideo:
 Opened = tuple[Callable[[], Any], Callable[[], None], float]        # reads the next picture (None: the end); closes; frames a second
 
 
-def _open_camera(name: str) -> Opened:
-    """A camera by number or device file, through OpenCV."""
-    import cv2
-
+def camera_device(name: str) -> Path:
+    """The device file of a camera by number or name. Raises LiveVideoError where it is not there, or not to be read."""
     device = Path(f"/dev/video{name}" if name.isdigit() else name)
     if not device.exists():
         there = ", ".join(sorted(glob.glob("/dev/video*")))
@@ -121,6 +121,14 @@ def _open_camera(name: str) -> Opened:
                              + (f" (a file of that name: ./{name})" if name.isdigit() else ""))
     if not os.access(device, os.R_OK | os.W_OK):
         raise LiveVideoError(f"{device} may not be read: sudo usermod -aG video $USER, then log in again")
+    return device
+
+
+def _open_camera(name: str) -> Opened:
+    """A camera by number or device file, through OpenCV."""
+    import cv2
+
+    device = camera_device(name)
     camera = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
     if not camera.isOpened():
         raise LiveVideoError(f"{device} gives no pictures: it is in use by another program, or is no camera")

@@ -9,13 +9,13 @@ from typing import Any
 
 import numpy as np
 
-from ..drawing.palette import BACKGROUND, INK, PLAIN, SERIES, TINT, UNSEEN, hexadecimal, magnitude_colors, rgb, signed_colors
+from ..drawing.palette import BACKGROUND, GRID, INK, NEUTRAL, PLAIN, SERIES, TINT, UNSEEN, hexadecimal, magnitude_colors, rgb, signed_colors
 from .frame_columns import frame_columns, seconds, status_bars, status_shares, troubles
 from .mesh_blocks import Blocks, mesh_blocks
 from .run_report import RunReport
 from .templates import file_text, template
 
-SCRIPTS = ("unpack.js", "mesh_scene.js", "plots.js", "report.js")
+SCRIPTS = ("unpack.js", "mesh_scene.js", "named_points.js", "plots.js", "report.js")
 SHADES = 255
 
 
@@ -27,7 +27,8 @@ def report_page(report: RunReport) -> Iterator[str]:
     if report.sheet is not None:
         blocks["sheet"] = report.sheet
     sequences = mesh_blocks(report.sequences, blocks)
-    data = {"frames": frame_columns(report.frames), "film": _film(report), "sequences": sequences, "colors": _colors()}
+    data = {"frames": frame_columns(report.frames), "film": _film(report), "sequences": sequences, "points": _points(report),
+            "colors": _colors()}
     return template("report.html").generate(
         name=report.name, notes=report.notes, shares=status_shares(report.frames), bars=status_bars(report.frames),
         troubles=troubles(report.frames), facts=_facts(report), options=_told(report.options), data=data,
@@ -35,7 +36,16 @@ def report_page(report: RunReport) -> Iterator[str]:
         libraries=[file_text("libraries", "three.min.js"), file_text("libraries", "uPlot.iife.min.js")],
         scripts=[file_text("page", name) for name in SCRIPTS],
         blocks=((key, b64encode(value).decode()) for key, value in blocks.items()),
-        has_mesh=bool(sequences), film=report.film, sheet=report.sheet, ground=hexadecimal(BACKGROUND))
+        has_mesh=bool(sequences), has_points=bool(sequences and report.points), film=report.film,
+        sheet=report.sheet, ground=hexadecimal(BACKGROUND))
+
+
+def _points(report: RunReport) -> list[dict[str, Any]]:
+    """Named points as the page has them: metres, to 10 micrometres, None where a place is not known."""
+    return [{"name": name, "visible": track.visible.astype(int).tolist(),
+             "position": [place if known else None for place, known in zip(track.position.astype(float).round(5).tolist(),
+                                                                           np.isfinite(track.position).all(axis=1))]}
+            for name, track in report.points.items()]
 
 
 def _film(report: RunReport) -> dict[str, Any] | None:
@@ -49,7 +59,8 @@ def _colors() -> dict[str, Any]:
     share = np.linspace(0, 1, SHADES)
     return {"magnitude": magnitude_colors(share)[:, ::-1].reshape(-1).tolist(),
             "signed": signed_colors(2 * share - 1)[:, ::-1].reshape(-1).tolist(),
-            "unseen": rgb(UNSEEN), "tint": TINT, "plain": rgb(PLAIN), "ground": hexadecimal(BACKGROUND), "ink": hexadecimal(INK),
+            "unseen": rgb(UNSEEN), "tint": TINT, "plain": rgb(PLAIN), "point": rgb(GRID), "hidden": rgb(NEUTRAL),
+            "ground": hexadecimal(BACKGROUND), "ink": hexadecimal(INK),
             "curves": [SERIES[4], SERIES[1], SERIES[2]]}
 
 

@@ -1,11 +1,13 @@
 """What a report shows of a run: what was measured of each frame, the surface in each, pictures."""
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
+from ..types import PointTrack
 from .film import Film
 
 
@@ -29,7 +31,10 @@ class MeshSequence:
 
 @dataclass(frozen=True)
 class RunReport:
-    """name: of the run. frames, summary, options: as metrics.json has them. sheet: JPEG. notes: what the reader must be told."""
+    """name: of the run. frames, summary, options: as metrics.json has them. sheet: JPEG. notes: what the reader must be told.
+
+    points: the named ones, by name, where there is a surface.
+    """
 
     name: str
     frames: list[dict[str, Any]]
@@ -39,6 +44,7 @@ class RunReport:
     sheet: bytes | None = None
     film: Film | None = None
     notes: list[str] = field(default_factory=list)
+    points: Mapping[str, PointTrack] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -168,6 +168,8 @@ def _report(store: Store, of_this_call: list[dict[str, Any]], total: int, stoppe
     if len(bad) > SHOWN:
         print(f"... and {len(bad) - SHOWN} more: {store.folder / 'failed'}, and `error` in the table", file=sys.stderr)
     print("written:\n" + "\n".join(f"  {path}" for path in (*written, store.runs)))
+    if done:
+        print(f"./run report {store.runs}: a page with a table of them all")
     if stopped:
         print("interrupted; what was done is kept, and the same call goes on from there", file=sys.stderr)
     return stopped or int(good < total)

@@ -9,21 +9,16 @@ from typing import Any
 
 import numpy as np
 
-from dalf_core.datasets.episode import STATUSES, DatasetError, Episode, EpisodeFrame, PointTrack
+from dalf_core.datasets.episode import STATUSES, DatasetError, Episode, EpisodeFrame
 from dalf_core.drawing.draw import as_bgr
 from dalf_core.types import LOST, WAITING
 
-from ..bags.bag_source import BagSource
-from ..bags.bag_writer import bag_topic
-from ..conversions import topics
-from ..conversions.messages import stamp_ns
-from ..conversions.point_messages import points_of
 from .mesh_reader import read_surfaces
+from .point_reader import read_points
 from .recording import open_recording
 from .run_output import RunFiles
 from .run_reader import read_metrics
 
-POINTS = bag_topic(topics.NAMED_POINTS)
 UNSEEN = ("unreadable", "no_image")        # frames without a picture are none of an episode
 
 
@@ -48,7 +43,7 @@ def read_episode(folder: Path, defaults: Callable[[Path], argparse.Namespace], r
     residual = np.array([np.nan if frame["residual_m"] is None else frame["residual_m"] for frame in frames], np.float32)
     images = _images(metrics["options"], defaults, recordings, set(stamps))
     return Episode(folder.resolve().name, np.array(stamps, np.int64), status, residual, sequence.reference, sequence.triangles,
-                   sequence.colors, vertices, visible, _points(files.bag, stamps), images, tuple(notes))
+                   sequence.colors, vertices, visible, read_points(files.bag, stamps), images, tuple(notes))
 
 
 def _code(status: str, has_surface: bool) -> int:
@@ -56,22 +51,6 @@ def _code(status: str, has_surface: bool) -> int:
     if not has_surface:
         return STATUSES.index(WAITING)
     return STATUSES.index(status if status in STATUSES else LOST)
-
-
-def _points(bag: Path, stamps: list[int]) -> dict[str, PointTrack]:
-    """The named points of each frame."""
-    number = {stamp: index for index, stamp in enumerate(stamps)}
-    tracks: dict[str, PointTrack] = {}
-    with BagSource(bag) as source:
-        if POINTS not in source.topics:
-            return {}
-        for _, message in source.readable([POINTS]):
-            at = number.get(stamp_ns(message.header))
-            for point in points_of(message) if at is not None else ():
-                unknown = PointTrack(np.full((len(stamps), 3), np.nan, np.float32), np.zeros(len(stamps), bool))
-                track = tracks.setdefault(point.name, unknown)
-                track.position[at], track.visible[at] = point.position, point.visible
-    return tracks
 
 
 def _images(options: dict[str, Any], defaults: Callable[[Path], argparse.Namespace], recordings: Path | None, stamps: set[int]) -> Any:

@@ -80,7 +80,9 @@ class BagRecording:
             self._depth = DepthStreams(self._source, chosen, options.depth_to_color, not options.no_check_frames)
             self._opened = opened.pop_all()
         self.has_depth, self.has_mask = chosen.depth is not None, chosen.mask is not None
-        self.description = f"colour: {chosen.color}, depth: {chosen.depth}, camera_info: {chosen.camera_info}, mask: {chosen.mask}"
+        self.description = ", ".join(
+            f"{role}: {topic or 'none'}" for role, topic in (("colour", chosen.color), ("depth", chosen.depth),
+                                                             ("camera_info", chosen.camera_info), ("mask", chosen.mask)))
         masks = [topic.name for topic in self._source.topics.values() if topic.type in IMAGE_TYPES and "mask" in topic.name.lower()]
         if chosen.mask is None and masks and options.select is None and options.auto_select == NO_RULE and not options.template:
             self.description += f"\nhint: there are masks; --mask-topic {masks[0]} keeps to the object, without it all is followed"

@@ -13,6 +13,7 @@ from dalf_core.reports.run_report import MeshSequence, RunReport
 
 from ..bags.bag_source import BagError
 from .mesh_reader import read_surfaces
+from .point_reader import read_points
 from .run_output import RunFiles
 from .run_pictures import FILM_PICTURES
 
@@ -55,8 +56,9 @@ def read_run(folder: Path) -> RunReport:
     if metrics["summary"].get("interrupted"):
         notes.append("The run was interrupted: the recording may go on after its last frame.")
     sequences = _surfaces(files, frames, notes)
+    points = read_points(files.bag, [frame["stamp_ns"] for frame in frames]) if sequences else {}
     return RunReport(run_name(folder, metrics), frames, metrics["summary"], metrics.get("options", {}), sequences, _sheet(files),
-                     _film(files, frames, notes), notes)
+                     _film(files, frames, notes), notes, points)
 
 
 def run_name(folder: Path, metrics: dict[str, Any]) -> str:

@@ -44,7 +44,7 @@ from .run_pictures import Shot
 
 FEATURE_WANTED = (topics.FEATURES, topics.MATCHES, topics.DEBUG_COMPRESSED)
 SURFACE_WANTED = topics.SURFACE_TOPICS
-TEMPLATE_STAMP_NS = 1       # names the template in the results; no image has it
+EARLIEST_NS = 1             # stamp of a template whose recording counts from 0
 LOOK_AHEAD = 5              # frames that tell the recording's resolution
 UNREADABLE, NO_MASK, UNUSABLE = "unreadable", "no_mask", "unusable"    # of frames that nothing was extracted from, or not registered
 
@@ -66,7 +66,7 @@ class Session:
         self.surfaces = SurfaceTracker(max_vertices=options.max_vertices, node_spacing=options.node_spacing or None, pieces=options.pieces,
                                        grow_to=options.grow_to, near_m=options.min_depth, far_m=options.max_depth,
                                        depth_noise_m=options.depth_noise)
-        self._template = self._adopt(options.template) if options.template else None
+        self._template = self._read_template(options.template) if options.template else None
         self._placer = PointPlacer(options.track_points, lambda text: print(f"warning: {text}", file=sys.stderr))
         self.results = SurfaceResults(self.surfaces)
         self.results.covariance_rate = inf
@@ -77,23 +77,32 @@ class Session:
         self._selects = options.select is not None or options.auto_select != NO_RULE
         self.selection: np.ndarray | None = None        # a picture of what was selected, to be shown once
 
-    def _adopt(self, path: str) -> Template:
-        """Follow a template; without depth in it, in the images alone. Raises TemplateError, OSError."""
+    def _read_template(self, path: str) -> Template:
+        """With the features that are wanted here. Raises TemplateError, OSError; ValueError where it lacks the depth that there is."""
         template = load_template(path)
         ready = template.with_features(self.dalf, self.options.image_scale)
         if template.features is not None and ready is not template:
             print(f"template {template.name} was made with other weights or another image_scale: its features are extracted anew")
-        self.features.adopt(ready, TEMPLATE_STAMP_NS)
         if ready.surface is None and self.has_depth:
             raise ValueError(f"template {ready.name} has no depth: there is no surface to follow. Make it of a frame with depth, or give "
                              "--no-depth to match images alone")
-        if self.has_depth:
-            self.surfaces.adopt(ready, TEMPLATE_STAMP_NS)
         return ready
 
+    def _adopt(self, template: Template, first_ns: int) -> None:
+        """Follow a template; without depth, in the images alone. Its stamp is just before the first image's, and so no image has it."""
+        stamp_ns = max(EARLIEST_NS, first_ns - 1)
+        self.features.adopt(template, stamp_ns)
+        if self.has_depth:
+            self.surfaces.adopt(template, stamp_ns)
+
     def look_ahead(self, frames: Iterator[RgbdFrame]) -> Iterator[RgbdFrame]:
-        """The frames as they are. Which resolution the recording has is told by its first few: the very first may be the odd one."""
+        """The frames as they are. Which resolution the recording has is told by its first few: the very first may be the odd one.
+
+        The template, where there is one, is followed from here on.
+        """
         first = list(islice(frames, LOOK_AHEAD))
+        if self._template is not None and first:
+            self._adopt(self._template, min(frame.stamp_ns for frame in first))
         self._sizes = SizeGuard(commonest_size(_size(frame.image) for frame in first if frame.image is not None))
         self._depth_size = commonest_size(_size(frame.depth_m) for frame in first if frame.depth_m is not None)
         return chain(first, frames)
@@ -184,7 +193,8 @@ class Session:
         """What the pictures show of the frame processed last."""
         entry = self.frames[-1]
         seconds = entry["stamp"] - self.frames[0]["stamp"]
-        text = f"frame {len(self.frames) - 1}, {seconds:.2f} s: {entry['status']}, {entry['verified']} of {entry['matches']} matches kept"
+        kept = "the reference" if entry["is_reference"] else f"{entry['verified']} of {entry['matches']} matches kept"
+        text = f"frame {len(self.frames) - 1}, {seconds:.2f} s: {entry['status']}, {kept}"
         camera = self.camera.camera.scaled(frame.image.shape[1], frame.image.shape[0]) if self.has_depth else None
         pinhole_image = self.camera.rectify_image(frame.image) if self.has_depth else frame.image
         return Shot(len(self.frames) - 1, frame.stamp_ns, frame.image, features, surface, self.surfaces.triangles, self.surfaces.colors,

@@ -11,7 +11,7 @@ from pathlib import Path
 from rclpy.utilities import remove_ros_args
 
 from dalf_core import save_ply
-from dalf_ros.client import SurfaceClient
+from dalf_ros.client import SurfaceClient, SurfaceClientError
 
 parser = argparse.ArgumentParser(description=__doc__)
 parser.add_argument("folder", type=Path, help="a new one")
@@ -20,12 +20,18 @@ options = parser.parse_args(remove_ros_args(sys.argv)[1:])
 folder = options.folder
 folder.mkdir(parents=True)                                  # one that is there already is an error: nothing is overwritten
 
-with SurfaceClient() as client, open(folder / "frames.csv", "w", newline="") as file:
-    table = csv.writer(file)
-    table.writerow(["file", "stamp_ns", "status", "residual_m", "visible_share"])
-    for number, surface in enumerate(islice(client.surfaces(silence_s=30), options.frames)):    # ends half a minute after the last one
-        path = folder / f"{number:06d}.ply"
-        save_ply(path, surface.vertices, surface.triangles, surface.colors, surface.normals)
-        seen = "" if surface.visible is None else f"{surface.visible.mean():.3f}"
-        table.writerow([path.name, surface.stamp_ns, surface.status, f"{surface.residual_m:.5f}", seen])
-print(f"written: {folder}")
+try:
+    print("waiting for surfaces, half a minute at most", file=sys.stderr)
+    with SurfaceClient() as client, open(folder / "frames.csv", "w", newline="") as file:
+        table = csv.writer(file)
+        table.writerow(["file", "stamp_ns", "status", "residual_m", "visible_share"])
+        for number, surface in enumerate(islice(client.surfaces(silence_s=30), options.frames)):    # ends half a minute after the last one
+            path = folder / f"{number:06d}.ply"
+            save_ply(path, surface.vertices, surface.triangles, surface.colors, surface.normals)
+            seen = "" if surface.visible is None else f"{surface.visible.mean():.3f}"
+            table.writerow([path.name, surface.stamp_ns, surface.status, f"{surface.residual_m:.5f}", seen])
+    print(f"written: {folder}")
+except KeyboardInterrupt:
+    pass
+except SurfaceClientError as error:
+    sys.exit(f"error: {error}")

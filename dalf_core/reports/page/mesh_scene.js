@@ -149,15 +149,23 @@ function axes(low, radius, ink) {
   ends.forEach((end, axis) => {
     const name = label("xyz"[axis], ink);
     name.position.set(...end.map(value => 1.12 * value));
-    name.scale.setScalar(0.14 * radius);
+    name.scale.multiplyScalar(0.14 * radius);
     group.add(name);
   });
   return group;
 }
 
+// Words as a sprite that is 1 high, and as wide as they are.
 function label(text, ink) {
   const canvas = Object.assign(document.createElement("canvas"), { width: 64, height: 64 }), pen = canvas.getContext("2d");
-  Object.assign(pen, { font: "48px system-ui, sans-serif", fillStyle: ink, textAlign: "center", textBaseline: "middle" });
-  pen.fillText(text, 32, 32);
-  return new THREE.Sprite(new THREE.SpriteMaterial({ map: new THREE.CanvasTexture(canvas) }));
+  const font = "48px system-ui, sans-serif";
+  pen.font = font;
+  canvas.width = Math.max(64, Math.ceil(pen.measureText(text).width) + 16);
+  Object.assign(pen, { font, fillStyle: ink, strokeStyle: "rgba(0, 0, 0, 0.7)", lineWidth: 6, lineJoin: "round", textAlign: "center",
+    textBaseline: "middle" });          // only now: a new width forgets them
+  pen.strokeText(text, canvas.width / 2, 32);
+  pen.fillText(text, canvas.width / 2, 32);
+  const sprite = new THREE.Sprite(new THREE.SpriteMaterial({ map: new THREE.CanvasTexture(canvas) }));
+  sprite.scale.x = canvas.width / 64;
+  return sprite;
 }

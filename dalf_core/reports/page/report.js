@@ -105,6 +105,7 @@ async function showMesh() {
       const frame = state.surface = await sequence.frame(index), of = sequence.told.frames[index];
       const field = sequence.told.fields.findIndex(each => each.name === chosen);
       scene.show(frame, field < 0 ? null : sequence.told.fields[field], field);
+      if (named) { named.show(of); element("points").textContent = named.words(of); }
       element("mesh-note").textContent = of === wanted ? "" : `surface of frame ${of}`;
       state.shown = wanted;
       sequence.prepare(index);
@@ -168,6 +169,7 @@ function tellVertex(event) {
 
 const movePlots = makePlots(columns, data.colors, frame => goTo(frame));
 const scene = makeScene(), film = openFilm();
+const named = scene && data.points.length ? new NamedPoints(scene, data.points, data.colors) : null;
 state.scene = scene;
 if (element("sheet")) element("sheet").src = URL.createObjectURL(new Blob([blockBytes("sheet")], { type: "image/jpeg" }));
 if (scene) {

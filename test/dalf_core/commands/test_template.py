@@ -1,12 +1,17 @@
 """`template make` and `template show` on the examples' pictures, with the light network."""
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from dalf_core import load_template
+from dalf_core import Template, load_template
+from dalf_core.camera import PinholeCamera
 from dalf_core.commands.template import main
+from dalf_core.commands.template_picture import draw_template, headline
+from dalf_core.drawing.palette import GRID
+from dalf_core.drawing.panels import band_height, capital_height
 
 DATA = Path(__file__).parents[3] / "examples/data"
 QUICK = ("--weights", "light", "--top-k", "200")
@@ -22,7 +27,28 @@ def test_a_frame_of_a_folder(tmp_path, capsys):
     assert main(["show", str(file), "--output", str(picture)]) == 0
     assert "200 keypoints (light aligned fused" in (told := capsys.readouterr().out) and "colour: blue" in told
     height, width = template.image.shape[:2]
-    assert cv2.imread(str(picture)).shape == (height, 2 * width, 3)
+    drawn, high = cv2.imread(str(picture)), band_height(capital_height(height))
+    assert drawn.shape == (height + 3 * high, 2 * width, 3)             # a headline and titles above, a legend below
+
+
+def test_the_picture_of_a_template_is_that_of_the_object():
+    """Colours span the depth within the mask; points stand where the camera shows them; all else is dark."""
+    depth = np.full((60, 80), 2.0, np.float32)
+    depth[20:40, 20:60] = np.linspace(0.5, 0.6, 40)[None]
+    mask = depth < 1
+    image = np.full((60, 80, 3), 90, np.uint8)
+    camera = PinholeCamera(80, 80, 39.5, 29.5, 80, 60)
+    template = Template.of_frame("box", image, depth, camera, mask)
+    assert headline(template) == f"template box, surface of {len(template.surface.vertices)} vertices"
+    template = replace(template, points={"grip": np.array([0.1, 0.05, 0.8])})       # pixel 49.5, 34.5
+    high = band_height(capital_height(60))
+    picture = draw_template(template)[2 * high:2 * high + 60]
+    yellow = np.abs(picture[:, :80].astype(int) - GRID).max(axis=2) < 80
+    y, x = np.nonzero(yellow[33:])          # below the name
+    assert abs(x.mean() - 49.5) < 1.5 and abs(y.mean() + 33 - 34.5) < 1.5
+    assert (picture[5, 5] == 30).all() and (picture[25, 25] == 90).all()
+    near, far = (picture[30, 80 + column].astype(int).sum() for column in (22, 58))
+    assert near > far + 150 and picture[5, 85].astype(int).sum() < 150
 
 
 def test_a_picture_alone_with_a_mask(tmp_path):

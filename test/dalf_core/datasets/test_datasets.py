@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 import pytest
 
-from dalf_core.datasets.episode import STATUSES, DatasetError, Episode, EpisodeFrame, PointTrack, surface_keypoints
+from dalf_core.datasets.episode import STATUSES, DatasetError, Episode, EpisodeFrame, surface_keypoints
 from dalf_core.datasets.features import COLOR, DEPTH, KEYPOINTS, VISIBLE, frame_features
 from dalf_core.datasets.gltf import write_gltf
 from dalf_core.datasets.lerobot import write_lerobot
 from dalf_core.datasets.tables import write_tables
+from dalf_core.types import PointTrack
 
 parquet = pytest.importorskip("pyarrow.parquet")
 

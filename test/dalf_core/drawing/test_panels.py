@@ -44,3 +44,11 @@ def test_words_follow_the_size_of_the_picture_and_stay_within():
     written = (band("a long title " * 10, 200, 12) != BACKGROUND).any(axis=(0, 2))
     assert written.any() and not written[190:].any()
     assert (band("", 50, 9) == BACKGROUND).all()
+
+
+def test_a_caption_is_never_cut():
+    """Whatever its width, the last letter is whole: a band that is too narrow shows the same words, smaller."""
+    for text in ("frame 0, 0.00 s: tracked, 2048 of 2048 matches kept", "frame 12, 3.25 s: degraded, 17 of 99 matches kept"):
+        for width in range(300, 500, 7):
+            written = (band(text, width, 15) != BACKGROUND).any(axis=(0, 2))
+            assert written.any() and not written[width - 8:].any(), (text, width)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from dalf_core.reports.run_report import MeshSequence, RunReport
+from dalf_core.types import PointTrack
 
 
 def grid(columns: int, rows: int, spacing: float = 0.02, z: float = 0.7) -> tuple[np.ndarray, np.ndarray]:
@@ -40,6 +41,14 @@ def sequence(frames: np.ndarray, columns: int = 12, rows: int = 8, deviation: bo
     sure[0] = np.nan
     return MeshSequence(triangles, rest.astype(np.float32), colors, np.asarray(frames), vertices.astype(np.float32), visible,
                         sure if deviation else None)
+
+
+def track(length: int) -> PointTrack:
+    """Of a point 50 mm to the right and 30 mm above the axis in frame 0 that moves left by 3 mm a frame; hidden from frame 20 on, not known
+    in frame 4."""
+    position = np.tile(np.float32([0.05, -0.03, 0.6]), (length, 1)) - np.arange(length)[:, None] * np.float32([0.003, 0, 0])
+    position[4:5] = np.nan
+    return PointTrack(position, np.arange(length) < 20)
 
 
 def report(length: int = 40, **more: Any) -> RunReport:

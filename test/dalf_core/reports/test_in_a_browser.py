@@ -16,7 +16,7 @@ from dalf_core.reports.index_page import index_page
 from dalf_core.reports.report_page import report_page, save_page
 from dalf_core.reports.run_report import RunLine
 
-from .scene import report
+from .scene import report, track
 from .test_film import make_film
 
 FRAMES = 40
@@ -28,7 +28,7 @@ def run_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("a folder & more")
     run = report(FRAMES)
     film = read_film(make_film(folder / "video.mp4", FRAMES), run.frames, 600)
-    save_page(folder / "report.html", report_page(report(FRAMES, film=film, notes=["a <note>"])))
+    save_page(folder / "report.html", report_page(report(FRAMES, film=film, notes=["a <note>"], points={"grip": track(FRAMES)})))
     return folder / "report.html"
 
 
@@ -101,6 +101,27 @@ def test_the_surface_stands_as_the_camera_sees_it(tab: Any) -> None:
     tab.wait_for_timeout(300)
     behind = canvas(tab)
     assert behind[..., 0].max() < 240 * 0.6 or (behind[..., 0] > 150).sum() < 500
+
+
+def test_named_points_stand_where_they_are(tab: Any) -> None:
+    """Yellow while they are seen, else grey; moved by 3 mm a frame, against the sheet; nowhere where they are not known."""
+    look_along_the_axis(tab)
+    places = []
+    for frame in (0, 10):
+        go_to(tab, frame)
+        red, green, blue = canvas(tab).transpose(2, 0, 1)
+        yellow = (red > 230) & (green > 230) & (blue < 120)
+        y, x = np.nonzero(yellow)
+        assert len(x) > 30
+        places.append(np.array([x.mean(), y.mean()]))
+    size = tab.locator("#mesh").bounding_box()
+    assert places[0][1] < size["height"] / 2 and places[1][0] < places[0][0] - 20 and abs(places[1][1] - places[0][1]) < 2
+    assert tab.inner_text("#points") == "grip (0.0200, -0.0300, 0.6000) m"
+    go_to(tab, 25)
+    red, green, blue = canvas(tab).transpose(2, 0, 1)
+    assert not ((red > 230) & (green > 230) & (blue < 120)).any() and tab.inner_text("#points").endswith("m, hidden")
+    go_to(tab, 4)
+    assert tab.inner_text("#points") == "grip: not known"
 
 
 def test_the_slider_moves_the_surface(tab: Any) -> None:

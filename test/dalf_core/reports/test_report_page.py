@@ -17,7 +17,7 @@ from dalf_core.reports.run_report import RunReport
 from dalf_core.reports.strain import VertexStrain
 
 from .page_reader import Page
-from .scene import frame, report, sequence
+from .scene import frame, report, sequence, track
 
 ADDRESS = re.compile(r"https?://[^\s\"'`)<]+")
 NAMES_ONLY = {"http://www.w3.org/1999/xhtml", "https://github.com/leeoniya/uPlot"}        # a namespace of XML; a remark
@@ -46,6 +46,16 @@ def test_the_surface_comes_back() -> None:
     np.testing.assert_allclose(fields["strain"], strain.clip(scale["strain"]["low"], scale["strain"]["high"]), atol=1.01 * half)
     assert np.isnan(fields["uncertainty"][0]).all() and scale["uncertainty"]["log"]
     np.testing.assert_allclose(10 ** fields["uncertainty"][1:], np.where(truth.visible[1:], 0.4, 20), rtol=0.02)
+
+
+def test_named_points_are_told_in_every_frame() -> None:
+    truth, page = track(30), page_of(report(30, points={"grip/left": track(30)}))
+    [point] = page.data["points"]
+    assert point["name"] == "grip/left" and point["position"][4] is None
+    assert point["visible"] == truth.visible.astype(int).tolist()
+    known = np.isfinite(truth.position[:, 0])
+    np.testing.assert_allclose([place for place in point["position"] if place], truth.position[known], atol=6e-6)
+    assert "named points" in page.text and "named points" not in page_of(report(3)).text and page_of(report(3)).data["points"] == []
 
 
 def test_several_references_share_one_scale() -> None:

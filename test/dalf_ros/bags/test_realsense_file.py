@@ -118,7 +118,7 @@ def test_depth_is_aligned_by_what_the_file_says(scene: type, tmp_path: Path) -> 
         assert recording.description == (
             "a recording of the RealSense SDK: colour: /device_0/sensor_1/Color_0/image/data, "
             "depth: /device_0/sensor_0/Depth_0/image/data, camera_info: /device_0/sensor_1/Color_0/info/camera_info, "
-            "mask: None; depth in units of 0.0001 m")
+            "mask: none; depth in units of 0.0001 m")
         color, frames = recording.camera(), list(recording.frames())
         assert len(frames) == 3 and color.is_pinhole and color.camera == scene.camera
         np.testing.assert_array_equal(frames[0].image, scene.image(0))

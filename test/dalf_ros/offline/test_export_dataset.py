@@ -31,7 +31,7 @@ def runs(rgbd_bag: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_dataset_of_real_runs(runs: Path, scene: type, tmp_path: Path, command: Command) -> None:
     code, out, _ = command(export_dataset.main, runs, "--output", tmp_path / "set", "--keypoints", 20)
-    assert code == 0 and "1 episodes, 8 frames, lerobot" in out
+    assert code == 0 and "1 episode, 8 frames, lerobot" in out
     info = json.loads((tmp_path / "set/meta/info.json").read_text())
     assert info["fps"] == 10 and info["features"]["observation.images.color"]["shape"] == [144, 192, 3]
     table = parquet.read_table(tmp_path / "set/data")
@@ -71,7 +71,7 @@ def test_what_is_refused(runs: Path, tmp_path: Path, command: Command) -> None:
     (half / "surfaces").mkdir()
     shutil.copytree(runs / "board", tmp_path / "runs" / "whole")
     code, out, err = command(export_dataset.main, tmp_path / "runs", "--output", tmp_path / "set", "--no-images")
-    assert code == 1 and "1 episodes" in out and "left out" in err and "half" in err
+    assert code == 1 and "1 episode" in out and "left out" in err and "half" in err
     code, _, err = command(export_dataset.main, runs, "--output", tmp_path / "set")
     assert code == 2 and "say --overwrite" in err
     assert command(export_dataset.main, runs, "--output", tmp_path / "set", "--overwrite", "--no-images")[0] == 0

@@ -17,9 +17,11 @@ import pytest
 
 from dalf_core.files import whole_file
 from dalf_core.image_registration.video import VideoWriter
+from dalf_core.templates.named_points import FollowedPoint
 from dalf_ros import report
 from dalf_ros.bags.bag_writer import BagWriter
 from dalf_ros.conversions import messages, topics
+from dalf_ros.conversions.point_messages import surface_points
 from dalf_ros.offline import mesh_reader
 from dalf_ros.offline.mesh_reader import read_surfaces
 from dalf_ros.offline.run_reader import read_run
@@ -40,7 +42,7 @@ def vertices(number: int) -> np.ndarray:
 
 
 def results() -> Iterator[tuple[int, str, dict]]:
-    """Of ten frames: two references, the surface in all but frame 3, how sure it is in frame 2."""
+    """Of ten frames: two references, the surface in all but frame 3, how sure it is and a named point in frame 2."""
     for number in range(10):
         now, reference = (messages.header(stamp(which), "camera") for which in (number, 0 if number < 6 else 6))
         topology, triangles = (7, FOUR) if number < 6 else (8, FIVE)
@@ -53,6 +55,8 @@ def results() -> Iterator[tuple[int, str, dict]]:
             yield number, topics.MESH, messages.surface_mesh(now, reference, topology, vertices(number), None, seen)
         if number == 2:
             covariance = np.tile(np.diag([1e-6, 4e-6, 4e-6]), (4, 1, 1))
+            grasp = FollowedPoint("grasp", np.array([0.1, 0.2, 0.6]), np.array([0, 0, -1.0]), np.eye(3), np.eye(3), True, 1.0)
+            yield number, topics.NAMED_POINTS, surface_points([grasp], now, reference, topology)
             yield number, topics.COVARIANCE, messages.surface_covariance(now, reference, topology, covariance)
 
 
@@ -110,6 +114,13 @@ def test_the_surface_comes_from_the_bag(finished: Path) -> None:
     np.testing.assert_array_equal(first.colors[3], [200, 100, 50])
     np.testing.assert_allclose(first.deviation[2], 0.003, rtol=1e-5)            # the root of 1 + 4 + 4 square millimetres
     assert np.isnan(first.deviation[[0, 1, 3, 4]]).all() and second.deviation is None
+
+
+def test_named_points_come_from_the_bag(finished: Path) -> None:
+    [(name, track)] = read_run(finished).points.items()
+    assert name == "grasp" and track.visible.tolist() == [number == 2 for number in range(10)]
+    np.testing.assert_allclose(track.position[2], [0.1, 0.2, 0.6], rtol=1e-6)
+    assert np.isnan(np.delete(track.position, 2, axis=0)).all()
 
 
 def test_a_long_run_is_thinned_and_says_so(run_copy: Path, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,10 @@ import pytest
 
 from dalf_core import load_template
 from dalf_core.commands.template import main as template_main
+from dalf_ros.bags.bag_source import BagSource
+from dalf_ros.bags.bag_writer import bag_topic
+from dalf_ros.conversions import topics
+from dalf_ros.conversions.messages import stamp_ns
 from dalf_ros.register import main as register_main
 from dalf_ros.templates.__main__ import read_bag, read_view
 
@@ -24,6 +28,9 @@ def test_a_bag_is_followed_from_the_template_of_a_later_frame(rgbd_bag, scene, t
     metrics = json.loads((tmp_path / "run/metrics.json").read_text())
     assert [frame["status"] for frame in metrics["frames"]] == ["tracked"] * 12, out
     assert (tmp_path / "run/reference.ply").exists()
+    with BagSource(tmp_path / "run/results") as source:
+        stamps = {stamp_ns(message.reference_header) for _, message in source.readable([bag_topic(topics.MESH), bag_topic(topics.MATCHES)])}
+    assert stamps == {metrics["frames"][0]["stamp_ns"] - 1}         # just before the first image, whose stamp is not the template's
 
 
 def test_what_a_bag_does_not_hold(rgbd_bag, tmp_path, capsys):
