@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..files.made_folders import remove_empty_folders
 from ..options import DEVICE, PRECISION, TOP_K, WEIGHTS, add_options
 
 if TYPE_CHECKING:
@@ -48,3 +49,5 @@ def exit_status(work: Callable[[], int]) -> int:
     except (RuntimeError, ValueError, OSError) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
+    finally:
+        remove_empty_folders()

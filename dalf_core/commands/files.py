@@ -8,13 +8,15 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from ..files.made_folders import make_folder
 from ..files.whole_file import write_whole
 
 PICTURES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 def check_output(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = ()) -> None:
-    """Refuse a file that cannot be made, before anything slow happens; its folder is made when it is not there.
+    """Refuse a file that cannot be made, before anything slow happens; its folder is made when it is not there, and
+    exit_status() takes it away again if it stays empty.
 
     Raises ValueError: a suffix that stands for no known format, or one of the inputs. OSError: a place where nothing can be written.
     """
@@ -26,7 +28,7 @@ def check_output(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = (
     try:
         if path.is_dir():
             raise IsADirectoryError(None, "it is a folder")
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent)
         probe.touch()
         probe.unlink()
     except OSError as error:

@@ -34,7 +34,8 @@ def find_files(path: Path) -> BagFiles:
         if path.stat().st_size == 0:
             raise BagError(f"{path} is empty (0 bytes)")
         if not _is_storage(path):
-            raise BagError(f"{path} is not a bag: expected a rosbag2 folder, .mcap, .db3 or .bag")
+            raise BagError(f"{path} is not a bag: expected a rosbag2 folder, .mcap, .db3 or .bag; or, where pictures will do, a folder of "
+                           "them, color/ and depth/")
         return BagFiles([path])
     present = _present(path)
     if not (path / METADATA).is_file():

@@ -87,6 +87,19 @@ def test_what_cannot_be_made_is_told_in_one_line(words, why, tmp_path, monkeypat
     assert why in error and error.count("\n") == 1 and not list(tmp_path.rglob("*.dalf"))
 
 
+def test_an_error_leaves_no_folder(tmp_path):
+    """That was not there; one that was, or holds something, stays."""
+    (tmp_path / "mine").mkdir()
+    bad = ["make", str(DATA), "--frame", "9", *QUICK]
+    for folder in ("new/deep", "mine/new", "mine"):
+        assert main([*bad, "--output", str(tmp_path / folder / "a.dalf")]) == 2
+    assert sorted(tmp_path.rglob("*")) == [tmp_path / "mine"]
+    good = ["make", str(sorted((DATA / "color").iterdir())[0]), *QUICK]
+    assert main([*good, "--output", str(tmp_path / "new/deep/a.dalf")]) == 0
+    assert main([*bad, "--output", str(tmp_path / "new/other/a.dalf")]) == 2
+    assert [path.name for path in sorted((tmp_path / "new").rglob("*"))] == ["deep", "a.dalf"]
+
+
 def test_a_file_that_is_there_is_kept(tmp_path, capsys):
     file = tmp_path / "a.dalf"
     file.write_bytes(b"mine")
