@@ -6,7 +6,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from rclpy.executors import Executor, ExternalShutdownException, SingleThreadedE
 from rclpy.lifecycle import TransitionCallbackReturn
 from rclpy.task import Future
 
+from ..late_answers import Later, answers_late
 from .parameters import ParameterError
 from .quiet_start import interrupt_no_more, interrupt_once
 from .ros_home import ensure_ros_home
@@ -110,7 +110,7 @@ def load_beside(node: WorkerNode) -> None:
     As rclpy has it, the executor stands still while the model loads, and a transition that cannot be ends the process.
     """
     service = next(service for service in node.services if service.srv_type is ChangeState)
-    change, send = service.callback, service.send_response
+    change = service.callback
 
     def now(request: Any, response: Any) -> Any:
         try:
@@ -122,16 +122,12 @@ def load_beside(node: WorkerNode) -> None:
 
     def change_state(request: Any, response: Any) -> Any:
         configures = Transition.TRANSITION_CONFIGURE == request.transition.id or request.transition.label == "configure"
-        return partial(now, request, response) if configures and not node.is_configured else now(request, response)
+        if configures and not node.is_configured:
+            return Later(node.load_ahead(), lambda: now(request, response))
+        return now(request, response)
 
-    def send_response(response: Any, request_id: Any) -> None:
-        """Of what change_state() gave: an answer, or how to get it when the model is loaded. (Not every executor awaits a coroutine.)"""
-        if not isinstance(response, partial):
-            send(response, request_id)
-        elif (executor := node.executor) is not None:
-            node.load_ahead().add_done_callback(lambda _: executor.create_task(lambda: send(response(), request_id)))
-
-    service.callback, service.send_response = change_state, send_response
+    service.callback = change_state
+    answers_late(service, node)
 
 
 def _start(node: WorkerNode) -> bool:

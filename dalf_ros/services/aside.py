@@ -4,10 +4,7 @@ from __future__ import annotations
 import traceback
 from collections.abc import Callable
 from concurrent import futures
-from contextlib import suppress
 from typing import Any, TypeVar
-
-from rclpy.task import Future
 
 T = TypeVar("T")
 
@@ -27,18 +24,6 @@ class Aside:
 
         self._thread.submit(job).add_done_callback(tell)
 
-    async def result(self, job: Callable[[], T]) -> T:
-        """What a job gives, or raises; for callbacks of the node's executor, in a callback group that is reentrant: another one lets
-        nothing else of the group run before the answer is there.
-        """
-        executor = self._node.executor
-        ready = Future(executor=executor)
-
-        def tell(_: futures.Future[T]) -> None:
-            with suppress(RuntimeError):        # InvalidHandle: the process ends meanwhile
-                executor.create_task(ready.set_result, None)
-
-        work = self._thread.submit(job)
-        work.add_done_callback(tell)
-        await ready
-        return work.result()
+    def begin(self, job: Callable[[], T]) -> futures.Future[T]:
+        """Have a job done whose result, or what it raises, is asked for later."""
+        return self._thread.submit(job)

@@ -7,7 +7,6 @@ from typing import Any
 
 import cv2
 import numpy as np
-from rclpy.callback_groups import ReentrantCallbackGroup
 
 from dalf_core.camera import PinholeCamera
 from dalf_core.drawing.draw import draw_mask
@@ -22,6 +21,7 @@ from ..conversions import topics
 from ..conversions.messages import header, stamp_ns
 from ..conversions.results import frame_id_of
 from ..images.image_conversion import from_color, to_color
+from ..late_answers import Later, answers_late
 from ..nodes.complaints import Complaints
 from ..nodes.frame_views import FrameViews
 from ..templates.template_message import template_message
@@ -52,7 +52,8 @@ class ObjectSelection:
         self._told = Complaints()
         self._clicks = ClickedPoints(node, self._newest, self._on_point)
         self._aside = Aside(node, "selection")
-        self._service = node.create_service(SelectObject, "~/select_object", self._on_request, callback_group=ReentrantCallbackGroup())
+        self._service = node.create_service(SelectObject, "~/select_object", self._on_request)
+        answers_late(self._service, node)
 
     def configure(self) -> None:
         self._waits, self._next_s = self._node.values["auto_select"] != NO_RULE, -math.inf
@@ -93,18 +94,27 @@ class ObjectSelection:
         finally:
             self._looking = False
 
-    async def _on_request(self, request: Any, response: Any) -> Any:
+    def _on_request(self, request: Any, response: Any) -> Any:
         response.message = self._node.why_not_active()
         if response.message:
             return response
         try:
             frame, at = self._newest(), request.rule or (request.x, request.y)
-            response.message, response.pixels = await self._aside.result(lambda: self._select(frame, at))
-            response.success = True
-            self._node.get_logger().info(response.message)
-        except (ValueError, ModuleNotFoundError) as error:
+        except ValueError as error:
             response.message = str(error)
-        return response
+            return response
+        work = self._aside.begin(lambda: self._select(frame, at))
+
+        def answer() -> Any:
+            try:
+                response.message, response.pixels = work.result()
+                response.success = True
+                self._node.get_logger().info(response.message)
+            except (ValueError, ModuleNotFoundError) as error:
+                response.message = str(error)
+            return response
+
+        return Later(work, answer)
 
     def _on_point(self, point: np.ndarray, frame: dict[str, Any]) -> None:
         """A clicked point, (3,) metres in the optical frame."""
