@@ -9,7 +9,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from .live_video import FALLBACK_FPS, LiveVideo, LiveVideoError, Opened, camera_device, is_live
+from .live_video import FALLBACK_FPS, LiveVideo, LiveVideoError, Opened, is_live, v4l2_camera
 from .own_speed import at_own_speed
 
 FORMATS = ("Z16 ", "Y16 ")          # V4L2's names; the first that the camera takes
@@ -123,16 +123,12 @@ class DepthFilm:
 
 def open_depth_camera(name: str) -> Opened:
     """A V4L2 camera's depth, as LiveVideo takes it. Raises LiveVideoError, DepthVideoError."""
-    device = camera_device(name)
-    camera = cv2.VideoCapture(str(device), cv2.CAP_V4L2)
-    if not camera.isOpened():
-        raise LiveVideoError(f"{device} gives no pictures: it is in use by another program, or is no camera")
+    device, camera = v4l2_camera(name)
     camera.set(cv2.CAP_PROP_CONVERT_RGB, 0)
     if not any(camera.set(cv2.CAP_PROP_FOURCC, cv2.VideoWriter.fourcc(*letters)) for letters in FORMATS):
         camera.release()
         raise DepthVideoError(f"{device} has no depth: it takes neither Z16 nor Y16; v4l2-ctl --list-devices and --list-formats tell which "
                               "device does")
-    camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
     size = int(camera.get(cv2.CAP_PROP_FRAME_WIDTH)), int(camera.get(cv2.CAP_PROP_FRAME_HEIGHT))
 
     def read() -> np.ndarray:

@@ -124,8 +124,8 @@ def camera_device(name: str) -> Path:
     return device
 
 
-def _open_camera(name: str) -> Opened:
-    """A camera by number or device file, through OpenCV."""
+def v4l2_camera(name: str) -> tuple[Path, Any]:
+    """A camera by number or device file: its device, and OpenCV's VideoCapture. Raises LiveVideoError."""
     import cv2
 
     device = camera_device(name)
@@ -133,6 +133,14 @@ def _open_camera(name: str) -> Opened:
     if not camera.isOpened():
         raise LiveVideoError(f"{device} gives no pictures: it is in use by another program, or is no camera")
     camera.set(cv2.CAP_PROP_BUFFERSIZE, 1)
+    return device, camera
+
+
+def _open_camera(name: str) -> Opened:
+    """A camera by number or device file, through OpenCV."""
+    import cv2
+
+    _, camera = v4l2_camera(name)
 
     def read() -> np.ndarray:
         came, picture = camera.read()

@@ -3,11 +3,25 @@ import pytest
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from dalf_core.registration import landmarks
 from dalf_core.registration.energy import deform_points
 from dalf_core.registration.graph import build_graph
-from dalf_core.registration.landmarks import _usual_depth, initial_state, lift_pixels, prune
+from dalf_core.registration.landmarks import (
+    DOUBT,
+    FAR_VOTERS,
+    FOLD,
+    STRAIGHTER,
+    STRETCH,
+    TRUSTED,
+    _kept,
+    _usual_depth,
+    _vote,
+    initial_state,
+    lift_pixels,
+    prune,
+)
 from dalf_core.surface import surface_from_depth
 
 from ..analytic import CAMERA, DISTANCE, RolledSheet, turn
@@ -86,6 +100,30 @@ def test_first_guess_of_a_rigid_motion_is_exact():
     vertices = surface.vertices.astype(float)
     got = deform_points(vertices, graph.node_index, graph.weight, state.R, state.t, graph.position)
     np.testing.assert_allclose(got, moved.move(vertices), atol=1e-6)
+
+
+def test_votes_are_those_of_the_formula() -> None:
+    """Beside it in plain NumPy: neighbours whose distance is kept, landmarks anywhere whose distance has not grown, itself left out."""
+    rng = np.random.default_rng(3)
+    source = rng.uniform(-0.2, 0.2, (150, 3)) * (1, 1, 0)
+    target = source + rng.normal(0, 0.001, source.shape)
+    target[:60] += rng.uniform(0.0, 0.15, (60, 1)) * (1, 0, 0)
+    neighbour, far, noise = cKDTree(source).query(source, 17)[1][:, 1:], rng.permutation(150)[:FAR_VOTERS], 0.003
+    near, apart = _kept(source, target, neighbour, far, noise, STRETCH)
+    before, after = cdist(source, source), cdist(target, target)
+    kept = (after >= before * (1 - STRETCH - FOLD) - noise) & (after <= before * (1 + STRETCH) + noise)
+    not_grown = after <= before * (1 + STRETCH) * STRAIGHTER + 2 * noise
+    assert np.array_equal(near, kept[np.arange(150)[:, None], neighbour]) and np.array_equal(apart, not_grown[:, far])
+    assert 0.2 < near.mean() < 0.9 and apart.mean() < 0.95
+
+    expected = np.ones(150)
+    for _ in range(6):
+        local = (expected[neighbour] * near).sum(axis=1) / (expected[neighbour].sum(axis=1) + DOUBT)
+        votes = np.tile(expected[far], (150, 1)) * (far != np.arange(150)[:, None])
+        fresh = local**2 * np.maximum(2 * (votes * apart).sum(axis=1) / votes.sum(axis=1) - 1, 0)
+        expected = np.minimum(1, fresh / (0.6 * fresh.max()))
+    found = _vote(neighbour, far, near, apart, 6, np.ones(150))
+    assert np.abs(found - expected).max() < 1e-4 and 0.2 < (expected > TRUSTED).mean() < 0.9
 
 
 def test_lifted_pixels_lie_on_the_plane_between_pixel_centres():
