@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import math
 import time
+import traceback
 from typing import Any
 
 import cv2
@@ -112,6 +113,9 @@ class ObjectSelection:
                 self._node.get_logger().info(response.message)
             except (ValueError, ModuleNotFoundError) as error:
                 response.message = str(error)
+            except Exception as error:      # of Open3D or OpenCV: whoever asked gets it, and the node lives on
+                response.message = f"{type(error).__name__}: {error}"
+                self._node.get_logger().error(traceback.format_exc())
             return response
 
         return Later(work, answer)

@@ -166,15 +166,17 @@ SLOW_OPEN3D = """import os, time
 print("loading", flush=True)
 while not os.path.exists({go!r}):
     time.sleep(0.02)
-raise ModuleNotFoundError("not installed after all", name="open3d")
+raise {error}
 """
 
 
-def test_the_node_hears_on_while_open3d_loads(own_graph, own_peer, tmp_path) -> None:
-    """A stand-in that loads until the test says so: meanwhile another service is answered."""
+@pytest.mark.parametrize("error, told", [('ModuleNotFoundError("not installed after all", name="open3d")', "Open3D is needed"),
+                                         ('RuntimeError("it broke")', "RuntimeError: it broke")])
+def test_the_node_hears_on_while_open3d_loads(own_graph, own_peer, tmp_path, error: str, told: str) -> None:
+    """A stand-in that loads until the test says so: meanwhile another service is answered, and after it, whatever it raised."""
     from dalf.srv import SelectObject, TrackPoint
 
-    (tmp_path / "open3d.py").write_text(SLOW_OPEN3D.format(go=str(tmp_path / "go")), encoding="utf-8")
+    (tmp_path / "open3d.py").write_text(SLOW_OPEN3D.format(go=str(tmp_path / "go"), error=error), encoding="utf-8")
     path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
     node = own_graph.start("dalf_ros.registration_node", environment={"PYTHONPATH": path})
     service = own_peer.node.create_client(SelectObject, "/registration_node/select_object")
@@ -195,5 +197,6 @@ def test_the_node_hears_on_while_open3d_loads(own_graph, own_peer, tmp_path) -> 
     points = own_peer.call("/registration_node/track_point", TrackPoint, TrackPoint.Request(action=TrackPoint.Request.LIST))
     assert "no reference surface yet" in points.message and not answer.done()
     (tmp_path / "go").touch()
-    assert own_peer.until(answer.done) and not answer.result().success and "Open3D is needed" in answer.result().message
-    assert node.stop() == 0 and "Traceback" not in node.output, node.output
+    assert own_peer.until(answer.done) and not answer.result().success and told in answer.result().message
+    assert own_peer.call("/registration_node/track_point", TrackPoint, TrackPoint.Request(action=TrackPoint.Request.LIST)).message
+    assert node.stop() == 0 and ("Traceback" in node.output) == ("RuntimeError" in error), node.output
