@@ -8,10 +8,12 @@ if __name__ == "__main__":      # before the imports that take their time
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dalf_core.matching import verification
+from dalf_core.tracking import MatchCarrier
 from dalf_core.tracking.background_tracker import BackgroundTracker, ImageResult, background_executor
 
 from .conversions import topics
@@ -23,9 +25,11 @@ from .nodes.inputs import RESULT_QOS
 from .nodes.lifecycle_main import run_nodes
 from .nodes.node_statistics import OK, WARN
 from .nodes.worker_node import WorkerNode
-from .objects.feature_lanes import FeatureLanes
 from .objects.object_files import object_files
 from .services.reference_choice import OWN_TEMPLATES, ReferenceChoice
+
+if TYPE_CHECKING:
+    from .objects.feature_lanes import FeatureLanes
 
 LEAST_REGION = 32           # pixels a side, what the network takes
 
@@ -46,14 +50,16 @@ class FeatureNode(WorkerNode):
 
     def load(self) -> None:
         self._executor = background_executor()
-        self._tracker = self._executor.submit(self._load_tracker).result()
+        loading = self._executor.submit(self._load_tracker)
+        verification.warm_up()      # meanwhile
+        MatchCarrier.warm_up()
+        self._tracker = loading.result()
         self._reference.check()
         self._reference.serve(self._tracker, self._executor)
         if self.values["objects"]:
             self._lanes = self._object_lanes()
         elif self.values["carry"]:
             self._background = BackgroundTracker(self._tracker, self._executor, on_found=lambda: self.do(self._publish_found))
-            self._background.warm_up()
         self._reference.configure(self._background)
 
     def _load_tracker(self) -> Any:
@@ -72,6 +78,8 @@ class FeatureNode(WorkerNode):
         return tracker
 
     def _object_lanes(self) -> FeatureLanes:
+        from .objects.feature_lanes import FeatureLanes  # which needs PyTorch
+
         templates = {name: self._reference.from_file(path) for name, path in object_files(self.values["objects"]).items()}
         self.get_logger().info(f"following {len(templates)} object{'s' if len(templates) > 1 else ''}: " + ", ".join(
             f"{name} ({0 if template.features is None else len(template.features)} keypoints)" for name, template in templates.items()))

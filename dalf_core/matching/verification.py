@@ -57,6 +57,13 @@ def verify(reference: Features, query: Features, matches: Matches, seed: int = 0
     return kept
 
 
+def warm_up() -> None:
+    """Compile the kernels (cached on disk)."""
+    places = np.stack(np.meshgrid(np.arange(8.0), np.arange(8.0)), axis=-1).reshape(-1, 2).astype(np.float32)
+    features = Features(places, np.ones(64, np.float32), np.eye(64, dtype=np.float32), (8, 8))
+    verify(features, features, Matches(np.arange(64), np.arange(64), np.zeros(64, np.float32), np.ones(64, bool)))
+
+
 def _positions(keypoints: np.ndarray, index: np.ndarray) -> np.ndarray:
     index = np.asarray(index)
     if len(index) and (index.min() < 0 or index.max() >= len(keypoints)):

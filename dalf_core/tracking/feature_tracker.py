@@ -11,6 +11,7 @@ import numpy as np
 
 from ..features.image_input import check_mask, extract_scaled
 from ..image_matching.merging import Look
+from ..matching import verification
 from ..matching.keyframes import NO_KEYFRAMES, Keyframes
 from ..matching.verification import verify
 from ..options import IF_NEEDED, NEVER, SECOND_LOOK
@@ -148,12 +149,8 @@ class FeatureTracker:
 
         Only the size of real images is unknown, for which the CPU needs a tenth of a second.
         """
-        from ..matching.nearest_neighbours import match
-
         self.dalf.warm_up()
-        places = np.stack(np.meshgrid(np.arange(8.0), np.arange(8.0)), axis=-1).reshape(-1, 2).astype(np.float32)
-        features = Features(places, np.ones(64, np.float32), np.eye(64, dtype=np.float32), (8, 8))
-        verify(features, features, match(features, features))
+        verification.warm_up()
 
     def _extract(self, image: np.ndarray, mask: np.ndarray | None) -> Features:
         """The features of the region; pixels of the whole image."""

@@ -91,16 +91,17 @@ def make_executor() -> Executor:
 
 
 def _load(nodes: list[WorkerNode], executor: Executor, ended: Future) -> None:
-    """Load the models on this thread while the executor answers services; then it configures and activates, each node in turn."""
+    """Load the models while the executor answers services; then it configures and activates, each node in turn."""
     def start(node: WorkerNode) -> None:
         if not _start(node) and not ended.done():
             ended.set_result(1)
 
-    for node in nodes:
-        if node.values["autostart"]:
-            if not node.is_configured:      # by service meanwhile
-                node.load_ahead().exception()
-            with suppress(RuntimeError):        # InvalidHandle: the process ends meanwhile
+    starting = [node for node in nodes if node.values["autostart"]]
+    loads = [node.load_ahead() for node in starting if not node.is_configured]      # by service meanwhile; all at once
+    for load in loads:
+        load.exception()
+    for node in starting:
+        with suppress(RuntimeError):        # InvalidHandle: the process ends meanwhile
                 executor.create_task(start, node)
 
 

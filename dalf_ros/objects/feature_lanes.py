@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dalf_core import DALF
 from dalf_core.templates.template import Template
 from dalf_core.tracking import FrameMatches
 from dalf_core.tracking.background_tracker import ImageResult
@@ -23,6 +22,9 @@ from ..conversions.results import feature_results
 from ..nodes.inputs import RESULT_QOS
 from ..nodes.outputs import Outputs
 from ..templates.template_message import template_message
+
+if TYPE_CHECKING:
+    from dalf_core import DALF
 
 PICTURES = {topics.DEBUG_IMAGE, topics.DEBUG_COMPRESSED}
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from dalf_core.matching.prediction import Prediction
-from dalf_core.templates.library import Recognition
 from dalf_core.templates.template import Template
 from dalf_core.templates.template_file import load_template
 from dalf_core.tracking import FeatureTracker
@@ -18,9 +17,13 @@ from dalf_core.tracking.background_tracker import BackgroundTracker
 from ..conversions import topics
 from ..nodes.complaints import EVERY_S
 from ..nodes.node_statistics import WARN
-from ..templates.seeker import Seeker
 from ..templates.template_message import template_message
 from .selected_object import SelectedObject
+
+if TYPE_CHECKING:
+    from dalf_core.templates.library import Recognition
+
+    from ..templates.seeker import Seeker
 
 OWN_TEMPLATES = "objects are followed: each keeps its template as its reference"
 
@@ -63,6 +66,8 @@ class ReferenceChoice:
         values, log = self._node.values, self._node.get_logger()
         self._background = background
         if values["library"]:
+            from ..templates.seeker import Seeker  # which needs PyTorch
+
             self._seeker = Seeker(Path(values["library"]).expanduser(), self._tracker.dalf, self._tracker.image_scale, self._executor)
             self._seeks = True
             log.info("\n".join([f"library of {len(self._seeker)} templates: the one that the camera shows will be followed",
