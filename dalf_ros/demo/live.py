@@ -136,7 +136,8 @@ def _warm_up(setup: LiveSetup, listener: Listener, nodes: Sequence[Process], log
 def _play_words(setup: LiveSetup) -> list[str]:
     """The player's arguments. Few messages on /clock: they cost both sides, and one a camera message is told anyway.
 
-    It waits for both nodes: DDS may take seconds to make a new process known to each of them."""
+    It waits for both nodes: DDS may take seconds to make a new process known to each of them.
+    """
     recording = setup.recording
     return [str(recording.bag), "--clock", "--clock-rate", "10", "--rate", str(setup.rate), "--wait", "30",
             "--wait-for", *(f"/{name}" for name in NODES), "--topics", *recording.played]

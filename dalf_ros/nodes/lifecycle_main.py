@@ -102,7 +102,7 @@ def _load(nodes: list[WorkerNode], executor: Executor, ended: Future) -> None:
         load.exception()
     for node in starting:
         with suppress(RuntimeError):        # InvalidHandle: the process ends meanwhile
-                executor.create_task(start, node)
+            executor.create_task(start, node)
 
 
 def load_beside(node: WorkerNode) -> None:

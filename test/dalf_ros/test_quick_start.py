@@ -33,6 +33,11 @@ def test_registration_does_without_pytorch() -> None:
     assert run("import sys, dalf_ros.registration_node; print('torch' in sys.modules, 'openvino' in sys.modules)") == "False False"
 
 
+def test_feature_node_is_there_before_pytorch() -> None:
+    """It is imported while the node answers already."""
+    assert run("import sys, dalf_ros.feature_node; print('torch' in sys.modules, 'openvino' in sys.modules)") == "False False"
+
+
 def test_a_second_start_compiles_no_kernel() -> None:
     probe = "import numba; numba.njit(lambda: 1)()\n"        # is counted
     run(WARM_UP)

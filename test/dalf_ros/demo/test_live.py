@@ -14,7 +14,7 @@ import pytest
 from dalf_ros.bags.bag_source import BagError
 from dalf_ros.demo.cpu_time import CpuTime, cpu_seconds
 from dalf_ros.demo.listener import CLOCK, Listener
-from dalf_ros.demo.live import MESH, LiveSetup
+from dalf_ros.demo.live import MESH, LiveSetup, _play_words
 from dalf_ros.demo.played_recording import PlayedRecording
 
 FOUND = {"color": "/c", "depth": "/d", "camera_info": "/i", "mask": "/m", "image_transport": "raw", "depth_transport": "compressedDepth",
@@ -47,6 +47,12 @@ def test_the_nodes_get_topics_and_parameters() -> None:
             ("-p", "use_mask:=false"), ("-p", "depth_transport:=compressedDepth")} <= pairs
     assert ("-p", "use_mask:=true") not in pairs
     assert list(LiveSetup(RECORDING).commands()) == ["feature_node", "registration_node"]
+
+
+def test_the_player_waits_for_both_nodes() -> None:
+    words = _play_words(LiveSetup(RECORDING))
+    first = words.index("--wait-for") + 1
+    assert words[first:first + 3] == ["/feature_node", "/registration_node", "--topics"]
 
 
 @pytest.mark.parametrize(("wrong", "said"), [({"rate": 0.0}, "rate"), ({"loops": 0}, "loops"), ({"parameters": {"topk": "1"}}, "topk")])
