@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -61,3 +62,11 @@ def test_fast_dds_takes_the_profile_without_a_word(prefix: Path, ros_domain: int
     environment |= {f"{ours}_DEFAULT_PROFILES_FILE": profile, "RMW_IMPLEMENTATION": "rmw_fastrtps_cpp"}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_our_programs_announce_themselves_often(prefix: Path) -> None:
+    """Fast DDS lets a newcomer wait for the next announcement of those that are there; its own default is three seconds."""
+    profile = ElementTree.parse(prefix / "share" / "dalf" / "config" / "fastdds.xml")
+    period = next(element for element in profile.iter() if element.tag.endswith("}leaseAnnouncement"))
+    seconds, nanoseconds = (int(next(part for part in period if part.tag.endswith("}" + unit)).text or "") for unit in ("sec", "nanosec"))
+    assert 0 < seconds + nanoseconds / 1e9 <= 1
