@@ -18,6 +18,7 @@ from dalf_core.files.whole_file import write_whole
 from dalf_core.weights import ARCHITECTURES, save_weights
 
 FORMAT = "dalf-training-1"
+LOCK = ".lock"
 
 
 class RunError(RuntimeError):
@@ -46,11 +47,13 @@ class RunFolder:
         self.checkpoint, self.last, self.best = path / "last.pt", path / "last.safetensors", path / "best.safetensors"
         self.config, self.history, self.tensorboard = path / "config.yaml", path / "history.jsonl", path / "tensorboard"
         self._lock: io.TextIOWrapper | None = None
+        self._is_ours = False       # made here
 
     def __enter__(self) -> RunFolder:
+        self._is_ours = not self.path.exists()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock = open(self.path / ".lock", "w", encoding="utf-8")
+            self._lock = open(self.path / LOCK, "w", encoding="utf-8")
         except OSError as error:
             raise OSError(f"the output folder {self.path} cannot be written: {error.strerror or error}; "
                           "name another one with --output") from error
@@ -64,8 +67,12 @@ class RunFolder:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._lock:
-            self._lock.close()
+        if self._lock is None:
+            return
+        if self._is_ours and [entry.name for entry in self.path.iterdir()] == [LOCK]:       # nothing came of it
+            (self.path / LOCK).unlink()
+            self.path.rmdir()
+        self._lock.close()
 
     def load(self) -> dict[str, Any]:
         """The last checkpoint. RunError: there is none, it is damaged, or of another architecture."""

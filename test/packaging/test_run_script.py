@@ -158,3 +158,11 @@ def test_fast_dds_reads_its_profile_by_its_own_variable(environment: dict[str, s
               'echo "${FASTRTPS_DEFAULT_PROFILES_FILE:-}|${FASTDDS_DEFAULT_PROFILES_FILE:-}"')
     done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True, env={"PATH": os.environ["PATH"], **environment})
     assert (done.returncode, done.stdout.strip()) == (0, expected), done.stderr
+
+
+@pytest.mark.parametrize(("arguments", "expected"), [
+    (["clip.mp4", "--rerun", "serve"], "rerun"), (["--rerun=a run.rrd", "clip.mp4"], "rerun"), (["clip.mp4", "--rerun", "out.png"], ""),
+    (["clip.mp4", "--rerun"], ""), (["--rerun", "server"], ""), (["rerun.mp4", "--output", "x.rrd"], "")])
+def test_the_viewer_is_installed_for_those_who_can_have_it(arguments: list[str], expected: str) -> None:
+    done = subprocess.run(["bash", "-euc", f'{function("viewer")}; viewer "$@"', "run", *arguments], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, expected, "")

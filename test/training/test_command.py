@@ -102,6 +102,13 @@ def test_bad_photos(arguments: list[str], tmp_path: Path, capsys: pytest.Capture
     assert "80x60 is smaller than the crop, 96x64" in refused(capsys, options)
     (folder / TABLE).write_text("file;source\n")
     assert f"{TABLE} must have one column 'file'" in refused(capsys, options)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_folder_that_was_there_stays(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "run").mkdir()
+    assert "no run to resume" in refused(capsys, [*arguments, "--resume"])
+    assert (tmp_path / "run").is_dir()
 
 
 def test_bad_options(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
