@@ -24,6 +24,7 @@ import numpy as np
 from scipy.stats import theilslopes
 from tqdm import tqdm
 
+from dalf_core.drawing.palette import SERIES
 from dalf_core.files.whole_file import whole_file
 from dalf_ros.launch_support.child_process import Process
 
@@ -211,6 +212,7 @@ def draw(rows: list[dict[str, Any]], path: Path) -> None:
     fields = [field for field in FIELDS if field != "private_mb"]
     figure, axes = pyplot.subplots(3, 2, figsize=(12, 9), sharex=True)
     for field, axis in zip(fields, axes.T.ravel()):
+        axis.set_prop_cycle(color=SERIES)
         for process in (*NODES, "play"):
             seconds, values = series(rows, process, field)
             if np.isfinite(values).any():

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.spatial import cKDTree
 
-from .flow import follow
+from .flow import follow_surely
 from .local_maps import comparable, local_maps
 from .patch_alignment import PatchTemplates, Pyramid, align, make_templates, pyramid
 from .prediction import Prediction
@@ -155,7 +155,7 @@ class LandmarkCarrier:
             if view.seen.sum() < WIDE_BELOW * use.sum():
                 continue
             rows = view.spread(view.seen, share)
-            motion = follow(self._before, now, view.xy[rows]) - xy[rows]
+            motion = follow_surely(self._before, now, view.xy[rows]) - xy[rows]
             known = np.isfinite(motion[:, 0])
             if known.sum() >= AGREEING:
                 nearest = cKDTree(view.keypoints[rows[known]]).query(view.keypoints[use], min(NEIGHBOURS, int(known.sum())))[1]

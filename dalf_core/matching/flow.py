@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 WINDOW, DEEPEST = (15, 15), 3                                               # of the halved image
+RETURN_PX = 1.0             # of the whole image: farther from where they were are not sure
 _STOP = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 10, 0.03)        # iterations, pixels
 
 
@@ -27,6 +28,14 @@ def follow(before: np.ndarray, now: np.ndarray, xy: np.ndarray) -> np.ndarray:
                                                     criteria=_STOP)
         kept = status.reshape(-1) != 0
         moved[rows[kept]] = 2 * found.reshape(-1, 2)[kept]
+    return moved
+
+
+def follow_surely(before: np.ndarray, now: np.ndarray, xy: np.ndarray) -> np.ndarray:
+    """As follow, without those that do not come back to where they were: what a hand passes over is else taken along by it."""
+    moved = follow(before, now, xy)
+    with np.errstate(invalid="ignore"):
+        moved[~(np.abs(follow(now, before, moved) - xy).max(axis=1) < RETURN_PX)] = np.nan
     return moved
 
 

@@ -65,6 +65,19 @@ def test_half_covered() -> None:
     assert set(INDEX[there < 145]) <= set(found.index) and not set(INDEX[there > 175]) & set(found.index)
 
 
+def test_what_passes_in_front_does_not_take_along_what_is_beside_it() -> None:
+    """A plain hand sweeps over the plane, faster than that moves; all that it has not reached, or has left, is found."""
+    made, width = carrier(), 90
+    for k in range(1, 11):
+        image, left = affine_view(*pose(k)).copy(), 320 - 40 * k
+        image[:, max(left, 0):max(left + width, 0)] = 170
+        found = made.carry(image, k * STEP_NS, expected(*pose(k - 1), (k - 1) * STEP_NS))
+        there = mapped(XY, *pose(k))[:, 0]
+        free = INDEX[(there < left - 20) | (there > left + width + 60)]
+        assert np.isin(free, found.index).mean() > 0.99
+        assert errors(found, *pose(k))[np.isin(found.index, free)].max() < 0.25
+
+
 def test_a_wrong_prediction_is_outdone_by_what_the_image_before_showed() -> None:
     made = carrier()
     matrix, middle = pose(1)
