@@ -10,7 +10,7 @@ import importlib
 import os
 import sys
 from collections.abc import Callable
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -90,13 +90,20 @@ def package_file(folder: str, name: str) -> Path:
 def bag_message(type_name: str, fields: dict) -> Any:
     """Field dictionary to a rosbags message of bag_typestore()."""
     store = bag_typestore()
-    declared = store.fielddefs[type_name][1]
-    if len(fields) == len(declared) and not any(isinstance(value, (dict, list, np.ndarray)) for value in fields.values()):
-        return store.types[type_name](**fields)
     members = {}
-    for name, kind in declared:
+    for name, kind in store.fielddefs[type_name][1]:
         members[name] = _bag_value(kind, fields[name]) if name in fields else _bag_default(store, kind)
     return store.types[type_name](**members)
+
+
+@cache
+def _bag_maker(type_name: str) -> Callable[[dict], Any]:
+    """bag_message of one type; of nothing but numbers and words by its constructor: points and colours come by the thousand."""
+    store = bag_typestore()
+    cls, declared = store.types[type_name], store.fielddefs[type_name][1]
+    if any(node.name != "BASE" for _, (node, _) in declared):
+        return partial(bag_message, type_name)
+    return lambda fields: cls(**fields) if len(fields) == len(declared) else bag_message(type_name, fields)
 
 
 def _bag_value(kind: tuple, value: Any) -> Any:
@@ -107,7 +114,7 @@ def _bag_value(kind: tuple, value: Any) -> Any:
         return value
     element_node, element = detail[0]
     if element_node.name == "NAME":
-        return _each_once(value, lambda item: bag_message(element, item))
+        return _each_once(value, _bag_maker(element))
     if element[0] == "string":
         return list(value)
     return np.ascontiguousarray(value, dtype=_numpy_type(element[0])).reshape(-1)
