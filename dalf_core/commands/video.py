@@ -27,6 +27,7 @@ from .files import check_output
 from .frame_table import SUFFIXES, FrameRow, summarise, write_table
 
 if TYPE_CHECKING:
+    from ..image_registration.video import VideoWriter
     from ..image_registration.video_reader import VideoReader
     from ..tracking.template_tracking import TemplateFrame, TemplateTracker
 
@@ -135,17 +136,22 @@ class Job:
         return min(known, default=None)
 
     def work(self, interruption: Interruption, log: RerunLog | None = None) -> list[FrameRow]:
-        """Register frame by frame until the clip ends or somebody asks to stop. The film is closed however this ends."""
+        """Register frame by frame until the clip ends or somebody asks to stop. The film is closed however this ends.
+
+        Its pictures are made in a thread beside.
+        """
+        from ..drawing.in_turn import InTurn
         from ..image_registration.video import VideoWriter
         from ..viewing.flat_mesh import FlatMesh
         from .rerun_frames import log_frame
 
         rows = []
         mesh = FlatMesh.of(self.template)
-        with VideoWriter(self.options.output, self.clip.fps) as film, progress_bar(total=self.total, unit="frame") as bar:
+        film = VideoWriter(self.options.output, self.clip.fps)
+        with InTurn(film.close) as beside, progress_bar(total=self.total, unit="frame") as bar:
             for number, image, frame in self._frames():
                 rows.append(FrameRow.of(number, float(self.clip.times[number]), frame))
-                film.write(self._picture(number, image, frame), float(self.clip.times[number]))
+                beside.call(self._to_film, film, number, float(self.clip.times[number]), image, frame)
                 if log is not None:
                     log_frame(log, mesh, number, float(self.clip.times[number]), image, frame)
                 bar.set_postfix_str(f"{frame.method}, {frame.used} used", refresh=False)
@@ -153,6 +159,9 @@ class Job:
                 if interruption.asked:
                     break
         return rows
+
+    def _to_film(self, film: VideoWriter, number: int, time_s: float, image: np.ndarray, frame: TemplateFrame) -> None:
+        film.write(self._picture(number, image, frame), time_s)
 
     def _frames(self) -> Iterator[tuple[int, np.ndarray, TemplateFrame]]:
         from ..tracking.template_tracking import REFERENCE

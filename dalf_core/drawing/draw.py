@@ -23,22 +23,21 @@ def as_bgr(image: np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(image[:, :, :3]).copy()
 
 
-def _fixed_point(xy: np.ndarray) -> list[tuple[int, int]]:
-    scaled = np.round(np.asarray(xy, float) * (1 << SUBPIXEL_BITS)).astype(int)
-    return [(int(x), int(y)) for x, y in scaled]
+def _fixed_point(xy: np.ndarray) -> list[list[int]]:
+    return np.round(np.asarray(xy, float) * (1 << SUBPIXEL_BITS)).astype(int).tolist()
 
 
 def _dots(picture: np.ndarray, xy: np.ndarray, colors: np.ndarray, radius: float) -> None:
-    for centre, color in zip(_fixed_point(xy), colors):
-        cv2.circle(picture, centre, round(radius * (1 << SUBPIXEL_BITS)), tuple(int(c) for c in color), -1, cv2.LINE_AA, SUBPIXEL_BITS)
+    size = round(radius * (1 << SUBPIXEL_BITS))
+    for centre, color in zip(_fixed_point(xy), np.asarray(colors).tolist()):
+        cv2.circle(picture, centre, size, color, -1, cv2.LINE_AA, SUBPIXEL_BITS)
 
 
 def _lines(picture: np.ndarray, start: np.ndarray, end: np.ndarray, colors: np.ndarray, rows: Iterable[int]) -> None:
     """Those rows as lines from start to end (M, 2), half transparent, in place; wider in large pictures."""
-    layer, thickness = picture.copy(), max(1, round(picture.shape[0] / 480))
-    for row in rows:
-        a, b = _fixed_point(np.stack([start[row], end[row]]))
-        cv2.line(layer, a, b, tuple(int(c) for c in colors[row]), thickness, cv2.LINE_AA, SUBPIXEL_BITS)
+    layer, thickness, chosen = picture.copy(), max(1, round(picture.shape[0] / 480)), np.array(rows, int)
+    for a, b, color in zip(_fixed_point(start[chosen]), _fixed_point(end[chosen]), np.asarray(colors)[chosen].tolist()):
+        cv2.line(layer, a, b, color, thickness, cv2.LINE_AA, SUBPIXEL_BITS)
     cv2.addWeighted(layer, OPACITY, picture, 1 - OPACITY, 0, dst=picture)
 
 

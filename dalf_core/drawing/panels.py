@@ -6,7 +6,7 @@ from collections.abc import Sequence
 import cv2
 import numpy as np
 
-from .draw import as_bgr, beside
+from .draw import as_bgr
 from .palette import BACKGROUND, INK, direction_colors
 
 Entry = tuple[tuple[int, int, int] | str, str]      # of a legend: BGR colour or MOTION, and what it means
@@ -24,10 +24,18 @@ def compose(panels: Sequence[np.ndarray], titles: Sequence[str], headline: str =
     capital: pixels, height of the words; by the highest panel's where not given. What is too long is written smaller.
     """
     capital = capital or capital_height(max(panel.shape[0] for panel in panels))
-    row = beside(*(np.vstack([band(title, panel.shape[1], capital), as_bgr(panel)]) for panel, title in zip(panels, titles, strict=True)))
-    above = [band(headline, row.shape[1], capital)] if headline else []
-    below = [legend_band(legend, row.shape[1], capital)] if legend else []
-    return np.vstack([*above, row, *below])
+    width, titled = sum(panel.shape[1] for panel in panels), max(panel.shape[0] for panel in panels) + band_height(capital)
+    above = band(headline, width, capital) if headline else np.empty((0, width, 3), np.uint8)
+    below = legend_band(legend, width, capital) if legend else np.empty((0, width, 3), np.uint8)
+    picture = np.zeros((len(above) + titled + len(below), width, 3), np.uint8)
+    picture[:len(above)], picture[len(above) + titled:] = above, below
+    left = 0
+    for panel, title in zip(panels, titles, strict=True):
+        column = picture[len(above):, left:left + panel.shape[1]]
+        column[:band_height(capital)] = band(title, panel.shape[1], capital)
+        column[band_height(capital):][:panel.shape[0]] = as_bgr(panel)
+        left += panel.shape[1]
+    return picture
 
 
 def capital_height(height: int) -> int:

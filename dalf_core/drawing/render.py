@@ -57,12 +57,7 @@ class SurfaceRenderer:
         if view not in VIEWS or style not in STYLES:
             raise ValueError(f"view must be one of {VIEWS} and style one of {STYLES}, not {view!r}, {style!r}")
         vertices = np.ascontiguousarray(vertices, dtype=np.float32)
-        size = (self.camera.height, self.camera.width)
-        backdrop = np.full((*size, 3), self.background, np.uint8)
-        if image is not None and view == "camera":
-            if image.shape[:2] != size:
-                raise ValueError(f"the image is {image.shape[1]}x{image.shape[0]}, the camera {size[1]}x{size[0]}")
-            backdrop = image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+        backdrop = self._backdrop(image if view == "camera" else None)
         if len(vertices) == 0 or len(triangles) == 0 or not np.isfinite(vertices).all():
             return backdrop.copy()
         self._update(vertices, triangles, rest_vertices)
@@ -71,8 +66,16 @@ class SurfaceRenderer:
         if style == "grid" and over_image:
             return _mix_lines(backdrop, self._shoot(self._seen_code(visible), lit=False, style="grid"), opacity)
         picture = self._shoot(surface_colors(colors, visible, len(vertices)), lit=True, style=style)
-        alpha = picture[..., 3:].astype(np.float32) * ((opacity if over_image else 1.0) / 255)
-        return np.rint(backdrop + (picture[..., 2::-1] - backdrop.astype(np.float32)) * alpha).astype(np.uint8)
+        return _mix(backdrop, cv2.cvtColor(picture, cv2.COLOR_RGBA2BGR), _unit(picture[..., 3]) * np.float32(opacity if over_image else 1))
+
+    def _backdrop(self, image: np.ndarray | None) -> np.ndarray:
+        """The image, or the background: HxWx3."""
+        size = (self.camera.height, self.camera.width)
+        if image is None:
+            return np.full((*size, 3), self.background, np.uint8)
+        if image.shape[:2] != size:
+            raise ValueError(f"the image is {image.shape[1]}x{image.shape[0]}, the camera {size[1]}x{size[0]}")
+        return image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
 
     def close(self) -> None:
         """Free the graphics context; a later render makes a new one."""
@@ -96,8 +99,9 @@ class SurfaceRenderer:
     def _build(self, vertices: np.ndarray, triangles: np.ndarray) -> None:
         pyvista = _pyvista()
         if self._plotter is None:
+            # no anti-aliasing: in Mesa's software it takes more than the rest, and lines are smooth by their texture
             self._plotter = pyvista.Plotter(off_screen=True, window_size=(self.camera.width, self.camera.height), lighting="none")
-            self._plotter.enable_anti_aliasing("msaa", multi_samples=8)
+            self._plotter.disable_anti_aliasing()
             self._plotter.add_light(pyvista.Light(position=(-0.6, -1.0, -1.2), focal_point=(0, 0, 0), light_type="scene light",
                                                   intensity=0.65))
             self._plotter.add_light(pyvista.Light(light_type="headlight", intensity=0.45))
@@ -183,12 +187,20 @@ def _projection(camera: PinholeCamera, near: float, far: float) -> Any:
 
 def _mix_lines(image: np.ndarray, code: np.ndarray, opacity: float) -> np.ndarray:
     """Draw coded grid lines (see _seen_code) over a BGR image."""
-    inside = code[..., 3:].astype(np.float32) / 255
-    line = code[..., :1].astype(np.float32) / 255 * inside * opacity
-    unseen = code[..., 1:2].astype(np.float32) / 255
-    color = np.array(GRID, np.float32) + np.subtract(GRID_UNSEEN, GRID) * unseen
-    mixed = image + (color - image) * np.maximum(line, inside * (0.10 + 0.12 * unseen))
-    return np.clip(np.rint(mixed), 0, 255).astype(np.uint8)
+    line, unseen, _, inside = (_unit(channel) for channel in cv2.split(code))
+    alpha = inside * np.maximum(line * np.float32(opacity), np.float32(0.10) + np.float32(0.12) * unseen)
+    shades = GRID + np.subtract(GRID_UNSEEN, GRID) * np.linspace(0, 1, 256)[:, None]
+    return _mix(image, np.rint(shades).astype(np.uint8)[code[..., 1]], alpha)
+
+
+def _mix(below: np.ndarray, above: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """above over below (H, W, 3), by alpha (H, W) float32."""
+    return cv2.blendLinear(above, np.ascontiguousarray(below), alpha, 1 - alpha)
+
+
+def _unit(channel: np.ndarray) -> np.ndarray:
+    """(H, W) uint8 to float32, 0..1."""
+    return channel * np.float32(1 / 255)
 
 
 def _texture(paint: str) -> Any:

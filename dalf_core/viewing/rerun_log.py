@@ -1,9 +1,7 @@
 """What a run saw, for the Rerun viewer: as a file (.rrd), or served to a browser while the run lasts and after."""
 from __future__ import annotations
 
-import ctypes
 import re
-import signal
 import socket
 import subprocess
 import time
@@ -16,12 +14,11 @@ import numpy as np
 
 from ..drawing.draw import flow_colors
 from ..drawing.palette import surface_colors
-from ..interruption import Interruption
+from ..interruption import Interruption, die_with_parent
 
 SERVE = "serve"
 HOST, WEB_PORT, GRPC_PORT = "127.0.0.1", 9090, 9876
 START_S = 20.0
-PR_SET_PDEATHSIG = 1        # of <sys/prctl.h>
 JPEG_QUALITY = 85
 MISSING = "--rerun needs the Python package rerun-sdk (0.7 GB): pip install 'dalf[rerun]', or ./run, which installs it"
 
@@ -131,7 +128,7 @@ def _start_server() -> subprocess.Popen[bytes]:
     program = Path(rerun_cli.__file__).with_name("rerun")      # not `python -m rerun`: that is a second process, which would outlive it
     server = subprocess.Popen([program, "--serve-web", "--bind", HOST, "--port", str(GRPC_PORT), "--web-viewer-port", str(WEB_PORT)],
                               stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-                              preexec_fn=_die_with_parent)
+                              preexec_fn=die_with_parent)
     deadline = time.monotonic() + START_S
     while not (_listens(WEB_PORT) and _listens(GRPC_PORT)):
         if server.poll() is not None or time.monotonic() > deadline:
@@ -140,11 +137,6 @@ def _start_server() -> subprocess.Popen[bytes]:
             raise RuntimeError(f"--rerun {SERVE}: Rerun's server did not start; {program} --serve-web tells why")
         time.sleep(0.05)
     return server
-
-
-def _die_with_parent() -> None:
-    """In the new process: that it ends even where this one is killed."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def _listens(port: int) -> bool:

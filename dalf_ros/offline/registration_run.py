@@ -78,7 +78,7 @@ def _loop(session: Session, frames: Iterator[RgbdFrame], total: int | None, outp
     film = None if options.no_video else output.video
     whole = False
     try:
-        with BagWriter(output.bag) as bag, RunPictures(output.sheet, film, total) as pictures, \
+        with BagWriter(output.bag) as bag, RunPictures(output.sheet, film, total, session.has_depth) as pictures, \
                 progress_bar(total=total, unit="frame") as bar:
             for frame in frames:
                 shot = session.process(frame, bag)

@@ -12,10 +12,12 @@ import numpy as np
 from dalf_core.camera import PinholeCamera
 from dalf_core.drawing.draw import draw_keypoints, draw_pairs
 from dalf_core.drawing.draw_motion import draw_kept
+from dalf_core.drawing.in_turn import InTurn
 from dalf_core.drawing.neat_mesh import NeatMesh
 from dalf_core.drawing.palette import BAD, DROPPED, GOOD, GRID, UNSEEN
 from dalf_core.drawing.panels import MOTION, compose
-from dalf_core.drawing.render import RenderingUnavailable, SurfaceRenderer
+from dalf_core.drawing.render import RenderingUnavailable
+from dalf_core.drawing.render_process import RenderProcess
 from dalf_core.drawing.zoom import Zoom
 from dalf_core.image_registration.video import VideoWriter
 from dalf_core.templates.template import Template
@@ -56,15 +58,17 @@ class Shot:
 
 
 class RunPictures:
-    """Makes the film as frames come, keeps a few for the sheet; use it in a `with` block, which finishes both.
+    """Makes the film as frames come, in a thread beside the caller's; keeps a few for the sheet. A `with` block finishes both.
 
     Both show the part around the object, chosen once from the reference: the whole picture until there is one.
-    total: frames to come, or None when the recording does not say. film: False leaves the film out.
+    total: frames to come, or None when the recording does not say. film: None leaves it out. has_depth: of the recording; without, no
+    surface is drawn.
     """
 
-    def __init__(self, sheet: Path, film: Path | None, total: int | None) -> None:
+    def __init__(self, sheet: Path, film: Path | None, total: int | None, has_depth: bool = True) -> None:
         self._sheet, self._film_path = sheet, film
         self._stride = max(1, -(-(total or 0) // FILM_PICTURES))
+        self._beside = InTurn(self._finish)
         self._rows: list[list[tuple[str, np.ndarray]]] = []
         self._chosen = set(np.linspace(0, max(0, (total or SHEET_ROWS * 30) - 1), SHEET_ROWS).astype(int).tolist())
         self._film: VideoWriter | None = None
@@ -73,23 +77,17 @@ class RunPictures:
         self._reference: tuple[np.ndarray, Features] | None = None
         self._zoom: Zoom | None = None
         self._mesh: tuple[np.ndarray, NeatMesh] | None = None       # and the triangles that it is of
-        self._renderer: SurfaceRenderer | None = None
-        self._can_render = True
+        self._renderer = RenderProcess()
+        self._can_render = has_depth
 
     def __enter__(self) -> RunPictures:
+        self._beside.__enter__()
+        if self._can_render:
+            self._beside.call(self._renderer.begin)
         return self
 
     def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
-        try:
-            self._finish()
-        finally:
-            if self._film is not None:
-                self._film.close()
-            self._close_renderer()
-
-    def _close_renderer(self) -> None:
-        if self._renderer is not None:
-            self._renderer.close()
+        self._beside.__exit__(kind, value, trace)
 
     @property
     def chosen(self) -> set[int]:
@@ -97,7 +95,10 @@ class RunPictures:
         return self._chosen
 
     def add(self, shot: Shot) -> None:
-        """Take the next frame."""
+        """Take the next frame. Raises what went wrong with an earlier one."""
+        self._beside.call(self._add, shot)
+
+    def _add(self, shot: Shot) -> None:
         matches = shot.features.matches if shot.features else None
         if shot.template is not None and shot.template.features is not None:
             self._reference = (shot.template.image, shot.template.features)
@@ -184,11 +185,8 @@ class RunPictures:
         rest = None if shot.rest_vertices is None else neat.vertices(shot.rest_vertices)
         camera = zoom.camera(shot.camera)
         try:
-            if self._renderer is None or self._renderer.camera != camera:
-                self._close_renderer()
-                self._renderer = SurfaceRenderer(camera)
             common = {"colors": shot.colors, "visible": result.visible, "rest_vertices": rest}
-            pictures = [self._renderer.render(neat.vertices(result.vertices), neat.triangles, **view, **common)
+            pictures = [self._renderer.render(camera, neat.vertices(result.vertices), neat.triangles, **view, **common)
                         for view in ({"view": "camera", "image": plain, "style": "grid"}, {"view": "orbit"})]
             return list(zip(MESH_TITLES, pictures))
         except RenderingUnavailable as error:
@@ -197,7 +195,16 @@ class RunPictures:
             return []
 
     def _finish(self) -> None:
-        """Write the sheet; a run that ended early shows the last frame too."""
+        """Write the sheet, and close the film."""
+        try:
+            self._complete()
+        finally:
+            if self._film is not None:
+                self._film.close()
+            self._renderer.close()
+
+    def _complete(self) -> None:
+        """The sheet, with the last frame of a run that ended early; a film of a single frame."""
         if self._last is not None and self._last.number not in self._chosen:
             self._rows.append(self._row(self._last))
         if self._waiting is not None and self._film is None and self._film_path is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from dalf_core.camera import PinholeCamera
+from dalf_core.drawing.in_turn import MOST_WAITING
 from dalf_core.drawing.panels import band_height, capital_height
 from dalf_core.drawing.render import RenderingUnavailable, check_rendering
 from dalf_core.drawing.zoom import Zoom
@@ -68,3 +69,40 @@ def test_the_zoom_is_chosen_once_and_shows_the_object_large(tmp_path: Path) -> N
     np.testing.assert_allclose(wide[:, 0] - wide[0, 0], [0, 3 * scale, 9 * scale], atol=4)       # 5 mm are 3 pixels of the camera
     picture = cv2.imread(str(tmp_path / "sheet.png"))
     assert picture.shape[1] == 5 * 480 + 4 * 4 and picture.shape[0] > 3 * 360
+
+
+def test_the_film_has_every_frame_in_order(tmp_path: Path) -> None:
+    rest, triangles = sheet()
+    with RunPictures(tmp_path / "sheet.png", tmp_path / "film.mp4", 20) as pictures:
+        for number in range(20):
+            now = shot(number, 0.0, rest, triangles, rest)
+            now.image[:] = 10 * number
+            pictures.add(now)
+    assert brightness(tmp_path / "film.mp4") == pytest.approx([10 * number for number in range(20)], abs=4.5)
+
+
+def test_an_error_in_the_film_is_told_and_the_sheet_is_made(tmp_path: Path) -> None:
+    rest, triangles = sheet()
+    with pytest.raises(ValueError, match="mismatch"), RunPictures(tmp_path / "sheet.png", tmp_path / "film.mp4", 30) as pictures:
+        for number in range(30):
+            pictures.add(shot(number, 0.0, rest if number != 7 else rest[:5], triangles, rest))
+        raise AssertionError("the error was not told")
+    assert (tmp_path / "sheet.png").is_file() and 7 <= len(brightness(tmp_path / "film.mp4")) < 20
+
+
+def test_an_interruption_leaves_a_whole_film(tmp_path: Path) -> None:
+    rest, triangles = sheet()
+    with pytest.raises(KeyboardInterrupt), RunPictures(tmp_path / "sheet.png", tmp_path / "film.mp4", 30) as pictures:
+        for number in range(12):
+            pictures.add(shot(number, 0.0, rest, triangles, rest))
+        raise KeyboardInterrupt
+    assert 12 - MOST_WAITING - 1 <= len(brightness(tmp_path / "film.mp4")) <= 12 and (tmp_path / "sheet.png").is_file()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["film.mp4", "sheet.png"]
+
+
+def brightness(path: Path) -> list[float]:
+    """Of each picture of a film: of the image's corner, in the first panel."""
+    film, found = cv2.VideoCapture(str(path)), []
+    while (picture := film.read())[0]:
+        found.append(float(picture[1][200:250, 20:100].mean()))
+    return found
