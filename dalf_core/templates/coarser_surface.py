@@ -1,0 +1,36 @@
+"""A template's surface with fewer vertices: its depth once more, on a coarser grid."""
+from __future__ import annotations
+
+import cv2
+import numpy as np
+
+from ..surface import Surface, SurfaceError, surface_from_depth
+from .template import Template
+
+
+def coarser_surface(template: Template, max_vertices: int) -> Surface:
+    """The surface of a template with depth, of at most so many vertices.
+
+    Its own where it has no more, or where fewer would leave nothing of it. Raises ValueError for a template without depth.
+    """
+    surface, camera, depth = template.surface, template.camera, template.depth_m
+    if surface is None or camera is None or depth is None:
+        raise ValueError(f"template {template.name} has no depth, and so no surface")
+    if len(surface.vertices) <= max_vertices:
+        return surface
+    size = (camera.width, camera.height)
+    picture = template.image if template.image.shape[1::-1] == size else cv2.resize(template.image, size, interpolation=cv2.INTER_AREA)
+    there = np.where(_covered(surface, template) > 0, depth, np.float32(0))
+    try:        # its readings are within limits already
+        return surface_from_depth(there, camera, picture, max_vertices=max_vertices, near_m=0.0, far_m=np.inf)
+    except SurfaceError:
+        return surface
+
+
+def _covered(surface: Surface, template: Template) -> np.ndarray:
+    """(H, W) uint8, 255 on the pixels of the template's depth that its triangles cover."""
+    assert template.camera is not None
+    covered = np.zeros((template.camera.height, template.camera.width), np.uint8)
+    for corner in np.rint(template.camera.project(surface.vertices)).astype(np.int32)[surface.triangles]:
+        cv2.fillConvexPoly(covered, corner, 255)
+    return covered
