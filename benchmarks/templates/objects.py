@@ -20,9 +20,10 @@ import numpy as np
 
 from dalf_core import DALF, PinholeCamera, Template
 from dalf_core.options import MAX_VERTICES
+from dalf_core.templates.coarser_surface import vertices_of_one
 from dalf_core.tracking import SurfaceTracker
 from dalf_core.tracking.background_tracker import background_executor
-from dalf_core.tracking.several_objects import SeveralObjects, vertices_of_one
+from dalf_core.tracking.several_objects import SeveralObjects
 from dalf_ros.bags.bag_source import BagError
 from dalf_ros.offline.recording import open_recording
 from dalf_ros.register import parser as register_parser

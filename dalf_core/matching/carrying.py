@@ -53,7 +53,7 @@ class Carried:
 
 @dataclass(frozen=True)
 class NewImage:
-    """An image to carry to. levels: its pyramid. moved: by view, where its anchors() are in it, (N, 2) px; None: that is yet to be found."""
+    """An image to carry to. levels: its pyramid. moved: by view, where its anchors() are in it, (N, 2) px; None: yet to be found."""
 
     levels: Pyramid
     moved: Mapping[int, np.ndarray] | None = None

@@ -33,7 +33,7 @@ def follow(before: np.ndarray, now: np.ndarray, xy: np.ndarray) -> np.ndarray:
 
 
 def follow_all(before: np.ndarray, now: np.ndarray, groups: Mapping[_Name, np.ndarray]) -> dict[_Name, np.ndarray]:
-    """Where the points of each group are now, as follow() finds them. Together: what takes longest is done for the images, not the points."""
+    """Where the points of each group are now, as follow() finds them. At once, since most of the time goes into the images."""
     if not groups:
         return {}
     moved = follow(before, now, np.concatenate(list(groups.values())))

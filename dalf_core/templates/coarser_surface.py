@@ -7,6 +7,13 @@ import numpy as np
 from ..surface import Surface, SurfaceError, surface_from_depth
 from .template import Template
 
+LEAST_OF_ONE = 1000         # vertices of one object among many, which then has some 100 nodes
+
+
+def vertices_of_one(max_vertices: int, objects: int) -> int:
+    """The bound on each surface where several objects share what one alone may have. Their nodes follow from it, see build_graph()."""
+    return max(min(LEAST_OF_ONE, max_vertices), max_vertices // objects)
+
 
 def coarser_surface(template: Template, max_vertices: int) -> Surface:
     """The surface of a template with depth, of at most so many vertices.
@@ -31,6 +38,9 @@ def _covered(surface: Surface, template: Template) -> np.ndarray:
     """(H, W) uint8, 255 on the pixels of the template's depth that its triangles cover."""
     assert template.camera is not None
     covered = np.zeros((template.camera.height, template.camera.width), np.uint8)
-    for corner in np.rint(template.camera.project(surface.vertices)).astype(np.int32)[surface.triangles]:
+    corners = template.camera.project(surface.vertices)[surface.triangles]
+    with np.errstate(invalid="ignore"):
+        inside = ((corners > -1) & (corners < (template.camera.width, template.camera.height))).all(axis=(1, 2))
+    for corner in np.rint(corners[inside]).astype(np.int32):
         cv2.fillConvexPoly(covered, corner, 255)
     return covered

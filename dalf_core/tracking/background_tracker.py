@@ -102,6 +102,11 @@ class BackgroundTracker:
         """Whether DALF still looks at an image."""
         return self._look is not None and not self._look.done()
 
+    @property
+    def has_looked(self) -> bool:
+        """Whether DALF is done with one, for collect()."""
+        return self._look is not None and self._look.done()
+
     def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None, *, to_previous: bool = False,
                 look: bool = True) -> list[ImageResult]:
         """Results that there are now: of an image that DALF has looked at since, and matches of this one. Arguments as FeatureTracker's.

@@ -21,17 +21,10 @@ if TYPE_CHECKING:
     from ..features.extractor import DALF
     from ..templates.template import Template
 
-
 _Result = TypeVar("_Result")
 
 MOST_OF_ALL = 3 * MOST // 2       # keypoints carried to an image: more than of one object, of which each shows a part
 LEAST_OF_ONE = 120
-LEAST_VERTICES = 1000             # of one object's surface, which then has some 100 nodes
-
-
-def vertices_of_one(max_vertices: int, objects: int) -> int:
-    """The bound on each surface where `objects` of them share what one alone may have. Nodes follow from the vertices, see build_graph."""
-    return max(min(LEAST_VERTICES, max_vertices), max_vertices // max(1, objects))
 
 
 class SeveralObjects:
@@ -60,14 +53,17 @@ class SeveralObjects:
         began = time.perf_counter()
         look = not any(lane.is_looking for lane in self.lanes.values())
         levels = levels_of(image)
-        found = self._each(lambda name, lane: lane.collect())
+        found = self._each(lambda name: self.lanes[name].collect()) if any(lane.has_looked for lane in self.lanes.values()) else {}
         moved = self._flow(levels)
-        carried = self._each(lambda name, lane: lane.carry(image, stamp_ns, mask, NewImage(levels, moved.get(name)), began, look=look))
-        return {name: found[name] + carried[name] for name in self.lanes}
 
-    def _each(self, work: Callable[[str, BackgroundTracker], _Result]) -> dict[str, _Result]:
+        def carry(name: str) -> list[ImageResult]:
+            return self.lanes[name].carry(image, stamp_ns, mask, NewImage(levels, moved.get(name)), began, look=look)
+
+        return {name: [*found.get(name, []), *carried] for name, carried in self._each(carry).items()}
+
+    def _each(self, work: Callable[[str], _Result]) -> dict[str, _Result]:
         """Work on all lanes at once."""
-        running = {name: self._threads.submit(work, name, lane) for name, lane in self.lanes.items()}
+        running = {name: self._threads.submit(work, name) for name in self.lanes}
         return {name: done.result() for name, done in running.items()}
 
     def _flow(self, levels: Pyramid) -> dict[str, dict[int, np.ndarray]]:
