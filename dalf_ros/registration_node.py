@@ -14,6 +14,7 @@ import numpy as np
 
 from dalf_core import NonRigidRegistration, PinholeCamera
 from dalf_core.depth_units import unit_hint
+from dalf_core.templates.coarser_surface import vertices_of_one
 from dalf_core.tracking import SurfaceTracker
 
 from .conversions import topics
@@ -39,13 +40,17 @@ LEVELS = {"tracked": OK, "degraded": WARN, "waiting": WARN, "lost": ERROR}
 
 
 class RegistrationNode(WorkerNode):
-    """Wires `matches`, `depth`, `camera_info`, `image` and `mask` to a SurfaceTracker, and its results to the surface topics."""
+    """Wires `matches`, `depth`, `camera_info`, `image` and `mask` to a SurfaceTracker, and its results to the surface topics.
+
+    objects: how many are followed in this process, each by a node of its own; their surfaces share the parameter max_vertices.
+    """
 
     camera_role = "depth"
 
-    def __init__(self, cli_args: list[str] | None = None) -> None:
+    def __init__(self, cli_args: list[str] | None = None, objects: int = 1) -> None:
         super().__init__("registration_node", topics.SURFACE_TOPICS, primary="matches", required=("depth",),
                          optional=("image", "camera_info"), cli_args=cli_args)
+        self._objects = objects
         self._tracker: SurfaceTracker | None = None
         self._results: SurfaceResults | None = None
         self._told_s = 0.0                      # when the log last said how it goes
@@ -63,7 +68,8 @@ class RegistrationNode(WorkerNode):
             raise ValueError(f"min_depth {self.values['min_depth']:g} must be less than max_depth {self.values['max_depth']:g}")
         # refuses a device that it cannot use
         device = NonRigidRegistration(PinholeCamera(1, 1, 0, 0, 1, 1), self.values["device"]).device
-        self._tracker = SurfaceTracker(device=self.values["device"], max_vertices=self.values["max_vertices"],
+        max_vertices = vertices_of_one(self.values["max_vertices"], self._objects)
+        self._tracker = SurfaceTracker(device=self.values["device"], max_vertices=max_vertices,
                                        node_spacing=self.values["node_spacing"] or None, pieces=self.values["pieces"],
                                        grow_to=self.values["grow_to"], near_m=self.values["min_depth"], far_m=self.values["max_depth"],
                                        depth_noise_m=self.values["depth_noise"])

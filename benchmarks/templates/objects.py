@@ -19,6 +19,8 @@ from pathlib import Path
 import numpy as np
 
 from dalf_core import DALF, PinholeCamera, Template
+from dalf_core.options import MAX_VERTICES
+from dalf_core.templates.coarser_surface import vertices_of_one
 from dalf_core.tracking import SurfaceTracker
 from dalf_core.tracking.background_tracker import background_executor
 from dalf_core.tracking.several_objects import SeveralObjects
@@ -48,7 +50,8 @@ def follow(dalf: DALF, templates: dict[str, Template], frames: Sequence, camera:
     executor = background_executor()
     named = {name: (template, 1 + number) for number, (name, template) in enumerate(templates.items())}
     objects = SeveralObjects(dalf, named, executor)
-    surfaces = {name: SurfaceTracker() for name in templates}
+    most = vertices_of_one(MAX_VERTICES.default, len(templates))
+    surfaces = {name: SurfaceTracker(max_vertices=most) for name in templates}
     for name, (template, stamp) in named.items():
         surfaces[name].adopt(template, stamp)
     lanes = ThreadPoolExecutor(len(templates), "registration")

@@ -6,12 +6,13 @@ is, is aligned with the patch of its own view. So nothing drifts, and the correl
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from .flow import follow_surely
+from .flow import follow_all
 from .local_maps import comparable, local_maps
 from .patch_alignment import PatchTemplates, Pyramid, align, make_templates, pyramid
 from .prediction import Prediction
@@ -48,6 +49,14 @@ class Carried:
 
     def __len__(self) -> int:
         return len(self.index)
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """An image to carry to. levels: its pyramid. moved: by view, where its anchors() are in it, (N, 2) px; None: yet to be found."""
+
+    levels: Pyramid
+    moved: Mapping[int, np.ndarray] | None = None
 
 
 _NONE = np.zeros(0, np.int64)
@@ -130,32 +139,41 @@ class LandmarkCarrier:
         for view in self._views.values():
             view.seen[:] = view.detected[:] = False
 
-    def carry(self, gray: np.ndarray, stamp_ns: int, prediction: Prediction | None = None) -> Carried:
-        """Find the keypoints in the next image, gray (H, W) uint8; prediction: the newest one there is."""
-        levels = pyramid(gray)
+    def anchors(self) -> dict[int, np.ndarray]:
+        """By view, places (N, 2) px in the image before of those keypoints whose optical flow tells how the surface moves."""
+        return {number: view.xy[rows] for number, rows in self._anchors().items() for view in (self._views[number],)}
+
+    def _anchors(self) -> dict[int, np.ndarray]:
+        share = max(1, ANCHORS // max(1, len(self._views)))
+        return {number: view.spread(view.seen, share) for number, view in self._views.items()}
+
+    def carry(self, image: np.ndarray | NewImage, stamp_ns: int, prediction: Prediction | None = None) -> Carried:
+        """Find the keypoints in the next image, (H, W) uint8 if it is an array; prediction: the newest one there is."""
+        new = image if isinstance(image, NewImage) else NewImage(pyramid(image))
+        levels = new.levels
         usable = prediction is not None and self._trusted_ns <= prediction.stamp_ns <= stamp_ns and \
             stamp_ns - prediction.stamp_ns <= 1e9 * FRESH_S
         is_newest = prediction is not None and prediction.stamp_ns == self._before_ns
         expected = {number: _expected(number, view, prediction if usable else None, is_newest) for number, view in self._views.items()}
         self._thin(expected)
-        self._move(expected, levels.images[1])
+        self._move(expected, levels.images[1], new.moved)
         self._before, self._before_ns = levels.images[1], stamp_ns
         return _joined([_found(number, view, expected[number], levels, stamp_ns) for number, view in self._views.items()])
 
-    def _move(self, expected: dict[int, Expected], now: np.ndarray) -> None:
+    def _move(self, expected: dict[int, Expected], now: np.ndarray, moved: Mapping[int, np.ndarray] | None) -> None:
         """Add to the expected places how the surface has moved since: in each place the median of the flow around it.
 
         The flow is that of keypoints seen in the image before; where too few of a view were, it is expected where it was.
         """
         if self._before is None or self._before.shape != now.shape:
             return
-        share = max(1, ANCHORS // max(1, len(expected)))
-        for number, (xy, _, use) in expected.items():
-            view = self._views[number]
-            if view.seen.sum() < WIDE_BELOW * use.sum():
-                continue
-            rows = view.spread(view.seen, share)
-            motion = follow_surely(self._before, now, view.xy[rows]) - xy[rows]
+        anchors = {number: rows for number, rows in self._anchors().items()
+                   if self._views[number].seen.sum() >= WIDE_BELOW * expected[number][2].sum()}
+        if moved is None:
+            moved = follow_all(self._before, now, {number: self._views[number].xy[rows] for number, rows in anchors.items()})
+        for number, rows in anchors.items():
+            view, (xy, _, use) = self._views[number], expected[number]
+            motion = moved[number] - xy[rows]
             known = np.isfinite(motion[:, 0])
             if known.sum() >= AGREEING:
                 nearest = cKDTree(view.keypoints[rows[known]]).query(view.keypoints[use], min(NEIGHBOURS, int(known.sum())))[1]

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..matching.carrying import Carried
+from ..matching.carrying import Carried, NewImage
 from ..matching.prediction import Prediction
 from .feature_tracker import FeatureTracker
 from .frames import FeatureFrame
-from .match_carrier import Detections, MatchCarrier, detections_of, halved
+from .match_carrier import Detections, MatchCarrier, detections_of, levels_of
 
 if TYPE_CHECKING:
     from ..templates.template import Template
@@ -102,6 +102,11 @@ class BackgroundTracker:
         """Whether DALF still looks at an image."""
         return self._look is not None and not self._look.done()
 
+    @property
+    def has_looked(self) -> bool:
+        """Whether DALF is done with one, for collect()."""
+        return self._look is not None and self._look.done()
+
     def process(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None, *, to_previous: bool = False,
                 look: bool = True) -> list[ImageResult]:
         """Results that there are now: of an image that DALF has looked at since, and matches of this one. Arguments as FeatureTracker's.
@@ -110,17 +115,27 @@ class BackgroundTracker:
         An image that DALF has seen brings its features, and with the reference its matches too; all others bring matches that are carried.
         Nothing while there is no reference.
         """
-        started = time.perf_counter()
+        began = time.perf_counter()
         results = self.collect()
-        matches = self._carrier.carry(image, stamp_ns, mask, self._prediction)
+        return results + self.carry(image, stamp_ns, mask, NewImage(levels_of(image)), began, to_previous=to_previous, look=look)
+
+    def anchors(self) -> dict[int, np.ndarray]:
+        """What carry() needs the optical flow of, see LandmarkCarrier.anchors()."""
+        return self._carrier.landmarks.anchors()
+
+    def carry(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None, new: NewImage, began: float, *, to_previous: bool = False,
+              look: bool = True) -> list[ImageResult]:
+        """Matches of an image; what process() does after collect(). began: time.perf_counter() when the work on it did."""
+        results = []
+        matches = self._carrier.carry(image, stamp_ns, mask, self._prediction, new)
         if matches is not None:
-            took = time.perf_counter() - started
+            took = time.perf_counter() - began
             self._carrier.landmarks.most = self._interval.affordable(stamp_ns, took, self._carrier.landmarks.most, self._most)
             results.append(ImageResult(image, stamp_ns, FeatureFrame(None, matches, {"carry": 1e3 * took})))
         if self._looked_at is not None:
-            self._since.add(halved(image))
+            self._since.add(new.levels.images[1])
         if look and self._look is None:
-            self._start(image, stamp_ns, mask, to_previous)
+            self._start(image, new.levels.images[1], stamp_ns, mask, to_previous)
         return results
 
     def collect(self) -> list[ImageResult]:
@@ -142,11 +157,11 @@ class BackgroundTracker:
         is_reference = matches is not None and matches.stamp_ns == matches.reference_stamp_ns
         return [ImageResult(image, stamp_ns, found.frame if is_reference else replace(found.frame, matches=None))]
 
-    def _start(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None, to_previous: bool) -> None:
+    def _start(self, image: np.ndarray, halved: np.ndarray, stamp_ns: int, mask: np.ndarray | None, to_previous: bool) -> None:
         carried, is_poor = self._carrier.carried, self._carrier.is_poor
         self._looked_at = (image, stamp_ns, carried)
         since = self._since = _Images()
-        since.add(halved(image))
+        since.add(halved)
 
         def look() -> _Found:
             frame = self._features.process(image, stamp_ns, mask, to_previous=to_previous, again=is_poor)

@@ -9,10 +9,10 @@ import cv2
 import numpy as np
 
 from ..features.image_input import check_mask
-from ..matching.carrying import MOST, NOTHING, Carried, LandmarkCarrier
+from ..matching.carrying import MOST, NOTHING, Carried, LandmarkCarrier, NewImage
 from ..matching.flow import bring_forward
 from ..matching.keyframes import REFERENCE_VIEW, KeyframeMatches
-from ..matching.patch_alignment import pyramid
+from ..matching.patch_alignment import Pyramid, pyramid
 from ..matching.prediction import Prediction
 from ..sixteen_bit import to_eight_bit
 from ..types import Features, Matches
@@ -106,13 +106,16 @@ class MatchCarrier:
         return contradicted
 
     def carry(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None,
-              prediction: Prediction | None = None) -> FrameMatches | None:
-        """Matches of the next image, None while there is no reference. Arguments as of FeatureTracker.process."""
+              prediction: Prediction | None = None, new: NewImage | None = None) -> FrameMatches | None:
+        """Matches of the next image, None while there is no reference. Arguments as of FeatureTracker.process.
+
+        new: the same image, where that is made already.
+        """
         if self._reference is None:
             return None
         if prediction is not None and prediction.reference_stamp_ns != self._reference_stamp_ns:
             prediction = None
-        carried = self.carried = self.landmarks.carry(gray(image), stamp_ns, prediction)
+        carried = self.carried = self.landmarks.carry(new or gray(image), stamp_ns, prediction)
         self._stamp_ns, self._most_found = stamp_ns, max(self._most_found, len(carried))
         if mask is not None:
             carried = _inside(carried, check_mask(mask, image.shape[:2]))
@@ -136,9 +139,9 @@ def gray(image: np.ndarray) -> np.ndarray:
     return cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
 
 
-def halved(image: np.ndarray) -> np.ndarray:
-    """What Detections.forward() needs of an image."""
-    return pyramid(gray(image)).images[1]
+def levels_of(image: np.ndarray) -> Pyramid:
+    """The pyramid of an image HxWx3 BGR or HxW."""
+    return pyramid(gray(image))
 
 
 def united(found: FrameMatches, carried: FrameMatches) -> FrameMatches:
@@ -181,7 +184,7 @@ class Detections:
         return replace(self, xy=np.where(known[:, None], np.float32(np.nan), self.xy))
 
     def forward(self, images: Sequence[np.ndarray]) -> Detections:
-        """Where they are in the last of the images; all halved, see halved(), the first being the one that they are in."""
+        """Where they are in the last of the images; all halved (second of their levels_of()), the first being the one that they are in."""
         return replace(self, xy=bring_forward(images, self.xy))
 
 

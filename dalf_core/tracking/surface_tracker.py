@@ -13,6 +13,7 @@ from ..matching.prediction import Prediction
 from ..registration import NonRigidRegistration
 from ..stopwatch import Stopwatch
 from ..surface import Surface, SurfaceError
+from ..templates.coarser_surface import coarser_surface
 from ..templates.named_points import SNAP, NamedPoints
 from ..types import LOST, TRACKED, WAITING, Registration
 from .frames import FrameMatches, SurfaceFrame
@@ -174,10 +175,10 @@ class SurfaceTracker:
     def _begin_template(self, template: Template, stamp_ns: int, camera: PinholeCamera) -> None:
         """Its surface becomes the reference, seen by another camera than its own, perhaps; it is found by landmarks alone."""
         self.registration = NonRigidRegistration(camera, self._device, **self._options)
-        assert template.surface is not None
-        self.registration.set_reference_surface(template.surface)
+        surface = coarser_surface(template, self.registration.max_vertices)
+        self.registration.set_reference_surface(surface)
         for name, place in template.points.items():
-            self.points.add(name, place, template.surface, SNAP * self.registration.graph.spacing)
+            self.points.add(name, place, surface, SNAP * self.registration.graph.spacing)
         self._reference_stamp_ns = stamp_ns
         self.topology_id += 1
 

@@ -25,4 +25,4 @@ def registration_nodes(features: Any) -> Iterator[RegistrationNode]:
         rules += [f"{topic}:={features.resolve_topic_name(topic)}" for topic in SHARED]
         rules += [f"{topic}:={features.resolve_topic_name(topic)}" for topic in IF_REMAPPED
                   if features.resolve_topic_name(topic) != features.resolve_topic_name(topic, only_expand=True)]
-        yield RegistrationNode(["--ros-args", *(word for rule in rules for word in ("-r", rule))])
+        yield RegistrationNode(["--ros-args", *(word for rule in rules for word in ("-r", rule))], len(names))

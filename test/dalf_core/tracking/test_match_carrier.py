@@ -15,7 +15,7 @@ from dalf_core.matching.carrying import NOTHING, Carried, LandmarkCarrier
 from dalf_core.matching.prediction import Prediction
 from dalf_core.tracking import BackgroundTracker, FeatureTracker, MatchCarrier, SequentialTracker
 from dalf_core.tracking.background_tracker import MOST, NICE, _Images, _Interval, background_executor
-from dalf_core.tracking.match_carrier import Detections, detections_of, gray, halved, united
+from dalf_core.tracking.match_carrier import Detections, detections_of, gray, levels_of, united
 
 STEP_NS = 33_000_000
 
@@ -123,7 +123,7 @@ def test_what_is_carried_wrong_is_dropped_by_what_dalf_finds(dalf, picture) -> N
 def test_detections_are_brought_forward(picture) -> None:
     xy = np.stack(np.meshgrid(np.arange(60.0, 200, 20), np.arange(60.0, 180, 20)), axis=-1).reshape(-1, 2).astype(np.float32)
     found = Detections(np.zeros(len(xy), np.int64), np.arange(len(xy)), xy)
-    now = found.forward([halved(moved(picture, k)) for k in range(6)])
+    now = found.forward([levels_of(moved(picture, k)).images[1] for k in range(6)])
     assert np.median(np.abs(now.xy - xy - (10, 0)).max(axis=1)) < 0.3 and np.array_equal(now.index, found.index)
 
 
@@ -132,7 +132,7 @@ def test_what_is_carried_already_is_not_brought_forward(picture) -> None:
     index = np.arange(len(xy))
     found = Detections(np.zeros(len(xy), np.int64), index, xy)
     half = Carried(0 * index[::2], index[::2], xy[::2] + np.float32(1), np.ones(len(index[::2]), np.float32), np.zeros(len(index[::2])))
-    images = [halved(moved(picture, k)) for k in range(3)]
+    images = [levels_of(moved(picture, k)).images[1] for k in range(3)]
     left, all_of_them = found.without(half).forward(images), found.forward(images)
     assert np.isnan(left.xy[::2]).all() and np.array_equal(left.index, index)
     assert np.array_equal(left.xy[1::2], all_of_them.xy[1::2]) and np.isfinite(left.xy[1::2]).all()

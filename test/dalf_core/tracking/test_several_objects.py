@@ -3,14 +3,17 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from dalf_core import DALF
+from dalf_core.matching import flow
 from dalf_core.templates.template import Template
+from dalf_core.tracking import match_carrier
 from dalf_core.tracking.background_tracker import background_executor
 from dalf_core.tracking.several_objects import SeveralObjects
 
@@ -100,6 +103,39 @@ def test_each_is_matched_where_it_is_and_an_image_is_looked_at_once(objects: Sev
         assert 30 <= len(off) <= 250 and np.median(off) < 0.5 and np.mean(off < 2) > 0.95, name
         assert results[name][-1].frame.matches.template == name
         assert results[name][-1].frame.matches.reference_stamp_ns == 1 + NAMES.index(name)
+
+
+def test_what_is_the_same_for_all_is_done_once_an_image(objects: SeveralObjects, monkeypatch: pytest.MonkeyPatch) -> None:
+    objects.process(image_of(np.zeros(2, int)), 10 * PERIOD_NS)
+    look(objects)
+    objects.process(image_of(np.array([1, 1])), 11 * PERIOD_NS)
+    look(objects)
+    gate, calls = threading.Event(), Counter()
+    objects.lanes["left"]._executor.submit(gate.wait)       # what DALF does is not counted
+
+    def counted(name: str, real: Callable) -> Callable:
+        def called(*arguments: np.ndarray) -> object:
+            calls[name] += 1
+            return real(*arguments)
+        return called
+
+    monkeypatch.setattr(flow, "follow", counted("flow", flow.follow))
+    monkeypatch.setattr(match_carrier, "pyramid", counted("pyramid", match_carrier.pyramid))
+    shift = np.array([5, 4])
+    objects._each(lambda name: objects.lanes[name].collect())       # they bring what was found forward
+    calls.clear()
+    results = objects.process(image_of(shift), 12 * PERIOD_NS)
+    gate.set()
+    assert calls == {"flow": 1, "pyramid": 1}
+    assert all(np.median(places(results[name], place + shift)) < 0.5 for name, place in zip(NAMES, PLACES))
+    look(objects)
+
+
+def test_an_image_of_another_size(objects: SeveralObjects) -> None:
+    for number, image in enumerate((image_of(np.zeros(2, int)), image_of(np.array([2, 2]))[:330, :450], image_of(np.array([3, 1])))):
+        results = objects.process(image, (10 + number) * PERIOD_NS)
+        look(objects)
+    assert all(np.median(places(results[name], place + [3, 1])) < 0.5 for name, place in zip(NAMES, PLACES))
 
 
 def test_one_that_is_not_there_has_no_matches(objects: SeveralObjects) -> None:

@@ -46,11 +46,23 @@ def test_the_first_frame_is_found_bent(camera, size):
     assert np.median(off) < 5e-4 and np.percentile(off[frame.registration.visible], 95) < 2e-3
 
 
-def test_its_named_points_go_with_it():
+def test_with_fewer_vertices_than_the_template_has():
+    template, scene = template_of_plane(), RolledSheet(0.25)
+    tracker = SurfaceTracker(max_vertices=1000)
+    tracker.adopt(template, STAMP)
+    frame = tracker.process(matches_of(scene, 5, OTHER), scene.depth(OTHER), OTHER)
+    assert frame.status == "tracked" and tracker.template is template
+    assert 500 < len(tracker.reference_vertices) <= 1000 < len(template.surface.vertices)
+    off = np.linalg.norm(frame.registration.vertices - scene.move(tracker.reference_vertices.astype(float)), axis=1)
+    assert np.median(off) < 5e-4 and np.percentile(off[frame.registration.visible], 95) < 2e-3
+
+
+@pytest.mark.parametrize("max_vertices", [6000, 700])
+def test_its_named_points_go_with_it(max_vertices):
     """Those of the file, and one that is wanted at a pixel of its picture."""
     place = np.array([0.05, -0.04, DISTANCE])
     template, scene = replace(template_of_plane(), points={"grasp": place}), RolledSheet(0.25)
-    tracker, said = SurfaceTracker(), []
+    tracker, said = SurfaceTracker(max_vertices=max_vertices), []
     placer = PointPlacer(wanted_points("corner,120.5,100.5 nowhere,1,1"), said.append)
     tracker.adopt(template, STAMP)
     frame = tracker.process(matches_of(scene, 5, OTHER), scene.depth(OTHER), OTHER)

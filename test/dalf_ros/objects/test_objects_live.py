@@ -83,6 +83,7 @@ def test_three_boards(ros_graph, peer, tmp_path) -> None:
         moved = np.median(vertices - convert.mesh_of(heard[name][topics.REFERENCE][-1])["vertices"], axis=0)
         np.testing.assert_allclose(moved, [*(move * steps * 0.6 / 300), 0], atol=1.5e-3)
         assert {convert.matches_of(message).template for message in heard[name][topics.MATCHES]} == {name}
+        assert 300 < len(vertices) <= 1000, "the three share max_vertices; each template has twice as many"
     assert len(features) == len({convert.stamp_ns(message.header) for message in features}) > 0, "once an image, not once an object"
     assert picture and "3 objects: cup (" in node.output
     stats = peer.diagnostics("/room/feature_node")
