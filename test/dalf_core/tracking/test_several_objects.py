@@ -119,7 +119,7 @@ def test_what_is_the_same_for_all_is_done_once_an_image(objects: SeveralObjects,
             return real(*arguments)
         return called
 
-    monkeypatch.setattr(flow, "follow", counted("flow", flow.follow))
+    monkeypatch.setattr(flow, "follow_surely", counted("flow", flow.follow_surely))
     monkeypatch.setattr(match_carrier, "pyramid", counted("pyramid", match_carrier.pyramid))
     shift = np.array([5, 4])
     objects._each(lambda name: objects.lanes[name].collect())       # they bring what was found forward
