@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .geometry import ALIGNED, image_to_features
-from .network import DESCRIPTORS, CircularRows, Fusion, Network, convolution, dtype_of, sample_map
+from .network import DESCRIPTORS, CircularRows, Fusion, Network, chunks, convolution, dtype_of, sample_map
 from .polar_grid import sample_patches
 
 ARCHITECTURE = "light"
@@ -116,10 +116,13 @@ def log_polar_offsets() -> torch.Tensor:
     return torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
 
 
-def _filled_up(gray: torch.Tensor, axis: int) -> torch.Tensor:
-    """With the last row (axis 2) or column (3) repeated until there is a MULTIPLE of them."""
-    length = gray.shape[axis]
-    return torch.cat([gray, *[gray.narrow(axis, length - 1, 1)] * (-length % MULTIPLE)], dim=axis)
+def _filled_up(gray: torch.Tensor) -> torch.Tensor:
+    """With the last row and column repeated until there is a MULTIPLE of them."""
+    for axis in (2, 3):
+        length = gray.shape[axis]
+        places = torch.arange(length + -length % MULTIPLE, device=gray.device).clamp(max=length - 1)
+        gray = gray.index_select(axis, places)      # a padding would lose the number of channels in an ONNX graph of free size
+    return gray
 
 
 class LightNetwork(Network):
@@ -147,7 +150,7 @@ class LightNetwork(Network):
         Never in tiles: the inner maps are small.
         """
         height, width = gray.shape[-2:]
-        heatmap, features = self.backbone(_filled_up(_filled_up(gray, 2), 3))
+        heatmap, features = self.backbone(_filled_up(gray))
         return heatmap[..., :height, :width].contiguous(), features
 
     def patches(self, gray: torch.Tensor, xy: torch.Tensor, read: Reader = sample_patches) -> torch.Tensor:
@@ -165,7 +168,7 @@ class LightNetwork(Network):
             backbone = sample_map(features, at, mode="bicubic", padding="border")
         if descriptor == "backbone":
             return F.normalize(backbone)
-        polar = torch.cat([self.patch_descriptor(self.patches(gray, some)) for some in xy.split(LIGHTER * chunk if chunk else len(xy))])
+        polar = torch.cat([self.patch_descriptor(self.patches(gray, some)) for some in chunks(xy, LIGHTER * chunk if chunk else None)])
         return F.normalize(polar if descriptor == "polar" else self.fusion(polar, backbone))
 
     def to_half(self) -> None:
