@@ -31,21 +31,22 @@ def peaks(heatmap: torch.Tensor, threshold: float, border: int = 0, plateaus: bo
     return peak & ~earlier
 
 
-def find_keypoints(heatmap: torch.Tensor, threshold: float, geometry: str, bias: float = 0.0) -> tuple[torch.Tensor, torch.Tensor]:
+def find_keypoints(heatmap: torch.Tensor, threshold: float, geometry: str, bias: float = 0.0,
+                   most: int | None = None) -> tuple[torch.Tensor, torch.Tensor]:
     """All keypoints of a heatmap (H, W), strongest first: positions (N, 2) in image pixels, and heatmap values (N,).
 
-    bias: pixels by which the detector places keypoints too far right and down.
+    bias: pixels by which the detector places keypoints too far right and down. most: no more than so many, the strongest.
     """
     height, width = heatmap.shape
     if geometry != ORIGINAL:
         index = peaks(heatmap, threshold, BORDER[geometry]).flatten().nonzero()[:, 0]
         score = heatmap.flatten()[index]
         score, order = score.sort(descending=True, stable=True)
-        index = index[order]
+        score, index = score[:most], index[order[:most]]
         return _places(heatmap, index, geometry, bias), score
     index = peaks(heatmap, threshold, plateaus=True).flatten().nonzero()[:, 0]
     score = heatmap.flatten()[index]
-    order = torch.argsort(-score)       # the official order where scores are equal
+    order = torch.argsort(-score)[:most]        # the official order where scores are equal
     return _grid(index[order], width, heatmap.dtype), score[order]
 
 

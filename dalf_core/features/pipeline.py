@@ -69,7 +69,7 @@ class Pipeline:
         heatmaps, features = self.maps(gray)
         found = []
         for image, heatmap, feature, mask in zip(gray.split(1), heatmaps, features.split(1), allowed):
-            xy, score = find_keypoints(heatmap[0], self.threshold, self.geometry, self.bias)
+            xy, score = find_keypoints(heatmap[0], self.threshold, self.geometry, self.bias, None if mask is not None else top_k)
             if mask is not None:
                 inside = _inside(xy, mask, heatmap.shape[-2:])
                 xy, score = xy[inside], score[inside]
