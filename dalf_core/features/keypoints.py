@@ -17,13 +17,15 @@ def peaks(heatmap: torch.Tensor, threshold: float, border: int = 0, plateaus: bo
     plateaus: keep every sample of a plateau, as the official code does.
     """
     height, width = heatmap.shape[-2:]
-    padded = F.pad(heatmap, (1, 1, 1, 1), value=-torch.inf)         # a pooling of one channel takes twenty times as long
-    beside = torch.maximum(torch.maximum(padded[..., :-2], padded[..., 1:-1]), padded[..., 2:])
-    highest = torch.maximum(torch.maximum(beside[..., :-2, :], beside[..., 1:-1, :]), beside[..., 2:, :])
-    peak = (heatmap == highest) & (heatmap > threshold)
     if border:
-        x, y = torch.arange(width, device=heatmap.device), torch.arange(height, device=heatmap.device)
-        peak = peak & ((x >= border) & (x < width - border)) & ((y >= border) & (y < height - border))[:, None]
+        searched = heatmap[..., border - 1:height - border + 1, border - 1:width - border + 1]
+    else:
+        searched = F.pad(heatmap, (1, 1, 1, 1), value=-torch.inf)
+    # a pooling of one channel takes twenty times as long
+    middle = searched[..., 1:-1, 1:-1]
+    beside = torch.maximum(torch.maximum(searched[..., :-2], searched[..., 1:-1]), searched[..., 2:])
+    highest = torch.maximum(torch.maximum(beside[..., :-2, :], beside[..., 1:-1, :]), beside[..., 2:, :])
+    peak = F.pad((middle == highest) & (middle > threshold), (border,) * 4)
     if plateaus:
         return peak
     around = F.pad(peak, (1, 1, 1, 0))      # two peaks that touch are equal: keep the first in reading order
