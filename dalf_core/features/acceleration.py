@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import nn
 
-from .light_network import LightNetwork
+from .light_network import LightNetwork, PatchRows
 from .network import Backbone, DalfNetwork
 from .openvino_graph import model_of, quiet_openvino
 from .tiles import TiledBackbone
@@ -51,14 +52,25 @@ def accelerate(network: DalfNetwork | LightNetwork, precision: str) -> str:
     if (threads := threads_asked_for()) is not None:
         settings["INFERENCE_NUM_THREADS"] = threads
     if isinstance(network, LightNetwork):
-        network.backbone = OpenVinoModule(network.backbone, core, settings)                             # type: ignore[assignment]
-        descriptor = network.patch_descriptor
-        descriptor.layers = OpenVinoBatches(descriptor.layers, core, settings)                          # type: ignore[assignment]
+        _accelerate_light(network, core, settings)
         return _name_of(openvino)
     network.backbone = OpenVinoBackbone(network.backbone, core, settings)                               # type: ignore[assignment]
     network.warper.convolutions = OpenVinoModule(network.warper.convolutions, core, settings)          # type: ignore[assignment]
-    network.patch_descriptor = OpenVinoBatches(network.patch_descriptor, core, settings)               # type: ignore[assignment]
+    descriptor = network.patch_descriptor
+    descriptor.layers[0] = nn.Identity()
+    network.patch_descriptor = nn.Sequential(Norm(), OpenVinoBatches(descriptor, core, settings))      # type: ignore[assignment]
     return _name_of(openvino)
+
+
+def _accelerate_light(network: LightNetwork, core: Any, settings: dict[str, Any]) -> None:
+    from .kernels.log_polar_patches import NormalisedPatches
+    from .kernels.steering import CompiledPatchDescriptor
+
+    backbone, descriptor = network.backbone, network.patch_descriptor
+    backbone.norm = descriptor.layers[0] = nn.Identity()            # type: ignore[assignment]
+    network.backbone = nn.Sequential(Norm(), OpenVinoModule(backbone, core, settings))                 # type: ignore[assignment]
+    network.patches = NormalisedPatches(network.patches)                                                # type: ignore[assignment]
+    network.patch_descriptor = CompiledPatchDescriptor(descriptor, OpenVinoBatches(PatchRows(descriptor.layers), core, settings))  # type: ignore[assignment]
 
 
 def _name_of(openvino: Any) -> str:
@@ -103,16 +115,25 @@ def threads_asked_for() -> int | None:
     return None
 
 
+class Norm(nn.Module):
+    """nn.InstanceNorm2d of one channel. OpenVINO's is slow in bfloat16, and rounds to it before it normalises."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return F.layer_norm(x, x.shape[1:])
+
+
 class OpenVinoBackbone(nn.Module):
     """Stands in for the backbone."""
 
     def __init__(self, backbone: Backbone, core: Any, settings: dict[str, Any]) -> None:
         super().__init__()
-        self._whole = OpenVinoModule(backbone, core, settings)
+        self._norm = backbone.norm = Norm()                         # type: ignore[assignment]
         self.tiled = TiledBackbone(backbone, lambda block: OpenVinoModule(block, core, settings))
+        backbone.norm = nn.Identity()                               # type: ignore[assignment]
+        self._whole = OpenVinoModule(backbone, core, settings)
 
     def forward(self, gray: torch.Tensor) -> Any:
-        return self._whole(gray)
+        return self._whole(self._norm(gray))
 
 
 class OpenVinoModule(nn.Module):

@@ -29,6 +29,8 @@ def _constant(values: tuple[int, ...], dtype: torch.dtype, device: torch.device)
 
 def constant(values: tuple[int, ...], like: torch.Tensor) -> torch.Tensor:
     """A small tensor of the type and device of another. It is kept, since copying one to a GPU makes the program wait for it."""
+    if torch.jit.is_tracing():              # a graph for images of any size reads them from the image
+        return torch.stack([torch.as_tensor(value) for value in values]).to(like)
     if torch.compiler.is_compiling():       # what is made while a graph is recorded is no value to keep
         return torch.tensor(values, dtype=like.dtype, device=like.device)
     return _constant(tuple(int(value) for value in values), like.dtype, like.device)

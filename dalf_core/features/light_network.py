@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from .geometry import ALIGNED, image_to_features
-from .network import DESCRIPTORS, CircularRows, Fusion, Network, convolution, dtype_of, sample_map
+from .network import DESCRIPTORS, CircularRows, Fusion, Network, chunks, convolution, dtype_of, sample_map
 from .polar_grid import sample_patches
 
 ARCHITECTURE = "light"
@@ -108,6 +108,17 @@ class LightPatchDescriptor(nn.Module):
         return torch.stack(cosine, dim=1)[:, None], torch.stack(sine, dim=1)[:, None]
 
 
+class PatchRows(nn.Module):
+    """The layers of LightPatchDescriptor: patches (N, 1, 32, 16) to what they find by angle (N, 8, 64)."""
+
+    def __init__(self, layers: nn.Sequential) -> None:
+        super().__init__()
+        self.layers = layers
+
+    def forward(self, patches: torch.Tensor) -> torch.Tensor:
+        return self.layers(patches).flatten(2).transpose(1, 2)
+
+
 def log_polar_offsets() -> torch.Tensor:
     """(32, 16, 2) x and y offsets of the samples of a patch from its keypoint, pixels; [angle, radius]."""
     radius = LEAST_RADIUS * (MAX_RADIUS / LEAST_RADIUS) ** (torch.arange(RADII, dtype=torch.float64) / (RADII - 1))
@@ -116,10 +127,35 @@ def log_polar_offsets() -> torch.Tensor:
     return torch.stack([radius * torch.cos(angle), radius * torch.sin(angle)], dim=-1)
 
 
-def _filled_up(gray: torch.Tensor, axis: int) -> torch.Tensor:
-    """With the last row (axis 2) or column (3) repeated until there is a MULTIPLE of them."""
-    length = gray.shape[axis]
-    return torch.cat([gray, *[gray.narrow(axis, length - 1, 1)] * (-length % MULTIPLE)], dim=axis)
+class LightPatches(nn.Module):
+    """Log-polar patches around keypoints. shape: of one, angles and radii."""
+
+    shape = (ANGLES, RADII)
+    near: torch.Tensor
+    far: torch.Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        near, far = log_polar_offsets().float().split(RADII // 2, dim=1)
+        self.register_buffer("near", near.reshape(-1, 2).t().contiguous(), persistent=False)
+        self.register_buffer("far", far.reshape(-1, 2).t().contiguous(), persistent=False)
+
+    def forward(self, gray: torch.Tensor, xy: torch.Tensor, read: Reader = sample_patches) -> torch.Tensor:
+        """Patches (N, 1, 32, 16) of gray (1, 1, H, W) around pixels xy (N, 2). read: reads an image at positions, as sample_patches."""
+        near = read(gray, xy[:, :, None] + self.near, RADII // 2)
+        coarse = (xy[:, :, None] + self.far - (FAR_STEP - 1) / 2) / FAR_STEP
+        return torch.cat([near, read(F.avg_pool2d(gray, FAR_STEP), coarse, RADII // 2)], dim=3)
+
+
+def _filled_up(gray: torch.Tensor) -> torch.Tensor:
+    """With the last row and column repeated until there is a MULTIPLE of them."""
+    for axis in (2, 3):
+        length = gray.shape[axis]
+        if not torch.jit.is_tracing() and length % MULTIPLE == 0:
+            continue
+        places = torch.arange(length + -length % MULTIPLE, device=gray.device).clamp(max=length - 1)
+        gray = gray.index_select(axis, places)      # a padding would lose the number of channels in an ONNX graph of free size
+    return gray
 
 
 class LightNetwork(Network):
@@ -129,17 +165,13 @@ class LightNetwork(Network):
     geometries = (ALIGNED,)
     backbone: LightBackbone
     patch_descriptor: LightPatchDescriptor
-    near: torch.Tensor
-    far: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__()
         self.backbone = LightBackbone()
         self.patch_descriptor = LightPatchDescriptor()
+        self.patches = LightPatches()
         self.fusion = Fusion()
-        near, far = log_polar_offsets().float().split(RADII // 2, dim=1)
-        self.register_buffer("near", near.reshape(-1, 2).t().contiguous(), persistent=False)
-        self.register_buffer("far", far.reshape(-1, 2).t().contiguous(), persistent=False)
 
     def forward(self, gray: torch.Tensor, _tile_above: float = math.inf) -> tuple[torch.Tensor, torch.Tensor]:
         """gray: (B, 1, H, W). Returns heatmap (B, 1, H, W) and features (B, 64, h, w), an eighth of the size, rounded up to even numbers.
@@ -147,14 +179,8 @@ class LightNetwork(Network):
         Never in tiles: the inner maps are small.
         """
         height, width = gray.shape[-2:]
-        heatmap, features = self.backbone(_filled_up(_filled_up(gray, 2), 3))
+        heatmap, features = self.backbone(_filled_up(gray))
         return heatmap[..., :height, :width].contiguous(), features
-
-    def patches(self, gray: torch.Tensor, xy: torch.Tensor, read: Reader = sample_patches) -> torch.Tensor:
-        """Patches (N, 1, 32, 16) of gray (1, 1, H, W) around pixels xy (N, 2). read: reads an image at positions, as sample_patches."""
-        near = read(gray, xy[:, :, None] + self.near, RADII // 2)
-        coarse = (xy[:, :, None] + self.far - (FAR_STEP - 1) / 2) / FAR_STEP
-        return torch.cat([near, read(F.avg_pool2d(gray, FAR_STEP), coarse, RADII // 2)], dim=3)
 
     def describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor, *, geometry: str = ALIGNED,
                  descriptor: str = "fused", chunk: int | None = None) -> torch.Tensor:
@@ -165,7 +191,7 @@ class LightNetwork(Network):
             backbone = sample_map(features, at, mode="bicubic", padding="border")
         if descriptor == "backbone":
             return F.normalize(backbone)
-        polar = torch.cat([self.patch_descriptor(self.patches(gray, some)) for some in xy.split(LIGHTER * chunk if chunk else len(xy))])
+        polar = torch.cat([self.patch_descriptor(self.patches(gray, some)) for some in chunks(xy, LIGHTER * chunk if chunk else None)])
         return F.normalize(polar if descriptor == "polar" else self.fusion(polar, backbone))
 
     def to_half(self) -> None:

@@ -153,11 +153,19 @@ class Fusion(nn.Module):
 
 
 def sample_map(values: torch.Tensor, xy: torch.Tensor, *, mode: str, padding: str) -> torch.Tensor:
-    """Read a map (1, C, h, w) at samples xy (N, 2); the first sample is (0, 0). Returns (N, C)."""
+    """Read a map (1, C, h, w) at samples xy (N, 2); the first sample is (0, 0). Returns (N, C).
+
+    Of a batch of maps (B, C, h, w) each is read at the next N / B samples.
+    """
     height, width = values.shape[-2:]
     grid = xy / constant((max(width - 1, 1), max(height - 1, 1)), xy) * 2 - 1
-    return F.grid_sample(values, grid.view(1, -1, 1, 2).to(values.dtype), mode=mode, padding_mode=padding,
-                         align_corners=True)[0, :, :, 0].t()
+    read = F.grid_sample(values, grid.view(values.shape[0], -1, 1, 2).to(values.dtype), mode=mode, padding_mode=padding, align_corners=True)
+    return read[..., 0].transpose(1, 2).flatten(0, 1)
+
+
+def chunks(rows: torch.Tensor, most: int | None) -> list[torch.Tensor]:
+    """At most so many rows each. Slices, since in an ONNX graph a split needs to know the number of rows; all at once where it is free."""
+    return [rows[start:start + most] for start in range(0, len(rows), most)] if most else [rows]
 
 
 class Network(nn.Module):
@@ -178,6 +186,7 @@ class Network(nn.Module):
         """Unit descriptors (N, D) of pixels xy (N, 2) in one image; D by the kind of descriptor, see DESCRIPTORS.
 
         gray: (1, 1, H, W). features: from forward. chunk: keypoints worked on at once, bounds the memory.
+        A batch (B, 1, H, W) takes N / B pixels an image, those of the first image first, and no chunk.
         """
         raise NotImplementedError
 
@@ -244,7 +253,7 @@ class DalfNetwork(Network):
         if descriptor == "backbone":
             return F.normalize(backbone)
         warper_map = self.warper(features)
-        for some in xy.split(chunk or len(xy)):
+        for some in chunks(xy, chunk):
             parts.append(self.patch_descriptor(self.patches(gray, warper_map, some, geometry)))
         polar = torch.cat(parts)
         return F.normalize(polar if descriptor == "polar" else self.fusion(polar, backbone))

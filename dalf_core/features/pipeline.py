@@ -69,7 +69,7 @@ class Pipeline:
         heatmaps, features = self.maps(gray)
         found = []
         for image, heatmap, feature, mask in zip(gray.split(1), heatmaps, features.split(1), allowed):
-            xy, score = find_keypoints(heatmap[0], self.threshold, self.geometry, self.bias)
+            xy, score = find_keypoints(heatmap[0], self.threshold, self.geometry, self.bias, None if mask is not None else top_k)
             if mask is not None:
                 inside = _inside(xy, mask, heatmap.shape[-2:])
                 xy, score = xy[inside], score[inside]
@@ -81,10 +81,19 @@ class Pipeline:
         """As run for one image (1, 1, H, W) without a mask, with any geometry but the original, always top_k rows: those beyond the last
         keypoint have a score of -inf. The image is never worked on in tiles. Nothing in here waits for the GPU, so that it can be captured
         as one graph."""
+        return Found(*(values[0] for values in self.run_fixed_batch(gray, top_k, self.chunk)))
+
+    def run_fixed_batch(self, gray: torch.Tensor, top_k: int, chunk: int | None = None) -> Found:
+        """As run_fixed for images (B, 1, H, W): keypoints (B, top_k, 2), scores (B, top_k), descriptors (B, top_k, D).
+
+        chunk: patches described at once, for one image only.
+        """
         assert self.geometry != ORIGINAL
         heatmap, features = self.network(gray)
-        xy, score = strongest_keypoints(heatmap[0, 0], top_k, self.threshold, self.bias, self.geometry)
-        return Found(xy, score / heatmap.max(), self.describe(gray, features, xy))
+        xy, score = strongest_keypoints(heatmap[:, 0], top_k, self.threshold, self.bias, self.geometry)
+        descriptors = self.network.describe(gray, features, xy.flatten(0, 1), geometry=self.geometry, descriptor=self.descriptor,
+                                            chunk=chunk)
+        return Found(xy, score / heatmap.amax((2, 3)), descriptors.unflatten(0, xy.shape[:2]))
 
     def describe(self, gray: torch.Tensor, features: torch.Tensor, xy: torch.Tensor) -> torch.Tensor:
         """Descriptors (N, D) of pixels xy (N, 2) of gray (1, 1, H, W), whose features are (1, 64, H//8, W//8)."""

@@ -53,9 +53,9 @@ def sample_patches(gray: torch.Tensor, positions: torch.Tensor, columns: int = P
     """Read an image bilinearly at positions; beyond the image it is zero.
 
     gray: (1, 1, H, W). positions: (N, 2, 32 * columns) pixels, x then y, row by row, pixel centres at integers. Returns
-    (N, 1, 32, columns).
+    (N, 1, 32, columns). Of a batch (B, 1, H, W) each image is read by the next N / B of them.
     """
     height, width = gray.shape[-2:]
-    grid = ((positions.transpose(1, 2) * 2 + 1) / constant((width, height), positions) - 1).reshape(1, -1, PATCH_SIZE, 2)
+    grid = ((positions.transpose(1, 2) * 2 + 1) / constant((width, height), positions) - 1).reshape(gray.shape[0], -1, PATCH_SIZE, 2)
     patches = F.grid_sample(gray, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
-    return patches.reshape(len(positions), 1, -1, columns)
+    return patches.reshape(-1, 1, PATCH_SIZE, columns)

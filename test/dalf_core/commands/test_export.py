@@ -79,6 +79,27 @@ def test_the_graph_extracts_what_pytorch_extracts(tmp_path, weights, capsys):
     assert (descriptors[:count] * expected.descriptors[apart.argmin(axis=1)]).sum(axis=1)[same].min() > 0.9999
 
 
+@pytest.mark.parametrize("network", ["weights", "light"])
+def test_one_graph_takes_any_size_and_number_of_images(tmp_path, request, capsys, network):
+    path, weights = tmp_path / "free.onnx", request.getfixturevalue(network)
+    assert export.main(["--output", str(path), "--weights", weights, "--size", "free", "--top-k", "300", "--threshold=-1e9"]) == 0
+    assert "100.0% the same" in capsys.readouterr().out
+    assert [(one.domain, one.version) for one in onnx.load(str(path)).opset_import] == [("", 17)]
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    assert session.get_modelmeta().custom_metadata_map["image_size"] == "free"
+    dalf = DALF(weights, "cpu", 300, threshold=-1e9, backend="pytorch")
+    for number, width, height in ((1, 128, 80), (3, 97, 141), (2, 160, 96)):
+        images = [textured(width, height, seed) for seed in range(number)]
+        found = session.run(["keypoints", "scores", "descriptors"], {"gray": np.stack([to_gray(image)[None] for image in images])})
+        for expected, keypoints, scores, descriptors in zip(dalf.extract_batch(images), *found, strict=True):
+            count = int((scores > -np.inf).sum())
+            assert keypoints.shape == (300, 2) and len(expected) > 20 and abs(count - len(expected)) <= 0.02 * len(expected)
+            apart = np.linalg.norm(keypoints[:count, None] - expected.keypoints, axis=2)
+            nearest, same = apart.argmin(axis=1), apart.min(axis=1) < 0.05      # random weights: flat tops
+            assert same.mean() > 0.95 and np.allclose(scores[:count][same], expected.scores[nearest][same], atol=1e-4)
+            assert np.median((descriptors[:count] * expected.descriptors[nearest]).sum(axis=1)[same]) > 0.9999
+
+
 def test_a_graph_that_differs_is_not_kept(tmp_path, weights, monkeypatch):
     path = tmp_path / "dalf.onnx"
     path.write_text("the old one")
@@ -86,9 +107,8 @@ def test_a_graph_that_differs_is_not_kept(tmp_path, weights, monkeypatch):
     write = onnx_export._write
 
     def wrongly(partial, module, gray, metadata):
-        next(dalf.network.patch_descriptor.parameters()).neg_()
+        next(module.network.patch_descriptor.parameters()).neg_()
         write(partial, module, gray, metadata)
-        next(dalf.network.patch_descriptor.parameters()).neg_()
 
     monkeypatch.setattr(onnx_export, "_write", wrongly)
     with torch.inference_mode(), pytest.raises(ExportError, match="differs from PyTorch"):

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from dalf_core.features import acceleration
-from dalf_core.features.light_network import LightNetwork
+from dalf_core.features.light_network import LightNetwork, PatchRows
 from dalf_core.features.network import CircularRows, DalfNetwork
 from dalf_core.features.openvino_graph import model_of
 from dalf_core.features.tiles import JoinedTile, KeypointTile
@@ -64,7 +64,7 @@ def test_the_light_network_s_parts(height, width):
     torch.manual_seed(0)
     light = LightNetwork().folded()
     check(light.backbone, (1, 1, height, width))
-    check(light.patch_descriptor.layers, (3, 1, 32, 16))
+    check(PatchRows(light.patch_descriptor.layers), (3, 1, 32, 16))
 
 
 def test_tiles(network):
