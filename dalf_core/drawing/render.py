@@ -14,7 +14,7 @@ from ..surface import vertex_normals
 from .palette import BACKGROUND, GRID, GRID_UNSEEN, surface_colors
 
 VIEWS = ("camera", "orbit")
-STYLES = ("surface", "edges", "grid")
+STYLES = ("surface", "grid")
 MIN_CELL_PX = 12                     # of the grid over the image
 
 
@@ -50,7 +50,7 @@ class SurfaceRenderer:
         visible: (V,) bool; vertices that are False are tinted. view: "camera" (exact projection) or "orbit" (from above and aside;
         the viewpoint is set by the first mesh of a topology and then stays, so that motion shows).
         image: BGR picture of the camera's size to draw over, "camera" view only; `opacity` 0..1 is the mesh's part in the mixture.
-        style: "surface" (shaded), "edges" (shaded, with triangle edges), "grid" (lines every few centimetres that stick to the
+        style: "surface" (shaded), "grid" (lines every few centimetres that stick to the
         surface: over an image they show whether the mesh lies on what it follows). rest_vertices: the shape on which the grid is
         straight; default the first one seen with these triangles.
         """
@@ -111,7 +111,7 @@ class SurfaceRenderer:
         self._mesh.point_data["color"] = np.full((len(vertices), 3), 255, np.uint8)
         self._mesh.active_texture_coordinates = np.zeros((len(vertices), 2), np.float32)
         self._actor = self._plotter.add_mesh(self._mesh, scalars="color", rgb=True, smooth_shading=False, ambient=0.12, diffuse=0.95,
-                                             specular=0.0, edge_color=(40, 40, 46), line_width=1)
+                                             specular=0.0)
         self._actor.prop.interpolation = "Phong"
         self._triangles = triangles.copy()
 
@@ -150,7 +150,6 @@ class SurfaceRenderer:
         self._mesh.point_data["color"][:] = colors
         self._mesh.GetPointData().GetArray("color").Modified()
         self._actor.prop.lighting = lit
-        self._actor.prop.show_edges = style == "edges"
         paint = "blank" if style != "grid" else "grid" if lit else "code"
         if paint not in self._textures:
             self._textures[paint] = _texture(paint)

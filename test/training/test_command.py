@@ -107,7 +107,8 @@ def test_bad_photos(arguments: list[str], tmp_path: Path, capsys: pytest.Capture
 
 def test_a_folder_that_was_there_stays(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "run").mkdir()
-    assert "no run to resume" in refused(capsys, [*arguments, "--resume"])
+    (tmp_path / "none").mkdir()
+    assert "holds no photos" in refused(capsys, ["--images", str(tmp_path / "none"), *arguments[2:]])
     assert (tmp_path / "run").is_dir()
 
 

@@ -58,7 +58,7 @@ def test_unseen_vertices_are_tinted_and_orbit_differs(renderer):
     vertices = np.array([[-0.1, -0.1, 0.7], [0.1, -0.1, 0.7], [0, 0.1, 0.75]], np.float32)
     seen = renderer.render(vertices, TRIANGLE, WHITE)
     unseen = renderer.render(vertices, TRIANGLE, WHITE, visible=np.zeros(3, bool))
-    orbit = renderer.render(vertices, TRIANGLE, WHITE, view="orbit", style="edges")
+    orbit = renderer.render(vertices, TRIANGLE, WHITE, view="orbit")
     assert (seen != unseen).any() and (seen != orbit).any()
     assert orbit.shape == seen.shape == (CAMERA.height, CAMERA.width, 3)
 
