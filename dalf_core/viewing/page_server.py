@@ -50,7 +50,7 @@ class PageServer:
         self._thread = threading.Thread(target=self._run, name="page", daemon=True)
         self._ready = threading.Event()
         self._error: OSError | None = None
-        self._click: threading.Thread | None = None
+        self._clicked = False       # a click is being done
 
     def __enter__(self) -> PageServer:
         self._thread.start()
@@ -148,17 +148,24 @@ class PageServer:
 
     def _press(self, caption: str) -> None:
         """Do what a click asks for, unless one before it is still being done."""
-        if self._click is not None and self._click.is_alive():
+        if self._clicked:
             self.show_note(f"{caption}: not done, the click before is still being done")
             return
-        self._click = threading.Thread(target=self._do, args=(caption,), name="click", daemon=True)
-        self._click.start()
+        self._clicked = True
+        threading.Thread(target=self._do, args=(caption,), name="click", daemon=True).start()
 
     def _do(self, caption: str) -> None:
         try:
-            self.show_note(self._buttons[caption]())
+            text = self._buttons[caption]()
         except Exception as error:      # of any kind: whoever clicked is to know
-            self.show_note(f"{caption} failed: {error}")
+            text = f"{caption} failed: {error}"
+        with suppress(RuntimeError):        # the server has ended
+            self._loop.call_soon_threadsafe(self._done, text)
+
+    def _done(self, text: str) -> None:
+        """What a click came to. Who reads it may click again at once: on this thread, so nothing comes in between."""
+        self._clicked = False
+        self._take("note", json.dumps({"note": text}))
 
     def _may_call_it(self, host: str) -> bool:
         """Whether the name in a request is one of this server's. Another site's page can have its own name resolved to this machine."""

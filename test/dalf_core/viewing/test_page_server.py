@@ -138,9 +138,24 @@ def test_clicks_that_take_long_or_fail_are_told():
         assert "slow: not done" in client.recv(5)
         over.set()
         assert "at last" in client.recv(5) and done == [True]
-        server._click.join(5)
         client.send("wrong")
         assert json.loads(client.recv(5)) == {"note": "wrong failed: no camera"}
+
+
+def test_who_has_read_of_a_click_may_click_again(monkeypatch):
+    class LeavesLate(threading.Thread):
+        """A busy machine: the thread has said its word, and is still there."""
+
+        def run(self) -> None:
+            super().run()
+            time.sleep(0.3)
+
+    monkeypatch.setattr(threading, "Thread", LeavesLate)
+    with PageServer("title", {"go": lambda: "went"}, port=free_port()) as server, connect(stream(server)) as client:
+        client.recv(5)
+        for _ in range(2):
+            client.send("go")
+            assert json.loads(client.recv(5)) == {"note": "went"}
 
 
 def test_the_end_leaves_nothing_behind():
