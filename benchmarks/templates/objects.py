@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import cv2
 import numpy as np
 
 from dalf_core import DALF, PinholeCamera, Template
@@ -106,6 +107,7 @@ def run(options: argparse.Namespace) -> int:
     """Measure, print."""
     with open_recording(register_parser().parse_args([str(options.folder / "bag"), "--mask-topic", MASK_TOPIC])) as recording:
         camera, frames = recording.camera().camera, list(recording.frames())[:options.frames]
+    cv2.setNumThreads(1)        # as the nodes do
     dalf = DALF(options.weights)
     templates = strips(dalf, frames[0], camera)
     columns = "round", "one object, ms a frame, median / 95th", "tracked", "three objects", "tracked", "ratio of medians", "of means"

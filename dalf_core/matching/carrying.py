@@ -6,13 +6,12 @@ is, is aligned with the patch of its own view. So nothing drifts, and the correl
 """
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.spatial import cKDTree
 
-from .flow import follow_all
+from .flow import follow_surely
 from .local_maps import comparable, local_maps
 from .patch_alignment import PatchTemplates, Pyramid, align, make_templates, pyramid
 from .prediction import Prediction
@@ -49,14 +48,6 @@ class Carried:
 
     def __len__(self) -> int:
         return len(self.index)
-
-
-@dataclass(frozen=True)
-class NewImage:
-    """An image to carry to. levels: its pyramid. moved: by view, where its anchors() are in it, (N, 2) px; None: yet to be found."""
-
-    levels: Pyramid
-    moved: Mapping[int, np.ndarray] | None = None
 
 
 _NONE = np.zeros(0, np.int64)
@@ -139,41 +130,35 @@ class LandmarkCarrier:
         for view in self._views.values():
             view.seen[:] = view.detected[:] = False
 
-    def anchors(self) -> dict[int, np.ndarray]:
-        """By view, places (N, 2) px in the image before of those keypoints whose optical flow tells how the surface moves."""
-        return {number: view.xy[rows] for number, rows in self._anchors().items() for view in (self._views[number],)}
-
-    def _anchors(self) -> dict[int, np.ndarray]:
-        share = max(1, ANCHORS // max(1, len(self._views)))
-        return {number: view.spread(view.seen, share) for number, view in self._views.items()}
-
-    def carry(self, image: np.ndarray | NewImage, stamp_ns: int, prediction: Prediction | None = None) -> Carried:
-        """Find the keypoints in the next image, (H, W) uint8 if it is an array; prediction: the newest one there is."""
-        new = image if isinstance(image, NewImage) else NewImage(pyramid(image))
-        levels = new.levels
+    def carry(self, image: np.ndarray | Pyramid, stamp_ns: int, prediction: Prediction | None = None) -> Carried:
+        """Find the keypoints in the next image, (H, W) uint8 or its pyramid; prediction: the newest one there is."""
+        levels = image if isinstance(image, Pyramid) else pyramid(image)
         usable = prediction is not None and self._trusted_ns <= prediction.stamp_ns <= stamp_ns and \
             stamp_ns - prediction.stamp_ns <= 1e9 * FRESH_S
         is_newest = prediction is not None and prediction.stamp_ns == self._before_ns
         expected = {number: _expected(number, view, prediction if usable else None, is_newest) for number, view in self._views.items()}
         self._thin(expected)
-        self._move(expected, levels.images[1], new.moved)
+        self._move(expected, levels.images[1])
         self._before, self._before_ns = levels.images[1], stamp_ns
         return _joined([_found(number, view, expected[number], levels, stamp_ns) for number, view in self._views.items()])
 
-    def _move(self, expected: dict[int, Expected], now: np.ndarray, moved: Mapping[int, np.ndarray] | None) -> None:
+    def _move(self, expected: dict[int, Expected], now: np.ndarray) -> None:
         """Add to the expected places how the surface has moved since: in each place the median of the flow around it.
 
         The flow is that of keypoints seen in the image before; where too few of a view were, it is expected where it was.
         """
         if self._before is None or self._before.shape != now.shape:
             return
-        anchors = {number: rows for number, rows in self._anchors().items()
-                   if self._views[number].seen.sum() >= WIDE_BELOW * expected[number][2].sum()}
-        if moved is None:
-            moved = follow_all(self._before, now, {number: self._views[number].xy[rows] for number, rows in anchors.items()})
-        for number, rows in anchors.items():
+        share = max(1, ANCHORS // max(1, len(self._views)))
+        anchors = {number: view.spread(view.seen, share) for number, view in self._views.items()
+                   if view.seen.sum() >= WIDE_BELOW * expected[number][2].sum()}
+        if not anchors:
+            return
+        # of all views at once: each call makes the images' gradients anew
+        moved = follow_surely(self._before, now, np.concatenate([self._views[number].xy[rows] for number, rows in anchors.items()]))
+        for (number, rows), there in zip(anchors.items(), np.split(moved, np.cumsum([len(rows) for rows in anchors.values()])[:-1])):
             view, (xy, _, use) = self._views[number], expected[number]
-            motion = moved[number] - xy[rows]
+            motion = there - xy[rows]
             known = np.isfinite(motion[:, 0])
             if known.sum() >= AGREEING:
                 nearest = cKDTree(view.keypoints[rows[known]]).query(view.keypoints[use], min(NEIGHBOURS, int(known.sum())))[1]

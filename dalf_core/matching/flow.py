@@ -4,15 +4,13 @@ It tells where to look, so half a pixel will do; and at half the size it takes a
 """
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterable, Mapping
-from typing import TypeVar
+from collections.abc import Iterable
 
 import cv2
 import numpy as np
 
 WINDOW, DEEPEST = (15, 15), 3                                               # of the halved image
 RETURN_PX = 1.0             # of the whole image: farther from where they were are not sure
-_Name = TypeVar("_Name", bound=Hashable)
 _STOP = (cv2.TERM_CRITERIA_COUNT + cv2.TERM_CRITERIA_EPS, 10, 0.03)        # iterations, pixels
 
 
@@ -39,14 +37,6 @@ def follow_surely(before: np.ndarray, now: np.ndarray, xy: np.ndarray) -> np.nda
     with np.errstate(invalid="ignore"):
         moved[~(np.abs(follow(now, before, moved) - xy).max(axis=1) < RETURN_PX)] = np.nan
     return moved
-
-
-def follow_all(before: np.ndarray, now: np.ndarray, groups: Mapping[_Name, np.ndarray]) -> dict[_Name, np.ndarray]:
-    """Where the points of each group are now, as follow_surely() finds them. At once, since most of the time goes into the images."""
-    if not groups:
-        return {}
-    moved = follow_surely(before, now, np.concatenate(list(groups.values())))
-    return dict(zip(groups, np.split(moved, np.cumsum([len(points) for points in groups.values()])[:-1])))
 
 
 def bring_forward(images: Iterable[np.ndarray], xy: np.ndarray) -> np.ndarray:

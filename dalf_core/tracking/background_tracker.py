@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..matching.carrying import Carried, NewImage
+from ..matching.carrying import Carried
+from ..matching.patch_alignment import Pyramid
 from ..matching.prediction import Prediction
 from .feature_tracker import FeatureTracker
 from .frames import FeatureFrame
@@ -117,25 +118,21 @@ class BackgroundTracker:
         """
         began = time.perf_counter()
         results = self.collect()
-        return results + self.carry(image, stamp_ns, mask, NewImage(levels_of(image)), began, to_previous=to_previous, look=look)
+        return results + self.carry(image, stamp_ns, mask, levels_of(image), began, to_previous=to_previous, look=look)
 
-    def anchors(self) -> dict[int, np.ndarray]:
-        """What carry() needs the optical flow of, see LandmarkCarrier.anchors()."""
-        return self._carrier.landmarks.anchors()
-
-    def carry(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None, new: NewImage, began: float, *, to_previous: bool = False,
+    def carry(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None, levels: Pyramid, began: float, *, to_previous: bool = False,
               look: bool = True) -> list[ImageResult]:
-        """Matches of an image; what process() does after collect(). began: time.perf_counter() when the work on it did."""
+        """Matches of an image, whose pyramid is given; what process() does after collect(). began: perf_counter() when it did."""
         results = []
-        matches = self._carrier.carry(image, stamp_ns, mask, self._prediction, new)
+        matches = self._carrier.carry(image, stamp_ns, mask, self._prediction, levels)
         if matches is not None:
             took = time.perf_counter() - began
             self._carrier.landmarks.most = self._interval.affordable(stamp_ns, took, self._carrier.landmarks.most, self._most)
             results.append(ImageResult(image, stamp_ns, FeatureFrame(None, matches, {"carry": 1e3 * took})))
         if self._looked_at is not None:
-            self._since.add(new.levels.images[1])
+            self._since.add(levels.images[1])
         if look and self._look is None:
-            self._start(image, new.levels.images[1], stamp_ns, mask, to_previous)
+            self._start(image, levels.images[1], stamp_ns, mask, to_previous)
         return results
 
     def collect(self) -> list[ImageResult]:

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 
 from ..features.image_input import check_mask
-from ..matching.carrying import MOST, NOTHING, Carried, LandmarkCarrier, NewImage
+from ..matching.carrying import MOST, NOTHING, Carried, LandmarkCarrier
 from ..matching.flow import bring_forward
 from ..matching.keyframes import REFERENCE_VIEW, KeyframeMatches
 from ..matching.patch_alignment import Pyramid, pyramid
@@ -106,16 +106,16 @@ class MatchCarrier:
         return contradicted
 
     def carry(self, image: np.ndarray, stamp_ns: int, mask: np.ndarray | None = None,
-              prediction: Prediction | None = None, new: NewImage | None = None) -> FrameMatches | None:
+              prediction: Prediction | None = None, levels: Pyramid | None = None) -> FrameMatches | None:
         """Matches of the next image, None while there is no reference. Arguments as of FeatureTracker.process.
 
-        new: the same image, where that is made already.
+        levels: the image's pyramid, where that is made already.
         """
         if self._reference is None:
             return None
         if prediction is not None and prediction.reference_stamp_ns != self._reference_stamp_ns:
             prediction = None
-        carried = self.carried = self.landmarks.carry(new or gray(image), stamp_ns, prediction)
+        carried = self.carried = self.landmarks.carry(levels or gray(image), stamp_ns, prediction)
         self._stamp_ns, self._most_found = stamp_ns, max(self._most_found, len(carried))
         if mask is not None:
             carried = _inside(carried, check_mask(mask, image.shape[:2]))

@@ -8,9 +8,6 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from ..matching.carrying import NewImage
-from ..matching.flow import follow_all
-from ..matching.patch_alignment import Pyramid
 from ..matching.prediction import Prediction
 from ..options import IF_NEEDED
 from .background_tracker import MOST, BackgroundTracker, ImageResult
@@ -43,7 +40,6 @@ class SeveralObjects:
                                               shared=shared) for name in templates}
         most = min(MOST, max(LEAST_OF_ONE, MOST_OF_ALL // len(templates)))
         self.lanes = {name: BackgroundTracker(tracker, executor, on_found, most) for name, tracker in self.trackers.items()}
-        self._before: np.ndarray | None = None          # the image before, halved
         self._threads = ThreadPoolExecutor(len(templates), "carry")
         for name, (template, stamp_ns) in templates.items():
             self.lanes[name].adopt(template, stamp_ns)
@@ -54,10 +50,9 @@ class SeveralObjects:
         look = not any(lane.is_looking for lane in self.lanes.values())
         levels = levels_of(image)
         found = self._each(lambda name: self.lanes[name].collect()) if any(lane.has_looked for lane in self.lanes.values()) else {}
-        moved = self._flow(levels)
 
         def carry(name: str) -> list[ImageResult]:
-            return self.lanes[name].carry(image, stamp_ns, mask, NewImage(levels, moved.get(name)), began, look=look)
+            return self.lanes[name].carry(image, stamp_ns, mask, levels, began, look=look)
 
         return {name: [*found.get(name, []), *carried] for name, carried in self._each(carry).items()}
 
@@ -65,17 +60,6 @@ class SeveralObjects:
         """Work on all lanes at once."""
         running = {name: self._threads.submit(work, name) for name in self.lanes}
         return {name: done.result() for name, done in running.items()}
-
-    def _flow(self, levels: Pyramid) -> dict[str, dict[int, np.ndarray]]:
-        """By object and view, where the anchors are in the image whose pyramid is given; nothing for the first image of its size."""
-        before, self._before = self._before, levels.images[1]
-        if before is None or before.shape != self._before.shape:
-            return {}
-        anchors = {(name, view): places for name, lane in self.lanes.items() for view, places in lane.anchors().items()}
-        moved: dict[str, dict[int, np.ndarray]] = {name: {} for name in self.lanes}
-        for (name, view), places in follow_all(before, self._before, anchors).items():
-            moved[name][view] = places
-        return moved
 
     def collect(self) -> dict[str, list[ImageResult]]:
         """What DALF has found, by object; process() gives it too."""

@@ -3,7 +3,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from dalf_core.matching.flow import bring_forward, follow, follow_all, follow_surely
+from dalf_core.matching.flow import bring_forward, follow, follow_surely
 from dalf_core.matching.patch_alignment import pyramid
 
 from .scenes import affine_view, centre, grid
@@ -43,13 +43,3 @@ def test_through_several_images() -> None:
     moved = bring_forward(images, grid())
     assert np.abs(moved - grid() - (35.0, 14.0)).max() < 1.0
     assert (bring_forward(images[:1], grid()) == grid()).all()
-
-
-def test_groups_are_followed_as_each_would_be_alone() -> None:
-    before, now = halved((0, 0)), halved((6.0, -3.0))
-    groups = {"left": grid()[:7], "none": np.zeros((0, 2)), ("right", 1): np.vstack([grid()[7:12], [[np.nan, 0.0]]])}
-    moved = follow_all(before, now, groups)
-    assert list(moved) == list(groups)
-    for name, xy in groups.items():
-        np.testing.assert_array_equal(moved[name], follow_surely(before, now, xy))
-    assert follow_all(before, now, {}) == {}

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from dalf_core import DALF
-from dalf_core.matching import flow
 from dalf_core.templates.template import Template
 from dalf_core.tracking import match_carrier
 from dalf_core.tracking.background_tracker import background_executor
@@ -119,14 +118,13 @@ def test_what_is_the_same_for_all_is_done_once_an_image(objects: SeveralObjects,
             return real(*arguments)
         return called
 
-    monkeypatch.setattr(flow, "follow_surely", counted("flow", flow.follow_surely))
     monkeypatch.setattr(match_carrier, "pyramid", counted("pyramid", match_carrier.pyramid))
     shift = np.array([5, 4])
     objects._each(lambda name: objects.lanes[name].collect())       # they bring what was found forward
     calls.clear()
     results = objects.process(image_of(shift), 12 * PERIOD_NS)
     gate.set()
-    assert calls == {"flow": 1, "pyramid": 1}
+    assert calls == {"pyramid": 1}
     assert all(np.median(places(results[name], place + shift)) < 0.5 for name, place in zip(NAMES, PLACES))
     look(objects)
 
