@@ -3,4 +3,4 @@ import sys
 from pathlib import Path
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS / "templates")]
+sys.path[:0] = [str(BENCHMARKS), str(BENCHMARKS / "templates"), str(BENCHMARKS / "recordings")]
