@@ -138,6 +138,15 @@ def test_which_ros(environment: dict[str, str], group: str) -> None:
     assert not group or (RUN.parent / "requirements" / f"{group}.txt").is_file()
 
 
+@pytest.mark.parametrize(("machine", "ros", "refused"), [("aarch64", "", True), ("x86_64", "", False), ("aarch64", "/my/ros", False)])
+def test_wheels_of_ros_are_for_one_kind_of_processor(machine: str, ros: str, refused: bool) -> None:
+    script = (f"wheels={'' if ros else 'ros-wheels'}; uname() {{ echo {machine}; }}; {function('require_wheels')}; "
+              'uses_installed_ros() { [[ ! $wheels ]]; }; die() { echo "$@" >&2; exit 1; }; require_wheels')
+    done = subprocess.run(["bash", "-euc", script], capture_output=True, text=True)
+    assert done.returncode == refused
+    assert not refused or "x86_64 alone, and this machine is aarch64" in done.stderr and "pip install" in done.stderr
+
+
 def test_kilted_goes_without_the_constraints_of_jazzys_packages() -> None:
     text = function("pins")
     for wheels, kept in (("ros-wheels", True), ("ros-wheels-kilted", False)):

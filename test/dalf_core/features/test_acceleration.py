@@ -6,6 +6,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
+import torch
 
 from dalf_core import DALF
 from dalf_core.features import acceleration
@@ -93,6 +94,24 @@ def test_where_openvino_does_not_run_pytorch_does_and_says_so(monkeypatch, caplo
         DALF(weights, "cpu", backend="openvino", precision="float32")
     with pytest.raises(ValueError, match="OpenVINO"):
         DALF(weights, "cpu", precision="bfloat16")
+
+
+@runs_openvino
+@pytest.mark.parametrize(("wrong", "fault"), [(lambda x: x, ""), (lambda x: x * 1.004, ""), (lambda x: x[:, ::-1], "computes wrongly"),
+                                              (lambda x: x * np.nan, "computes wrongly")])
+def test_openvino_that_computes_wrongly_is_not_used(monkeypatch, wrong, fault):
+    """As its convolutions do on an emulated ARM processor with SVE2; float32 rounded to bfloat16 is no fault."""
+    real = acceleration.compiled
+
+    def compiled(*arguments):
+        model = real(*arguments)
+        return lambda values: [wrong(model(values)[0])]
+
+    monkeypatch.setattr(acceleration, "compiled", compiled)
+    before = torch.random.get_rng_state()
+    found = acceleration.openvino_fault.__wrapped__()
+    assert fault in found and bool(found) == bool(fault)
+    assert torch.equal(torch.random.get_rng_state(), before)
 
 
 def test_openvino_is_tried_before_it_is_used():
