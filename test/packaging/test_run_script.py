@@ -147,6 +147,16 @@ def test_wheels_of_ros_are_for_one_kind_of_processor(machine: str, ros: str, ref
     assert not refused or "x86_64 alone, and this machine is aarch64" in done.stderr and "pip install" in done.stderr
 
 
+@pytest.mark.parametrize(("machine", "packages"), [("x86_64", "libegl1"), ("aarch64", "libegl1 libgfortran5")])
+def test_system_packages(machine: str, packages: str) -> None:
+    """What ldconfig does not list; that of Open3D on ARM alone."""
+    there = "".join(f"\\t{name} (libc6) => /lib/{name}\\n" for name in ("libGL.so.1", "libX11.so.6", "libgomp.so.1", "libusb-1.0.so.0"))
+    script = (f"uname() {{ echo {machine}; }}; ldconfig() {{ printf '{there}'; }}; find_python() {{ echo {sys.executable}; }}; "
+              f"{function('missing_system_packages')}; missing_system_packages | grep ^lib")
+    done = subprocess.run(["bash", "-uc", script], capture_output=True, text=True)
+    assert done.stdout.split() == packages.split(), done.stderr
+
+
 def test_kilted_goes_without_the_constraints_of_jazzys_packages() -> None:
     text = function("pins")
     for wheels, kept in (("ros-wheels", True), ("ros-wheels-kilted", False)):
