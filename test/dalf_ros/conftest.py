@@ -244,15 +244,14 @@ class Peer:
             return made.get_subscription_count() >= len(names) > 0 and names >= set(to)
 
         assert self.until(is_heard, 60), f"only {self.listeners(topic)} listen to {topic}"
-        for node in self.listeners(topic):
+        for node in self.listeners(topic) - {self.node.get_fully_qualified_name()}:
             self.be_known_to(node)
         return made
 
     def listeners(self, topic: str) -> set[str]:
-        """Full names of the other nodes that subscribe to a topic, as far as they are told."""
+        """Full names of the nodes that subscribe to a topic, as far as they are told."""
         infos = self.node.get_subscriptions_info_by_topic(topic)
-        names = {f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos if not info.node_name.startswith("_NODE")}
-        return names - {self.node.get_fully_qualified_name()}
+        return {f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos if not info.node_name.startswith("_NODE")}
 
     def be_known_to(self, node: str, timeout: float = 60.0) -> None:
         """Return once a node's process knows of everything that this one has made so far: publishers, subscriptions, clients.

@@ -89,8 +89,8 @@ class Bench:
             stamp = self.send(scene)
             if self.peer.until(lambda stamp=stamp: of_stamp(self.status, stamp), 2.0):
                 break
-        if self.answer(stamp).status == 1:
-            self.reference_of(stamp)       # not to be taken for that of the test
+        if self.answer(stamp).status == 1:      # then one of them became the reference: not to be taken for that of the test
+            assert self.peer.until(lambda: convert.stamp_ns(self.reference[-1].header) > self.began if self.reference else False)
 
     def change_camera(self, scene) -> None:
         """One frame of another camera, which is skipped."""
