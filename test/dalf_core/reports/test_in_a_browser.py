@@ -20,7 +20,7 @@ from .scene import report, track
 from .test_film import make_film
 
 FRAMES = 40
-SECONDS = 30            # longest wait
+SECONDS = 120           # longest wait
 
 
 @pytest.fixture(scope="module")
