@@ -18,6 +18,7 @@ from .bags.bag_writer import BagWriter
 from .nodes.ros_home import ensure_ros_home
 
 EXIT_STATUS = "exit status: 0 recorded, also when ended by Ctrl-C; 2 an error (told in one line); 3 nothing came; 130 told twice"
+REST_S = 5.0                # at most so long it writes, once asked to end, what had come before
 LOOK_EVERY_S = 0.2
 
 
@@ -74,6 +75,7 @@ def record(options: argparse.Namespace, ros_args: list[str], interruption: Inter
                     recorder.look()
                     looked = time.monotonic()
                 executor.spin_once(timeout_sec=0.05)
+            recorder.take_the_rest(executor)
         finally:
             rclpy.try_shutdown()
     print(recorder.report())
@@ -88,6 +90,14 @@ class Recorder:
         self._wanted = [node.resolve_topic_name(topic) for topic in topics]
         self._subscriptions: dict[str, Any] = {}
         self._counts: dict[str, int] = {}
+
+    def take_the_rest(self, executor: Any) -> None:
+        """What has arrived by now belongs to the recording, though a busy disk may be behind; what still comes does not end it."""
+        end, idle = time.monotonic() + REST_S, 0
+        while idle < 3 and time.monotonic() < end:
+            before = sum(self._counts.values())
+            executor.spin_once(timeout_sec=0.01)
+            idle = 0 if sum(self._counts.values()) > before else idle + 1
 
     @property
     def missing(self) -> list[str]:

@@ -1,7 +1,10 @@
 """What the tests share: the test data, the GPU mark, and real node processes that hear only each other."""
 from __future__ import annotations
 
+import codecs
+import io
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -12,11 +15,10 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import pytest
 
-STOP_SECONDS = 10.0
+STOP_SECONDS = 60.0         # how long a program that was told to end may take on a busy machine
 BROWSERS = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 
 
@@ -111,34 +113,61 @@ def blank_png() -> Callable[[int, int], bytes]:
 # ---------------------------------------------------------------- ROS
 
 class RosProcess:
-    """A started program. Its output is collected line by line: `lines`, `wait_for_output`; `stop` ends it as Ctrl-C would."""
+    """A started program. Its output is collected line by line: `lines`, `wait_for_output`; `stop` ends it as Ctrl-C would.
+
+    What it wrote before it did something that the test has seen (an answer, a message) is in `lines` then, however late the thread is that
+    keeps its pipe empty: who asks for the lines reads what has come.
+    """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str]) -> None:
         self.command = list(command)
-        self.lines: list[str] = []
-        self.process = subprocess.Popen(self.command, env=dict(environment), text=True, bufsize=1, start_new_session=True,
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.process = subprocess.Popen(self.command, env=dict(environment), start_new_session=True, stdin=subprocess.DEVNULL,
+                                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
         assert self.process.stdout is not None
-        self._reader = threading.Thread(target=self._read, args=(self.process.stdout,), daemon=True)
+        os.set_blocking(self.process.stdout.fileno(), False)
+        self._one_reader = threading.Lock()
+        self._decoder = io.IncrementalNewlineDecoder(codecs.getincrementaldecoder("utf-8")("replace"), translate=True)
+        self._lines: list[str] = []
+        self._unfinished = ""
+        self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
 
-    def _read(self, stream: IO[str]) -> None:
-        for line in stream:
-            self.lines.append(line.rstrip("\n"))
+    def _read(self) -> None:
+        while self._take():
+            select.select([self.process.stdout], [], [])
+
+    def _take(self) -> bool:
+        """Take what is in the pipe; false once it has ended."""
+        with self._one_reader:
+            while (data := self.process.stdout.read(1 << 16)):
+                *lines, self._unfinished = (self._unfinished + self._decoder.decode(data)).split("\n")
+                self._lines += lines
+            if data is None:        # nothing more at present
+                return True
+            if self._unfinished:
+                self._lines.append(self._unfinished)
+                self._unfinished = ""
+            return False
+
+    @property
+    def lines(self) -> list[str]:
+        """Every line printed so far, of both streams."""
+        self._take()
+        return list(self._lines)
 
     @property
     def output(self) -> str:
         """Everything printed so far, both streams."""
         return "\n".join(self.lines)
 
-    def wait_for_output(self, text: str, timeout: float = 30.0) -> str:
+    def wait_for_output(self, text: str, timeout: float = 60.0) -> str:
         """The first line that holds `text`. AssertionError with the whole output when the program ends, or the time is over."""
         deadline = time.monotonic() + timeout
         while True:
             running = self.process.poll() is None
             if not running:
                 self._reader.join(STOP_SECONDS)
-            for line in list(self.lines):
+            for line in self.lines:
                 if text in line:
                     return line
             assert running, f"{self.command} ended with {self.process.returncode} before it printed {text!r}:\n{self.output}"
@@ -152,7 +181,7 @@ class RosProcess:
         return self.process.returncode
 
     def stop(self, stop_signal: int = signal.SIGINT) -> int:
-        """Ask it to end, insist after ten seconds; exit status."""
+        """Ask it to end, insist after a minute; exit status."""
         if self.process.poll() is None:
             self.process.send_signal(stop_signal)
             try:

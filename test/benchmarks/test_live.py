@@ -27,7 +27,7 @@ def small_recording(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.slow
 def test_a_real_run(small_recording: Path, tmp_path: Path) -> None:
     pytest.importorskip("rclpy")
-    words = [small_recording, "--rate", "0.1", "--output", tmp_path, "--json", tmp_path / "live.json",
+    words = [small_recording, "--rate", "0.05", "--output", tmp_path, "--json", tmp_path / "live.json",
              "--set", "top_k:=300", "--set", "image_scale:=0.5"]
     run = subprocess.run([sys.executable, PROGRAM, *map(str, words)], capture_output=True, text=True, timeout=500)
     assert run.returncode == 0, run.stdout + run.stderr

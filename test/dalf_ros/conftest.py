@@ -17,7 +17,7 @@ from dalf_core.lens import Lens
 from dalf_core.tracking import FrameMatches
 from dalf_core.types import Matches
 from dalf_ros.conversions.message_factory import bag_message, bag_typestore
-from dalf_ros.conversions.messages import camera_info, header
+from dalf_ros.conversions.messages import camera_info, header, stamp_ns
 from dalf_ros.images.image_conversion import from_color, from_color_compressed, from_depth, from_mask
 
 CAMERA = PinholeCamera(200.0, 200.0, 95.5, 71.5, 192, 144)
@@ -202,12 +202,13 @@ class Peer:
         self.executor.add_node(self.node)
         self.got: dict[str, list] = {}
         self._publishers: dict[str, object] = {}
+        self._clients: dict[str, object] = {}
 
     def close(self) -> None:
         self.executor.shutdown()
         self.node.destroy_node()
 
-    def until(self, condition: Callable[[], object], timeout: float = 20.0) -> bool:
+    def until(self, condition: Callable[[], object], timeout: float = 60.0) -> bool:
         """Spin until the condition holds; whether it does in time."""
         deadline = time.monotonic() + timeout
         while not condition():
@@ -229,30 +230,67 @@ class Peer:
             self.node.create_subscription(ros_class(kind), topic, self.got[topic].append, LATCHED_QOS if latched else RESULT_QOS)
         return self.got[topic]
 
-    def publisher(self, topic: str, kind: str) -> object:
-        """A reliable publisher that somebody listens to."""
+    def publisher(self, topic: str, kind: str, to: tuple[str, ...] = ()) -> object:
+        """A reliable publisher that somebody listens to, and who listens knows of it. to: full names of nodes that must be among them."""
         from dalf_ros.conversions.message_factory import ros_class
         from dalf_ros.nodes.inputs import RESULT_QOS
 
-        new = topic not in self._publishers
-        if new:
-            self._publishers[topic] = self.node.create_publisher(ros_class(kind), topic, RESULT_QOS)
-        assert self.until(lambda: self._publishers[topic].get_subscription_count() > 0, 60), f"nobody listens to {topic}"
-        if new:
-            self.spin(0.4)      # until the other side knows of the match too
-        return self._publishers[topic]
+        if topic in self._publishers:
+            return self._publishers[topic]
+        made = self._publishers[topic] = self.node.create_publisher(ros_class(kind), topic, RESULT_QOS)
+
+        def is_heard() -> bool:
+            names = self.listeners(topic)
+            return made.get_subscription_count() >= len(names) > 0 and names >= set(to)
+
+        assert self.until(is_heard, 60), f"only {self.listeners(topic)} listen to {topic}"
+        for node in self.listeners(topic) - {self.node.get_fully_qualified_name()}:
+            self.be_known_to(node)
+        return made
+
+    def listeners(self, topic: str) -> set[str]:
+        """Full names of the nodes that subscribe to a topic, as far as they are told."""
+        infos = self.node.get_subscriptions_info_by_topic(topic)
+        return {f"{info.node_namespace.rstrip('/')}/{info.node_name}" for info in infos if not info.node_name.startswith("_NODE")}
+
+    def be_known_to(self, node: str, timeout: float = 60.0) -> None:
+        """Return once a node's process knows of everything that this one has made so far: publishers, subscriptions, clients.
+
+        This side knows of a match before the other one does, and until then the other one's best effort loses what is sent, as does the
+        answer of a service. Discovery is told in order and reliably: who answers a client knows of what was made before that client.
+        """
+        from rcl_interfaces.srv import ListParameters
+
+        client = self.node.create_client(ListParameters, f"{node}/list_parameters")
+        deadline = time.monotonic() + timeout
+        while True:
+            assert time.monotonic() < deadline, f"{node} does not answer"
+            if self.until(client.service_is_ready, 2.0) and self.until(client.call_async(ListParameters.Request()).done, 2.0):
+                break           # else it was asked before it knew where to answer
+        self.node.destroy_client(client)
 
     def publish(self, topic: str, kind: str, fields: dict) -> None:
         from dalf_ros.conversions.message_factory import ros_message
 
         self.publisher(topic, kind).publish(ros_message(kind, fields))
 
+    def unpublish(self, topic: str) -> None:
+        """End the publisher of a topic."""
+        self.node.destroy_publisher(self._publishers.pop(topic))
+
+    def client(self, service: str, kind: object, timeout: float = 60.0) -> object:
+        """A client that its server knows of. service: of a node, "/its/name/service"."""
+        if service not in self._clients:
+            made = self.node.create_client(kind, service)
+            assert self.until(made.service_is_ready, timeout), f"{service} did not appear"
+            self.be_known_to(service.rpartition("/")[0], timeout)
+            self._clients[service] = made
+        assert self.until(self._clients[service].service_is_ready, timeout), f"{service} did not appear"
+        return self._clients[service]
+
     def call(self, service: str, kind: object, request: object, timeout: float = 60.0) -> object:
-        client = self.node.create_client(kind, service)
-        assert self.until(client.service_is_ready, timeout), f"{service} did not appear"
-        future = client.call_async(request)
+        future = self.client(service, kind, timeout).call_async(request)
         assert self.until(future.done, timeout), f"{service} did not answer"
-        self.node.destroy_client(client)
         return future.result()
 
     def set_parameters(self, node: str, **values: object) -> list[tuple[bool, str]]:
@@ -265,12 +303,23 @@ class Peer:
         return [(result.successful, result.reason) for result in answer.results]
 
     def diagnostics(self, name: str) -> dict[str, str]:
-        """The newest diagnostics of a node, after waiting for the next ones; its level as "level"."""
-        heard = self.hear("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray")
-        seen = len(heard)
-        assert self.until(lambda: any(status.name == name for array in heard[seen:] for status in array.status), 5)
-        status = [status for array in heard for status in array.status if status.name == name][-1]
+        """What a node tells of itself from now on, the next time that it does; its level as "level"."""
+        heard, asked_ns = self.hear("/diagnostics", "diagnostic_msgs/msg/DiagnosticArray"), time.time_ns()
+
+        def told() -> list:
+            return [status for array in heard if stamp_ns(array.header) >= asked_ns for status in array.status if status.name == name]
+
+        assert self.until(told, 60), f"no diagnostics of {name}"
+        status = told()[-1]
         return {pair.key: pair.value for pair in status.values} | {"level": str(status.level[0]), "message": status.message}
+
+
+def reliably(*names: str) -> list[str]:
+    """Words of a node's command line: it subscribes to these topics, which sensors publish at best effort, reliably.
+
+    For tests that send one frame and wait for its answer: on a busy machine best effort loses it now and then.
+    """
+    return [word for name in names for word in ("-p", f"qos_overrides.{name}.subscription.reliability:=reliable")]
 
 
 @pytest.fixture(scope="module")

@@ -11,6 +11,8 @@ from dalf_ros.images.image_conversion import from_color
 
 pytest.importorskip("rclpy")
 
+from .conftest import reliably  # noqa: E402
+
 IMAGE = "sensor_msgs/msg/Image"
 PERIOD_NS = 100_000_000
 
@@ -21,12 +23,11 @@ class Bench:
     def __init__(self, graph, peer, scene) -> None:
         self.peer, self.scene, self.now = peer, scene, scene.stamp(0)
         self.node = graph.start("dalf_ros.feature_node", "--ros-args", "-r", "__ns:=/carried", "-p", "top_k:=400", "-p",
-                                "silence_warning:=3600.0")
+                                "silence_warning:=3600.0", *reliably("/carried/image"))
         self.heard = {name: peer.hear(f"/carried/{name}", topics.TYPES[name]) for name in (topics.MATCHES, topics.FEATURES)}
         assert peer.until(lambda: peer.node.count_publishers("/carried/matches"), 120), self.node.output
         peer.publisher("/carried/image", IMAGE)
         peer.publisher("/carried/surface/prediction", topics.TYPES[topics.PREDICTION])
-        peer.spin(0.5)
 
     def send(self, image: np.ndarray) -> int:
         self.now += PERIOD_NS
@@ -76,7 +77,7 @@ def test_dalf_renews_what_is_carried(bench: Bench, reference: FrameMatches) -> N
     def looked() -> set[int]:
         return {convert.stamp_ns(message.header) for message in bench.heard[topics.FEATURES]} - {reference.stamp_ns}
 
-    for _ in range(200):
+    for _ in range(1000):
         age = convert.matches_of(bench.answer(topics.MATCHES, bench.send(bench.scene.image(3)))).age_s
         if looked() and np.median(age) < (bench.now - reference.stamp_ns) / 1e9 - 1.0:
             return

@@ -14,6 +14,8 @@ from dalf_ros.images.image_conversion import from_color, from_color_compressed, 
 
 pytest.importorskip("rclpy")
 
+from .conftest import reliably  # noqa: E402
+
 IMAGE = "sensor_msgs/msg/Image"
 SECOND = 1_000_000_000
 
@@ -24,11 +26,10 @@ class Bench:
     def __init__(self, graph, peer, scene) -> None:
         self.peer, self.scene, self.now = peer, scene, 1_700_000_000 * SECOND
         self.node = graph.start("dalf_ros.feature_node", "--ros-args", "-p", "top_k:=300", "-p", "silence_warning:=3600.0",
-                                "-p", "carry:=false")       # DALF sees every image; what is carried: test_carrying.py
+                                *reliably("/image"), "-p", "carry:=false")       # DALF sees every image; what is carried: test_carrying.py
         self.matches = peer.hear("/matches", topics.TYPES[topics.MATCHES])
         assert peer.until(lambda: peer.node.count_publishers("/matches"), 120), self.node.output
         peer.publisher("/image", IMAGE)
-        peer.spin(0.5)
 
     def begin(self) -> None:
         """From here on a new reference: stamps jump back, as a looped recording's do."""
@@ -40,10 +41,25 @@ class Bench:
         self.peer.publish("/image", IMAGE, from_color(image, convert.header(self.now, self.scene.frame_id)))
         return self.now
 
-    def answer(self, got: list, stamp: int, timeout: float = 30.0):
+    def answer(self, got: list, stamp: int, timeout: float = 60.0):
         """The message of a stamp among those that were heard."""
         assert self.peer.until(lambda: any(convert.stamp_ns(m.header) == stamp for m in got), timeout), self.node.output
         return [m for m in got if convert.stamp_ns(m.header) == stamp][-1]
+
+    def hear(self, name: str, kind: str | None = None) -> list:
+        """As the peer's; the node knows of the listener when this returns."""
+        heard = self.peer.hear(f"/{name}", topics.TYPES[kind or name])
+        self.peer.be_known_to("/feature_node")
+        return heard
+
+    def refused(self) -> int:
+        return int(self.peer.diagnostics("/feature_node")["refused"])
+
+    def send_in_vain(self, image) -> None:
+        """One image that is not matched; returns when the node has refused it: before, the next one could take its place."""
+        before = self.refused()
+        self.send(image)
+        assert self.peer.until(lambda: self.refused() == before + 1), self.node.output
 
     def match(self, number: int):
         """The matches of the board moved by so many steps of two pixels."""
@@ -78,7 +94,7 @@ def shift(matches) -> np.ndarray:
 
 def test_matches_to_the_image_before(fresh: Bench, peer) -> None:
     """both: on two topics, each with its own reference; previous: only the one."""
-    previous = peer.hear("/matches/previous", topics.TYPES[topics.MATCHES_PREVIOUS])
+    previous = fresh.hear("matches/previous", topics.MATCHES_PREVIOUS)
     assert peer.set_parameters("/feature_node", match_to="both") == [(True, "")]
     for number in (0, 2, 5):
         matches = fresh.match(number)
@@ -98,8 +114,7 @@ def test_matches_to_the_image_before(fresh: Bench, peer) -> None:
 
 
 def test_region_and_thresholds_change_at_run_time(fresh: Bench, peer) -> None:
-    features = peer.hear("/features", topics.TYPES[topics.FEATURES])
-    peer.spin(0.5)
+    features = fresh.hear(topics.FEATURES)
     everywhere = convert.features_of(fresh.answer(features, fresh.send(fresh.scene.image(0))))
     x, y = everywhere.keypoints.T
     assert x.min() < 40 and x.max() > 150
@@ -146,27 +161,23 @@ def test_another_resolution_begins_anew(fresh: Bench) -> None:
     small = cv2.resize(fresh.scene.image(0), (160, 120), interpolation=cv2.INTER_AREA)
     words = "an image of 160x120, not 192x144 is skipped"
     reference, lines = fresh.match(0).reference_stamp_ns, len(fresh.node.lines)
-    fresh.send(small)
+    fresh.send_in_vain(small)
     assert fresh.peer.until(lambda: any(words in line for line in fresh.node.lines[lines:]))
     assert fresh.match(2).reference_stamp_ns == reference
     answers = len(fresh.matches)
-    fresh.send(small)
-    fresh.peer.spin(0.5)
+    fresh.send_in_vain(small)
     matches = convert.matches_of(fresh.answer(fresh.matches, fresh.send(small)))
     assert matches.reference_stamp_ns == matches.stamp_ns and matches.image_size == (160, 120) and len(fresh.matches) == answers + 1
     assert "images are now 160x120, not 192x144: tracking starts anew" in fresh.node.output
-    fresh.send(fresh.scene.image(0))
-    fresh.peer.spin(0.5)
+    fresh.send_in_vain(fresh.scene.image(0))
     fresh.match(0)
 
 
 def test_warp_and_pictures(fresh: Bench, peer) -> None:
     """The map is a shift by the board's motion; the registered image is the reference image again; the jpeg is the debug image."""
-    warps, registered = (peer.hear(f"/{name}", topics.TYPES[kind]) for name, kind in (
-        ("warp", topics.WARP), ("feature_node/registered_image", topics.REGISTERED_IMAGE)))
-    debug, packed = (peer.hear(f"/feature_node/{name}", topics.TYPES[kind]) for name, kind in (
+    warps, registered = fresh.hear("warp", topics.WARP), fresh.hear("feature_node/registered_image", topics.REGISTERED_IMAGE)
+    debug, packed = (fresh.hear(f"feature_node/{name}", kind) for name, kind in (
         ("debug_image", topics.DEBUG_IMAGE), ("debug_image/compressed", topics.DEBUG_COMPRESSED)))
-    peer.spin(1.0)
     fresh.match(0)
     matches = fresh.match(4)
     warp = fresh.answer(warps, matches.stamp_ns)
@@ -186,26 +197,29 @@ def test_warp_and_pictures(fresh: Bench, peer) -> None:
 
 
 def test_more_images_than_it_can_take(fresh: Bench, peer) -> None:
-    """Sent far faster than it works: every image is either answered or counted as dropped, and the newest is among the answered."""
+    """Sent far faster than it works: every image that it hears is answered or counted as dropped, and the newest is among the answered.
+
+    (Best effort: on a busy machine it does not hear all of them.)
+    """
     fresh.match(0)
     before, answers = peer.diagnostics("/feature_node"), len(fresh.matches)
     stamps = []
-    for number in range(40):
+    for number in range(40):        # four at once
         stamps.append(fresh.send(fresh.scene.image(number % 6)))
-        peer.spin(0.04)
+        if number % 4 == 3:
+            peer.spin(0.16)
     matches = convert.matches_of(fresh.answer(fresh.matches, stamps[-1]))
     np.testing.assert_allclose(shift(matches), [2 * (39 % 6), 0], atol=0.5)
     after, answered = peer.diagnostics("/feature_node"), len(fresh.matches) - answers
     received, dropped = (int(after[name]) - int(before[name]) for name in ("received", "dropped"))
-    assert received == 40 and answered + dropped == 40 and 2 <= answered < 40
+    assert 4 <= received <= 40 and answered + dropped == received and dropped and answered >= 2
     order = [convert.stamp_ns(message.header) for message in fresh.matches[answers:]]
     assert order == sorted(order)
 
 
 def test_parameters_that_change_under_load(fresh: Bench, peer) -> None:
     """Every image is answered with one set of parameters or the other; none is lost to the change."""
-    features = peer.hear("/features", topics.TYPES[topics.FEATURES])
-    peer.spin(0.5)
+    features = fresh.hear(topics.FEATURES)
     fresh.match(0)
     count = len(features)
     for number in range(24):
@@ -223,7 +237,7 @@ def test_parameters_that_change_under_load(fresh: Bench, peer) -> None:
 
 def test_a_camera_that_goes_and_returns(fresh: Bench, peer) -> None:
     fresh.match(0)
-    peer.node.destroy_publisher(peer._publishers.pop("/image"))
+    peer.unpublish("/image")
     peer.spin(1.0)
     fresh.now += 5 * SECOND
     peer.publisher("/image", IMAGE)
@@ -247,17 +261,15 @@ def test_malformed_messages_are_refused_and_the_node_goes_on(fresh: Bench, peer)
     good = from_color(fresh.scene.image(0), {})
     black = from_color(np.zeros((144, 192, 3), np.uint8), {})
     changes = ({"data": good["data"][:100]}, {"encoding": "unheard_of"}, {"step": 1}, {"width": 0})
-    lines, answers, before = len(fresh.node.lines), len(fresh.matches), peer.diagnostics("/feature_node")
-    for fields in (*({**good, **change} for change in changes), black):
+    told = ("less than height*step", "'unheard_of' is not a colour image", "step 1 is less", "is empty", "constant")
+    lines, answers, before = len(fresh.node.lines), len(fresh.matches), fresh.refused()
+    for fields, words in zip((*({**good, **change} for change in changes), black), told, strict=True):
         fresh.now += SECOND // 10
         peer.publish("/image", IMAGE, {**fields, "header": convert.header(fresh.now, fresh.scene.frame_id)})
-        peer.spin(0.3)
+        assert peer.until(lambda words=words: any(words in line for line in fresh.node.lines[lines:])), fresh.node.output
     matches = fresh.match(2)
     assert len(fresh.matches) == answers + 1 and matches.reference_stamp_ns == matches.stamp_ns
-    said = "\n".join(fresh.node.lines[lines:])
-    for words in ("less than height*step", "'unheard_of' is not a colour image", "step 1 is less", "is empty", "constant"):
-        assert words in said, said
-    assert int(peer.diagnostics("/feature_node")["refused"]) - int(before["refused"]) == 5
+    assert fresh.refused() - before == 5
 
 
 def test_a_template_is_the_reference_until_another_is_asked_for(fresh: Bench, peer, tmp_path) -> None:

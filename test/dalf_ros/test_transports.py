@@ -10,18 +10,24 @@ from dalf_ros.images.image_conversion import from_color, from_depth
 
 pytest.importorskip("rclpy")
 
+from .conftest import reliably  # noqa: E402
+
 IMAGE, PACKED, CLOUD, INFO = (f"sensor_msgs/msg/{name}" for name in ("Image", "CompressedImage", "PointCloud2", "CameraInfo"))
 
 
 def test_packed_topics_give_the_surface_of_plain_ones(scene: type, ros_process, own_peer) -> None:
     """The packed side names neither camera_info (it lies beside the image) nor the transport in its topics."""
     words = ("-p", "top_k:=200", "-p", "carry:=false")
+    words += (*reliably("/plain/image", "/plain/depth", "/plain/camera_info", "/camera/color/image_raw/zstd",
+                        "/camera/depth_registered/points", "/camera/color/camera_info"),)
     plain = ros_process("dalf_ros.tracker", "--ros-args", "-r", "__ns:=/plain", *words)
     packed = ros_process("dalf_ros.tracker", "--ros-args", "-r", "__ns:=/packed", *words, "-p", "image_transport:=zstd", "-p",
                          "depth_transport:=points", "-r", "image:=/camera/color/image_raw", "-r", "depth:=/camera/depth_registered/points")
     meshes = [own_peer.hear(f"{side}/{topics.MESH}", topics.TYPES[topics.MESH]) for side in ("/plain", "/packed")]
     references = [own_peer.hear(f"{side}/{topics.REFERENCE}", topics.TYPES[topics.REFERENCE], True) for side in ("/plain", "/packed")]
     assert own_peer.until(lambda: all(own_peer.node.count_publishers(f"{side}/matches") for side in ("/plain", "/packed")), 180)
+    for side, topic, kind in (("/plain", "/plain/image", IMAGE), ("/packed", "/camera/color/image_raw/zstd", PACKED)):
+        own_peer.publisher(topic, kind, to=(f"{side}/feature_node", f"{side}/registration_node"))
     for number in range(3):
         head = convert.header(scene.stamp(number), scene.frame_id)
         info, color = convert.camera_info(scene.camera, head), from_color(scene.image(number), head)

@@ -20,6 +20,8 @@ from launch import LaunchDescription, LaunchService
 from launch.actions import IncludeLaunchDescription
 from launch.launch_description_sources import PythonLaunchDescriptionSource
 arguments = [word.split(":=", 1) for word in sys.argv[2:]]
+# Ctrl-C alone is to end them: launch would add SIGTERM after 5 s and SIGKILL after 10, which a busy machine may take
+arguments += [("sigterm_timeout", "50"), ("sigkill_timeout", "50")]
 service = LaunchService(noninteractive=True)
 service.include_launch_description(LaunchDescription(
     [IncludeLaunchDescription(PythonLaunchDescriptionSource(sys.argv[1]), launch_arguments=arguments)]))

@@ -61,7 +61,7 @@ def statuses(ros_context: object, spin_until: Callable) -> Iterator[Callable[[st
     def wait(topic: str) -> list:
         got: list = []
         node.create_subscription(ros_class("dalf/msg/RegistrationStatus"), topic, got.append, RESULT_QOS)
-        spin_until(executor, lambda: len(got) >= 2, 90)
+        spin_until(executor, lambda: len(got) >= 2, 240)
         return got
 
     yield wait
@@ -71,12 +71,12 @@ def statuses(ros_context: object, spin_until: Callable) -> Iterator[Callable[[st
 
 def until(condition: Callable[[], bool], spin_until: Callable) -> bool:
     """Wait, without a node to spin."""
-    return spin_until(SimpleNamespace(spin_once=lambda timeout_sec: time.sleep(timeout_sec)), condition, 30)
+    return spin_until(SimpleNamespace(spin_once=lambda timeout_sec: time.sleep(timeout_sec)), condition, 120)
 
 
 def test_live(weights: None, launch_file: Callable, graph: Callable, spin_until: Callable) -> None:
     live = launch_file("live", separate="false")
-    live.wait_for_output(f"registration on the CPU, {LOADED}", 120)
+    live.wait_for_output(f"registration on the CPU, {LOADED}", 240)
     assert until(lambda: graph() >= {"/feature_node", "/registration_node"}, spin_until), live.output
     check_quiet_end(live)
     assert live.output.count("process started") == 1
@@ -85,14 +85,14 @@ def test_live(weights: None, launch_file: Callable, graph: Callable, spin_until:
 def test_live_in_two_processes_and_a_namespace(weights: None, launch_file: Callable, graph: Callable, spin_until: Callable) -> None:
     live = launch_file("live", camera="other", color="/c", depth="/d", camera_info="/i", namespace="left")
     assert until(lambda: graph() >= {"/left/feature_node", "/left/registration_node"}, spin_until), live.output
-    live.wait_for_output(f"registration on the CPU, {LOADED}", 120)
+    live.wait_for_output(f"registration on the CPU, {LOADED}", 240)
     check_quiet_end(live)
     assert live.output.count("process started") == 2
 
 
 def test_a_node_that_cannot_start_ends_the_launch(launch_file: Callable) -> None:
     live = launch_file("live", weights="/nowhere/model.pth", camera="usb_cam")
-    live.wait(120)
+    live.wait(240)
     assert "no such file" in live.output and "was required: shutting down" in live.output, live.output
 
 
@@ -116,7 +116,7 @@ def check_quiet_end(launched: Any) -> None:
 
 def test_ctrl_c_while_the_demo_simulates(launch_file: Callable, tmp_path: Path) -> None:
     demo = launch_file("demo", recording=tmp_path / "demo", frames=600)
-    demo.wait_for_output("simulating:", 60)
+    demo.wait_for_output("simulating:", 120)
     check_quiet_end(demo)
     assert "feature_node" not in demo.output and not (tmp_path / "demo").exists()
 
@@ -128,19 +128,19 @@ def test_the_launch_ends_when_one_half_is_shut_down(weights: None, launch_file: 
     from lifecycle_msgs.srv import ChangeState, GetState
 
     live = launch_file("live")
-    live.wait_for_output(f"registration on the CPU, {LOADED}", 120)
+    live.wait_for_output(f"registration on the CPU, {LOADED}", 240)
     node = rclpy.create_node("operator", context=ros_context)
     executor = rclpy.executors.SingleThreadedExecutor(context=ros_context)
     executor.add_node(node)
 
     def call(kind: type, name: str, request: object) -> Any:
         client = node.create_client(kind, f"/registration_node/{name}")
-        assert spin_until(executor, client.service_is_ready, 30)
+        assert spin_until(executor, client.service_is_ready, 60)
         future = client.call_async(request)
-        assert spin_until(executor, future.done, 30), live.output
+        assert spin_until(executor, future.done, 60), live.output
         return future.result()
 
-    assert spin_until(executor, lambda: call(GetState, "get_state", GetState.Request()).current_state.label == "active", 30)
+    assert spin_until(executor, lambda: call(GetState, "get_state", GetState.Request()).current_state.label == "active", 60)
     shutdown = ChangeState.Request(transition=Transition(id=Transition.TRANSITION_ACTIVE_SHUTDOWN))
     assert call(ChangeState, "change_state", shutdown).success
     assert live.wait(60) == 0, live.output
@@ -195,7 +195,7 @@ def repacked(source: Path, target: Path) -> Path:
 
 def test_bag_ends_with_its_recording(weights: None, recording: Path, launch_file: Callable, small: str) -> None:
     bag = launch_file("bag", bag=recording / "bag", exit_at_end="true", mask="/camera/object_mask", params_file=small)
-    assert bag.wait(120) == 0, bag.output
+    assert bag.wait(240) == 0, bag.output
     assert "/camera/object_mask: 12 messages" in bag.output and "process[play-3] was required" in bag.output, bag.output
 
 
@@ -203,13 +203,13 @@ def test_rviz(rviz2: Path, launch_file: Callable) -> None:
     from ament_index_python.packages import get_package_share_directory
 
     rviz = launch_file("rviz", environment={"OVERRIDE_LAUNCH_PROCESS_OUTPUT": "screen"})
-    line = rviz.wait_for_output("told:", 30)
+    line = rviz.wait_for_output("told:")
     assert f"-d {get_package_share_directory('dalf')}/config/dalf.rviz -f camera_color_optical_frame" in line
     assert rviz.stop() == 0 and "Traceback" not in rviz.output
 
 
 def test_rviz_of_a_frame_in_a_namespace(rviz2: Path, launch_file: Callable) -> None:
     rviz = launch_file("rviz", environment={"OVERRIDE_LAUNCH_PROCESS_OUTPUT": "screen"}, frame="tool", namespace="left")
-    line = rviz.wait_for_output("told:", 30)
+    line = rviz.wait_for_output("told:")
     assert "-f tool" in line and "/surface/points:=/left/surface/points" in line
     assert rviz.stop() == 0

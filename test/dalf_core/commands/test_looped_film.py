@@ -17,16 +17,19 @@ STEP, HZ = 20, 10
 
 @pytest.fixture
 def film(tmp_path):
-    path = tmp_path / "film.mp4"
-    with VideoWriter(path, HZ) as writer:
-        for number in range(10):
-            writer.write(np.full((48, 64, 3), STEP * number, np.uint8), number / HZ)
-    with LoopedFilm(path) as opened:
+    with LoopedFilm(written(tmp_path / "film.mp4", 10, STEP)) as opened:
         yield opened
 
 
-def number_of(picture: np.ndarray) -> int:
-    return round(float(picture.mean()) / STEP)
+def written(path, count: int, step: int):
+    with VideoWriter(path, HZ) as writer:
+        for number in range(count):
+            writer.write(np.full((48, 64, 3), step * number, np.uint8), number / HZ)
+    return path
+
+
+def number_of(picture: np.ndarray, step: int = STEP) -> int:
+    return round(float(picture.mean()) / step)
 
 
 def test_its_own_speed_and_again(film):
@@ -38,9 +41,10 @@ def test_its_own_speed_and_again(film):
     assert numbers[:turn + 1] == sorted(set(numbers[:turn + 1])) and numbers[turn + 1] == 0
 
 
-def test_who_is_slow_misses_pictures(film):
+def test_who_is_slow_misses_pictures(tmp_path):
     numbers = []
-    for picture in itertools.islice(film, 3):
-        numbers.append(number_of(picture))
-        time.sleep(0.33)
+    with LoopedFilm(written(tmp_path / "long.mp4", 60, 4)) as film:        # slower than meant, it does not come to the end either
+        for picture in itertools.islice(film, 3):
+            numbers.append(number_of(picture, 4))
+            time.sleep(0.33)
     assert numbers[0] == 0 and min(np.diff(numbers)) >= 2

@@ -20,7 +20,7 @@ from .scene import report, track
 from .test_film import make_film
 
 FRAMES = 40
-SECONDS = 30            # longest wait
+SECONDS = 120           # longest wait
 
 
 @pytest.fixture(scope="module")
@@ -97,8 +97,9 @@ def test_the_surface_stands_as_the_camera_sees_it(tab: Any) -> None:
     pink = (red > 110) & (blue > 60) & (green < 70)
     assert centre(pink)[1] < centre(left)[1] - 30
     assert red.max() > 200 and blue.max() > 210         # the back would be half as bright
+    before = tab.evaluate("dalf.scene.drawn")
     tab.evaluate("dalf.scene.look(Math.PI, 0)")
-    tab.wait_for_timeout(300)
+    until(tab, f"dalf.scene.drawn > {before} && !dalf.scene.asked")
     behind = canvas(tab)
     assert behind[..., 0].max() < 240 * 0.6 or (behind[..., 0] > 150).sum() < 500
 
@@ -178,7 +179,7 @@ def test_film_plots_and_play(tab: Any) -> None:
 def test_turning_and_pointing(tab: Any) -> None:
     look_along_the_axis(tab)
     go_to(tab, 2)
-    before, box = canvas(tab), tab.locator("#mesh").bounding_box()
+    before, drawn, box = canvas(tab), tab.evaluate("dalf.scene.drawn"), tab.locator("#mesh").bounding_box()
     x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
     tab.mouse.move(x, y)
     until(tab, "document.getElementById('vertex').textContent.startsWith('vertex ')")
@@ -186,7 +187,7 @@ def test_turning_and_pointing(tab: Any) -> None:
     tab.mouse.down()
     tab.mouse.move(x + 120, y + 20, steps=4)
     tab.mouse.up()
-    tab.wait_for_timeout(500)
+    until(tab, f"dalf.scene.drawn > {drawn} && !dalf.scene.asked")
     assert np.abs(canvas(tab) - before).mean() > 2
     assert tab.inner_text(".notes") == "a <note>"
 

@@ -38,23 +38,23 @@ def page():
 
 def test_what_is_sent(page):
     with connect(stream(page)) as client:
-        assert json.loads(client.recv(5)) == {"title": "title", "buttons": ["go"]}
+        assert json.loads(client.recv(60)) == {"title": "title", "buttons": ["go"]}
         page.show_topology([[0, 2, 1]], [[255, 0, 7]] * 3)
-        data = client.recv(5)
+        data = client.recv(60)
         assert data[:4] == b"T\0\0\0" and np.frombuffer(data, "<u4", 5, 4).tolist() == [3, 1, 0, 2, 1]
         assert data[24:] == bytes([255, 0, 7] * 3)
         page.show_surface(np.arange(9).reshape(3, 3), [True, False, True])
-        data = client.recv(5)
+        data = client.recv(60)
         assert data[:8] == b"S\0\0\0\3\0\0\0" and np.frombuffer(data, "<f4", 9, 8).tolist() == list(range(9)) and data[44:] == b"\1\0\1"
         page.show_image(b"jpeg")
-        assert client.recv(5) == b"I\0\0\0jpeg"
+        assert client.recv(60) == b"I\0\0\0jpeg"
         page.show_status("tracked", "all well")
-        assert json.loads(client.recv(5)) == {"state": "tracked", "text": "all well"}
+        assert json.loads(client.recv(60)) == {"state": "tracked", "text": "all well"}
         client.send("go")
-        assert json.loads(client.recv(5)) == {"note": "went"}
+        assert json.loads(client.recv(60)) == {"note": "went"}
         client.send("something else")
         page.show_note("after")
-        assert json.loads(client.recv(5)) == {"note": "after"}
+        assert json.loads(client.recv(60)) == {"note": "after"}
 
 
 def test_who_comes_late_gets_what_holds_now(page):
@@ -64,15 +64,15 @@ def test_who_comes_late_gets_what_holds_now(page):
     for number in range(50):
         page.show_status("tracked", str(number))
     page.show_image(b"last")
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while "image" not in page._latest:
         assert time.monotonic() < deadline
     with connect(stream(page)) as client:
-        got = [client.recv(5) for _ in range(4)]
+        got = [client.recv(60) for _ in range(4)]
         with pytest.raises(TimeoutError):
             client.recv(0.2)
     assert got[1][-9:] == b"\1" * 9 and got[2] == b"I\0\0\0last" and json.loads(got[3])["text"] == "49"
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while page.viewers:
         assert time.monotonic() < deadline
 
@@ -85,7 +85,7 @@ def test_who_is_slow_gets_the_newest(page):
             time.sleep(0.002)
         numbers = []
         while not numbers or numbers[-1] != 199:
-            data = client.recv(5)
+            data = client.recv(60)
             if isinstance(data, bytes):
                 numbers.append(int.from_bytes(data[4:6], "big"))
     assert numbers == sorted(set(numbers)) and len(numbers) < 150
@@ -105,7 +105,7 @@ def test_pages_of_other_sites_are_refused(page):
     with pytest.raises(InvalidStatus, match="403"):
         connect(stream(page), origin="http://elsewhere.example")
     with connect(stream(page), origin=page.url) as client:
-        client.recv(5)
+        client.recv(60)
 
 
 @pytest.mark.parametrize("host, status", [("localhost", 200), ("127.0.0.1", 200), ("[::1]", 200), (socket.gethostname(), 200),
@@ -114,7 +114,7 @@ def test_names_that_are_not_this_machines_are_refused(page, host, status):
     """Another site can have its name resolved to this machine (DNS rebinding): its page is then of the same origin."""
     port = int(page.url.rpartition(":")[2])
     for path in ("/", "/stream"):
-        connection = http.client.HTTPConnection("localhost", port, timeout=5)
+        connection = http.client.HTTPConnection("localhost", port, timeout=60)
         connection.request("GET", path, headers={"Host": f"{host}:{port}" if host else ""})
         answer = connection.getresponse().status
         connection.close()
@@ -125,21 +125,21 @@ def test_clicks_that_take_long_or_fail_are_told():
     over, done = threading.Event(), []
 
     def slow() -> str:
-        done.append(over.wait(10))
+        done.append(over.wait(120))
         return "at last"
 
     def wrong() -> str:
         raise ValueError("no camera")
 
     with PageServer("title", {"slow": slow, "wrong": wrong}, port=free_port()) as server, connect(stream(server)) as client:
-        client.recv(5)
+        client.recv(60)
         client.send("slow")
         client.send("slow")
-        assert "slow: not done" in client.recv(5)
+        assert "slow: not done" in client.recv(60)
         over.set()
-        assert "at last" in client.recv(5) and done == [True]
+        assert "at last" in client.recv(60) and done == [True]
         client.send("wrong")
-        assert json.loads(client.recv(5)) == {"note": "wrong failed: no camera"}
+        assert json.loads(client.recv(60)) == {"note": "wrong failed: no camera"}
 
 
 def test_who_has_read_of_a_click_may_click_again(monkeypatch):
@@ -152,10 +152,10 @@ def test_who_has_read_of_a_click_may_click_again(monkeypatch):
 
     monkeypatch.setattr(threading, "Thread", LeavesLate)
     with PageServer("title", {"go": lambda: "went"}, port=free_port()) as server, connect(stream(server)) as client:
-        client.recv(5)
+        client.recv(60)
         for _ in range(2):
             client.send("go")
-            assert json.loads(client.recv(5)) == {"note": "went"}
+            assert json.loads(client.recv(60)) == {"note": "went"}
 
 
 def test_the_end_leaves_nothing_behind():
@@ -163,10 +163,10 @@ def test_the_end_leaves_nothing_behind():
     server = PageServer("title", {}, port=free_port())
     with server:
         client = connect(stream(server))
-        client.recv(5)
+        client.recv(60)
     assert not any(thread.name == "page" for thread in threading.enumerate())
     with pytest.raises(ConnectionClosed):
-        client.recv(5)
+        client.recv(60)
     server.show_status("lost", "too late")
     with PageServer("again", {}, port=int(server.url.rpartition(":")[2])):
         pass

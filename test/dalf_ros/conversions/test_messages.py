@@ -262,14 +262,17 @@ def test_ros_arrays_are_never_lists() -> None:
 
 
 def test_filling_is_quick() -> None:
-    """2048 x 128 descriptors: 0.5 ms measured; a setter that copies element by element takes 25."""
+    """2048 x 128 descriptors: 0.5 ms measured; a setter that goes through them element by element takes longer than to list them does."""
     pytest.importorskip("rclpy")
     sent = features(2048)
-    best = min(_seconds(lambda: ros_message("dalf/msg/FeatureArray", messages.feature_array(sent, HEAD))) for _ in range(10))
-    assert best < 0.008
+    data = messages.feature_array(sent, HEAD)["descriptors"]
+    best, listing = (min(_seconds(job) for _ in range(10)) for job in (
+        lambda: ros_message("dalf/msg/FeatureArray", messages.feature_array(sent, HEAD)), lambda: array.array("B", list(data.tobytes()))))
+    assert best < listing / 2
 
 
 def _seconds(job) -> float:
-    started = time.perf_counter()
+    """Of this thread on a processor: what else the machine does is not counted."""
+    started = time.thread_time()
     job()
-    return time.perf_counter() - started
+    return time.thread_time() - started

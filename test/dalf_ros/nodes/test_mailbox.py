@@ -25,15 +25,13 @@ def test_false_items_are_items() -> None:
 def test_take_waits_for_put() -> None:
     box: Mailbox[str] = Mailbox()
     threading.Timer(0.05, box.put, ["hello"]).start()
-    assert box.take(timeout=5.0) == "hello"
+    assert box.take(timeout=60.0) == "hello"
 
 
 def test_close_wakes_the_waiting() -> None:
     box: Mailbox[str] = Mailbox()
     threading.Timer(0.05, box.close).start()
-    started = time.monotonic()
-    assert box.take(timeout=10.0) is None
-    assert time.monotonic() - started < 5
+    assert box.take() is None           # it would wait for ever
     box.put("late")
     assert box.closed and box.take(0) is None and box.received == 0
 

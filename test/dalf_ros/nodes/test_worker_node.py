@@ -40,7 +40,7 @@ class HeldNode(WorkerNode):
 
     def process(self, item: dict) -> None:
         self.working.set()
-        assert self.may_work.acquire(timeout=30)
+        assert self.may_work.acquire(timeout=120)
         if self.is_in_order(stamp_ns(item["image"].header)):
             self.did.append(stamp_ns(item["image"].header) / SECOND)
 
@@ -92,18 +92,19 @@ def test_only_what_arrives_after_the_request_is_used(node: HeldNode, own_peer, s
 
 def test_an_image_that_is_taken_while_the_request_comes(node: HeldNode, own_peer) -> None:
     """The worker has taken the image, but not begun: the request comes in between."""
-    taken, go = threading.Event(), threading.Event()
+    asked, taken, go = threading.Event(), threading.Event(), threading.Event()
     take = node.mailbox.take
 
     def slow(timeout: float | None = None) -> object:
+        asked.set()
         item = take(timeout)
         if item is not None and not taken.is_set():
             taken.set()
-            assert go.wait(30)
+            assert go.wait(120)
         return item
 
     node.mailbox.take = slow
-    own_peer.spin(0.5)          # the worker's take() from before is over
+    assert own_peer.until(asked.is_set)         # the worker's take() from before is over
     node.may_work.release(10)
     send(own_peer, 1)
     assert own_peer.until(taken.is_set)

@@ -56,16 +56,16 @@ def test_three_boards(ros_graph, peer, tmp_path) -> None:
     features = peer.hear("/room/features", topics.TYPES[topics.FEATURES])
     picture = peer.hear("/room/feature_node/debug_image", IMAGE)
     assert peer.until(lambda: all(peer.node.count_publishers(f"/room/objects/{name}/status") for name in NAMES), 120), node.output
-    for topic, kind in (("/room/image", IMAGE), ("/sensor/depth", IMAGE), ("/room/camera_info", INFO)):
-        peer.publisher(topic, kind)
-    assert peer.until(lambda: peer.node.count_subscribers("/sensor/depth") == 3, 30)
-    peer.spin(1.0)
+    each = tuple(f"/room/objects/{name}/registration_node" for name in NAMES)
+    for topic, kind, to in (("/room/image", IMAGE, ("/room/feature_node", *each)), ("/sensor/depth", IMAGE, each),
+                            ("/room/camera_info", INFO, each)):
+        peer.publisher(topic, kind, to)
     start = 1_700_000_000_000_000_000
 
     def tracked(name: str) -> list:
         return [message for message in heard[name][topics.STATUS] if message.status == 1]
 
-    for number in range(40):
+    for number in range(400):
         image, depth = frame(PLACES + MOVES * (number % 8))
         head = convert.header(start + number * 100_000_000, "optical")
         peer.publish("/room/camera_info", INFO, convert.camera_info(camera(), head))

@@ -49,7 +49,7 @@ class MovingBench(Bench):
         start = lambda _, *words: graph.start("registration_with_tf", *words, environment={"PYTHONPATH": path})    # noqa: E731
         super().__init__(SimpleNamespace(start=start), peer, "/based", base_frame="world", track_points="middle,96,70", publish_tf="false")
         self.heard = {name: peer.hear(f"/based/{name}", topics.TYPES[name]) for name in (*FRAME_TOPICS, topics.POINTS)}
-        peer.spin(0.5)
+        peer.be_known_to("/based/registration_node")
 
     def tell(self, topic: str, fields: dict) -> None:
         """A message of TF, as registration_with_tf hears it."""
@@ -59,13 +59,13 @@ class MovingBench(Bench):
             return
         self.kept = self.peer.node.create_publisher(ros_class(kind), topic, LATCHED_QOS)
         assert self.peer.until(lambda: self.kept.get_subscription_count() > 0)
+        self.peer.be_known_to("/based/registration_node")
         self.kept.publish(ros_message(kind, fields))
-        self.peer.spin(0.4)
 
     def camera(self, shift: np.ndarray) -> RigidTransform:
         return WORLD.after(RigidTransform(np.eye(3), -np.asarray(shift)))
 
-    def show(self, scene, shift=REST, **more) -> int:
+    def frame(self, scene, shift=REST, **more) -> int:
         """One frame, with TF a little before its stamp and a little after, so that the place between counts."""
         stamp, way = self.now + 100_000_000, np.array([0.3, -0.1, 0.2])
         for offset, beside in ((-HALF, -way), (HALF, way)):
@@ -104,7 +104,7 @@ def test_without_a_transform_no_image_becomes_the_reference(bench: MovingBench, 
 def test_a_still_surface_stays_still_before_a_moving_camera(bench: MovingBench, scene) -> None:
     bench.tell("/tf_static", link("flange", FRAME, ON_FLANGE, 0))
     for number in range(4):
-        stamp = bench.show(scene, number * STEP)
+        stamp = bench.frame(scene, number * STEP)
         status = bench.answer(stamp)
         assert (status.status, status.reason) == (1, "")
         if number == 0:
@@ -126,14 +126,14 @@ def test_a_still_surface_stays_still_before_a_moving_camera(bench: MovingBench, 
 
 
 def test_a_frame_without_a_transform_is_followed_but_not_published(bench: MovingBench, scene) -> None:
-    first = bench.show(scene)
+    first = bench.frame(scene)
     assert bench.answer(first).status == 1
     gone = bench.send(scene, STEP)      # TF ends halfway
     status = bench.answer(gone)
     assert status.status == 1
     assert f"no transform from {FRAME} to world at {gone / 1e9:.3f} s: of flange in world the newest on /tf" in status.reason
     assert status.reason.endswith("the results of this frame are not published")
-    stamp = bench.show(scene, 2 * STEP)
+    stamp = bench.frame(scene, 2 * STEP)
     assert bench.answer(stamp).reason == "" and rms(bench.vertices(stamp) - bench.vertices(first)) < 6e-4
     for heard in (bench.mesh, bench.heard[topics.DEFORMATION], bench.heard[topics.NAMED_POINTS], bench.heard[topics.POINTS]):
         assert gone not in [convert.stamp_ns(message.header) for message in heard]
@@ -141,9 +141,9 @@ def test_a_frame_without_a_transform_is_followed_but_not_published(bench: Moving
 
 
 def test_a_lost_surface_stays_where_it_was_seen(bench: MovingBench, scene) -> None:
-    seen = bench.show(scene)
+    seen = bench.frame(scene)
     assert bench.answer(seen).status == 1
-    lost = bench.show(scene, 20 * STEP, depth=np.zeros((144, 192), np.float32))
+    lost = bench.frame(scene, 20 * STEP, depth=np.zeros((144, 192), np.float32))
     assert bench.answer(lost).status == 3
     np.testing.assert_allclose(bench.vertices(lost), bench.vertices(seen), atol=1e-5)
 

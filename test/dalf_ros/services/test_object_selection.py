@@ -19,6 +19,8 @@ from ...dalf_core.table_scene import CAMERA, middle, scene
 pytest.importorskip("rclpy")
 pytest.importorskip("open3d")
 
+from ..conftest import reliably  # noqa: E402
+
 IMAGE, INFO, POINT = "sensor_msgs/msg/Image", "sensor_msgs/msg/CameraInfo", "geometry_msgs/msg/PointStamped"
 SPACE, FRAME = "/selecting", "camera_color_optical_frame"
 NODE = f"{SPACE}/registration_node"
@@ -47,9 +49,9 @@ class Bench:
         return self.peer.hear(f"{SPACE}/{name}", kind, name.replace("registration_node", "~") in topics.LATCHED)
 
     def connect(self) -> None:
-        for topic, kind in (("image", IMAGE), ("depth", IMAGE), ("camera_info", INFO)):
+        self.peer.publisher(f"{SPACE}/image", IMAGE, to=(f"{SPACE}/feature_node", NODE))
+        for topic, kind in (("depth", IMAGE), ("camera_info", INFO)):
             self.peer.publisher(f"{SPACE}/{topic}", kind)
-        self.peer.spin(0.5)
 
     def send(self, bare: bool = False) -> None:
         """One frame, stamped as a camera of 10 Hz."""
@@ -61,7 +63,7 @@ class Bench:
         self.peer.publish(f"{SPACE}/image", IMAGE, from_color(self.image, head))
         self.peer.spin(0.2)
 
-    def until(self, condition, frames: int = 150) -> bool:
+    def until(self, condition, frames: int = 1000) -> bool:
         for _ in range(frames):
             if condition():
                 return True
@@ -178,9 +180,10 @@ def test_the_node_hears_on_while_open3d_loads(own_graph, own_peer, tmp_path, err
 
     (tmp_path / "open3d.py").write_text(SLOW_OPEN3D.format(go=str(tmp_path / "go"), error=error), encoding="utf-8")
     path = f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
-    node = own_graph.start("dalf_ros.registration_node", environment={"PYTHONPATH": path})
-    service = own_peer.node.create_client(SelectObject, "/registration_node/select_object")
-    assert own_peer.until(lambda: own_peer.node.count_publishers("/status"), 60) and own_peer.until(service.service_is_ready)
+    node = own_graph.start("dalf_ros.registration_node", "--ros-args", *reliably("/image", "/depth", "/camera_info"),
+                           environment={"PYTHONPATH": path})
+    assert own_peer.until(lambda: own_peer.node.count_publishers("/status"), 60)
+    service = own_peer.client("/registration_node/select_object", SelectObject)
     head = convert.header(1_700_000_000_000_000_000, FRAME)
     own_peer.publish("/camera_info", INFO, convert.camera_info(CAMERA, head))
     own_peer.publish("/depth", IMAGE, from_depth(DEPTH.astype(np.float32), head))
@@ -190,8 +193,7 @@ def test_the_node_hears_on_while_open3d_loads(own_graph, own_peer, tmp_path, err
     unheard = service.call_async(request)
     assert own_peer.until(unheard.done) and "no feature_node hears /selection" in unheard.result().message
     own_peer.hear("/selection", topics.TYPES[topics.SELECTION], True)
-    assert own_peer.until(lambda: own_peer.node.count_subscribers("/selection") and own_peer.node.count_publishers("/selection"))
-    own_peer.spin(1.0)
+    own_peer.be_known_to("/registration_node")
     answer = service.call_async(request)
     node.wait_for_output("loading")
     points = own_peer.call("/registration_node/track_point", TrackPoint, TrackPoint.Request(action=TrackPoint.Request.LIST))

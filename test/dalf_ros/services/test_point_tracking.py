@@ -27,7 +27,7 @@ class PointBench(Bench):
     def __init__(self, graph, peer) -> None:
         super().__init__(graph, peer, "/points", track_points=f"'from_start,{WANTED[0]:g},{WANTED[1]:g} nowhere,3000,20'")
         self.heard = {name: peer.hear(f"/points/{name}", topics.TYPES[name]) for name in topics.POINT_TOPICS}
-        peer.spin(0.5)
+        peer.be_known_to(NODE)
 
     def ask(self, action: str, name: str = "", xy=None, position=None):
         from dalf.srv import TrackPoint
@@ -62,8 +62,7 @@ def bench(ros_graph, peer) -> Iterator[PointBench]:
 def scene(bench: PointBench, relief):
     bench.begin()
     made = relief(Lens(CAMERA))
-    bench.send(made)            # after another camera the first one is skipped
-    bench.peer.spin(0.3)
+    bench.show(made)
     bench.begin()
     assert bench.answer(bench.send(made)).status == 1
     return made
@@ -125,6 +124,7 @@ def test_a_new_reference_drops_them_and_says_so_once(bench: PointBench, scene) -
     assert list(found) == ["from_start"] and np.isnan(found["from_start"].covariance).all()
     assert np.linalg.norm(found["from_start"].position - scene.points(np.array([WANTED]), TURN)[0]) < 1e-3
     bench.answer(bench.send(scene, TURN))
+    bench.node.wait_for_output("gone_soon are dropped")
     told = [line for line in bench.node.lines if "gone_soon are dropped with the reference surface" in line]
     assert len(told) == 1 and "WARN" in told[0] and not any("from_start" in line and "dropped" in line for line in bench.node.lines)
     assert any("track_points: nowhere at (3000, 20) is not followed" in line for line in bench.node.lines)
@@ -184,6 +184,7 @@ def test_tf_frames_or_why_there_are_none(bench: PointBench, scene) -> None:
         assert len(told) == 1 and "WARN" in told[0]
         return
     heard = bench.peer.hear("/tf", "tf2_msgs/msg/TFMessage")
+    bench.peer.be_known_to(NODE)
     stamp = bench.send(scene, STEP)
     assert bench.peer.until(lambda: any(convert.stamp_ns(m.transforms[0].header) == stamp for m in heard))
     assert heard[-1].transforms[0].child_frame_id == "from_start"

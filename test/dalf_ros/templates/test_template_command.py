@@ -56,11 +56,11 @@ def test_a_running_camera(rgbd_bag, scene, tmp_path, own_graph, capsys):
     np.testing.assert_array_equal(read, np.nan_to_num(scene.depth_m()) > 0)
     assert template.features is not None and len(template.features) > 20
 
-    for words, why in ((("--topic", "/none"), "--color-topic /none: the ROS graph has no such topic"),
-                       (("--topic", scene.color, "--depth-topic", scene.info), "it is a sensor_msgs/msg/CameraInfo"),
-                       (("--topic", scene.color, "--intrinsics", "1,1,1,1"), "a running camera tells its own on camera_info"),
-                       ((), "name a SOURCE; or with --topic the colour images of a running camera")):
-        assert template_main(["make", *words, "--wait", "3", "--output", str(tmp_path / "a.dalf"), *QUICK], read_view) == 2
+    for words, wait, why in ((("--topic", "/none"), 3, "--color-topic /none: the ROS graph has no such topic"),
+                             (("--topic", scene.color, "--depth-topic", scene.info), 60, "it is a sensor_msgs/msg/CameraInfo"),
+                             (("--topic", scene.color, "--intrinsics", "1,1,1,1"), 60, "a running camera tells its own on camera_info"),
+                             ((), 3, "name a SOURCE; or with --topic the colour images of a running camera")):
+        assert template_main(["make", *words, "--wait", str(wait), "--output", str(tmp_path / "a.dalf"), *QUICK], read_view) == 2
         assert why in capsys.readouterr().err
 
 
@@ -70,7 +70,7 @@ def test_a_running_camera_of_which_something_is_missing(rgbd_bag, scene, tmp_pat
     own_graph.start("dalf_ros.play", rgbd_bag, "--loop", "--topics", scene.color, scene.depth)
     assert own_peer.until(lambda: own_peer.node.count_publishers(scene.depth), 60)
     words = ["make", "--topic", scene.color, *QUICK]
-    assert template_main([*words, "--wait", "6", "--output", str(tmp_path / "a.dalf")], read_view) == 2
+    assert template_main([*words, "--wait", "12", "--output", str(tmp_path / "a.dalf")], read_view) == 2
     assert f"no frame to make a template of has come (--wait): no camera_info yet on {scene.info}" in capsys.readouterr().err
     assert template_main([*words, "--wait", "5", "--depth-topic", "/none", "--output", str(tmp_path / "a.dalf")], read_view) == 2
     assert "--depth-topic /none: the ROS graph has no such topic" in capsys.readouterr().err

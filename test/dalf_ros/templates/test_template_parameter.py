@@ -28,11 +28,10 @@ def test_a_node_that_begins_with_a_template(ros_graph, peer, scene, tmp_path, pa
     status, mesh, matches = (peer.hear(f"{space}/{name}", topics.TYPES[name]) for name in (topics.STATUS, topics.MESH, topics.MATCHES))
     reference = peer.hear(f"{space}/surface/reference", topics.TYPES[topics.REFERENCE], True)
     assert peer.until(lambda: peer.node.count_publishers(f"{space}/status"), 120), node.output
-    for topic, kind in (("image", IMAGE), ("depth", IMAGE), ("camera_info", INFO)):
+    peer.publisher(f"{space}/image", IMAGE, to=(f"{space}/feature_node", f"{space}/registration_node"))
+    for topic, kind in (("depth", IMAGE), ("camera_info", INFO)):
         peer.publisher(f"{space}/{topic}", kind)
-    peer.spin(1.0)
-    number = 5
-    for number in range(5, 60):
+    for number in range(5, 400):
         head = convert.header(scene.stamp(number), scene.frame_id)
         peer.publish(f"{space}/camera_info", INFO, convert.camera_info(scene.camera, head))
         peer.publish(f"{space}/depth", IMAGE, from_depth(scene.depth_m(), head))
