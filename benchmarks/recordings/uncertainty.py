@@ -37,8 +37,9 @@ def name_points(surface: SurfaceTracker, count: int) -> None:
             continue
 
 
-def follow(folder: Path, weights: str | None, of_frame: int, every: int, count: int) -> list[np.ndarray]:
-    """A frame each, rows of points on the cloth: error in metres, normalised error, whitened components, whether the camera sees it."""
+def follow(folder: Path, weights: str | None, of_frame: int, every: int, count: int) -> np.ndarray:
+    """Rows of points on the cloth, all frames in one array: error in metres, normalised error, whitened components, whether the camera
+    sees it. Raises ValueError where the reference has no surface, or no frame after it is tracked."""
     truth = GroundTruth.load(folder / "truth.npz")
     features, surface = FeatureTracker(DALF(weights)), SurfaceTracker()
     attachment, found = None, []
@@ -48,15 +49,21 @@ def follow(folder: Path, weights: str | None, of_frame: int, every: int, count: 
             if number < of_frame:
                 continue
             matches = features.process(frame.image, frame.stamp_ns, frame.mask).matches
+            if matches is None:
+                raise ValueError(f"frame {number} has too few keypoints")
             result = surface.process(matches, frame.depth_m, camera, frame.image, frame.mask)
             if attachment is None:
+                if surface.registration is None:
+                    raise ValueError(f"frame {of_frame} cannot be the reference: {result.reason}")
                 name_points(surface, count)
-                attachment = Attachment(truth, surface.points.positions.astype(np.float32), number)
+                attachment = Attachment(truth, surface.points.positions.astype(np.float32), truth.frame(frame.stamp_ns))
             elif result.status == TRACKED and number % every == 0:
                 covariance = surface.registration.covariance(surface.points.positions)
                 points = surface.points.follow(result.registration, covariance)
-                found.append(_judged(points, attachment, number)[attachment.on_cloth])
-    return found
+                found.append(_judged(points, attachment, truth.frame(frame.stamp_ns))[attachment.on_cloth])
+    if not found:
+        raise ValueError(f"no frame after frame {of_frame} was tracked and judged: take another --of-frame or --every")
+    return np.concatenate(found)
 
 
 def _judged(points: list, attachment: Attachment, number: int) -> np.ndarray:
@@ -90,7 +97,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--weights", help='of DALF: a path, "light" or "official"; default: the built-in ones')
     options = parser.parse_args(arguments)
     try:
-        print(table(np.concatenate(follow(options.folder, options.weights, options.of_frame, options.every, options.points))))
+        print(table(follow(options.folder, options.weights, options.of_frame, options.every, options.points)))
     except KeyboardInterrupt:
         return 130
     except (BagError, ValueError, OSError, RuntimeError) as error:
