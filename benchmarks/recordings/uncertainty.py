@@ -96,6 +96,8 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--of-frame", type=int, default=0, metavar="N", help="the reference (%(default)s)")
     parser.add_argument("--weights", help='of DALF: a path, "light" or "official"; default: the built-in ones')
     options = parser.parse_args(arguments)
+    if min(options.points, options.every) < 1:
+        parser.error("--points and --every are at least 1")
     try:
         print(table(follow(options.folder, options.weights, options.of_frame, options.every, options.points)))
     except KeyboardInterrupt:
