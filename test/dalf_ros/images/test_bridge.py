@@ -45,11 +45,16 @@ SWAPPED = WORKING.replace('"rgb8": cv2.COLOR_RGB2BGR', '"rgb8": None')
 
 @pytest.fixture(autouse=True)
 def found_out_anew():
+    """Neither what was found out before nor a cv_bridge of these tests is left for others."""
+    before = sys.modules.get("cv_bridge")
     for cached in (bridge.usable_encodings, bridge._bridge):
         cached.cache_clear()
     yield
     for cached in (bridge.usable_encodings, bridge._bridge):
         cached.cache_clear()
+    sys.modules.pop("cv_bridge", None)
+    if before is not None:
+        sys.modules["cv_bridge"] = before
 
 
 def install(source: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
